@@ -1,0 +1,41 @@
+# Two commands do all the set-up: `make leaderboard` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: leaderboard test check lint benchmark backbones clean
+
+leaderboard: $(READY)
+	$(BIN)/fewgen run quick
+
+test: lint
+	$(BIN)/python -m pytest -q
+
+check: $(READY)
+	$(BIN)/python -m pytest -q -m slow
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+benchmark: $(READY)
+	$(BIN)/python -m pytest -q -m '' tests/performance --benchmark-only
+
+# The pre-trained backbones that ship with the package, made anew; goes on where it was stopped.
+backbones: $(READY)
+	$(BIN)/fewgen pretrain --suite translation --backbone tiny --out bench/backbones/tiny
+
+clean:
+	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .hypothesis .benchmarks
+	rm -rf results/quick results/smoke results/full results/run
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# Installed anew when what it installs changes. The interpreter is checked first, so that an old
+# one is told about in one line.
+$(READY): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(0 if (3, 11) <= sys.version_info[:2] <= (3, 13) else "Python 3.11 to 3.13 is needed, this is " + sys.version.split()[0] + "; run make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install -q -c constraints.txt -e '.[dev]'
+	@touch $@

@@ -1,0 +1,14 @@
+"""Floor: the input as the answer."""
+
+from collections.abc import Sequence
+
+from bench.baseline import Floor
+from bench.tasks import Example
+
+
+class Copy(Floor):
+    """Answers with the input."""
+
+    def answer(self, query: str, support: Sequence[Example]) -> str:
+        """The input itself."""
+        return query

@@ -1,0 +1,18 @@
+"""Floor: the target of the support example whose input is most alike."""
+
+from collections.abc import Sequence
+
+from bench.baseline import Floor
+from bench.tasks import Example
+
+
+class Nearest(Floor):
+    """Answers with the target of the nearest support input by sentence chrF."""
+
+    def answer(self, query: str, support: Sequence[Example]) -> str:
+        """The target of the support example with the highest chrF; the earlier one of equals."""
+        from sacrebleu.metrics import CHRF
+
+        chrf = CHRF()
+        scores = [chrf.sentence_score(example.input, [query]).score for example in support]
+        return support[scores.index(max(scores))].target

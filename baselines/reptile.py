@@ -1,0 +1,42 @@
+"""Reptile: move towards the adapted weights."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from bench.baseline import MetaLearner
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch.optim import Optimizer
+
+    from bench.baseline import Weights
+    from bench.training import TaskLoss
+
+
+class Reptile(MetaLearner):
+    """Reptile (Nichol et al. 2018): theta += epsilon * mean(theta_n - theta), epsilon annealed
+    to 0; the inner loop is Adam with beta1 = 0, its state new for every task."""
+
+    order = "1"
+    clip: ClassVar[float | None] = None
+
+    class Options(MetaLearner.Options):
+        """Chosen on meta-validation tasks, see CONTRIBUTING.md."""
+
+        inner_rule: Literal["sgd", "adam", "adam-beta1-0"] = Field(
+            "adam-beta1-0", description="step rule of the inner loop"
+        )
+        outer_rate: float = Field(0.5, gt=0, description="epsilon, annealed to 0")
+
+    def direction(self, weights: "Weights", task: "TaskLoss") -> "Sequence[Tensor]":
+        """theta - theta_n, which a descent step of rate epsilon turns into Reptile's update."""
+        adapted = self.adapt(task.all, weights).weights
+        return [weight.detach() - adapted[name] for name, weight in weights.items()]
+
+    def outer(self, weights: "Sequence[Tensor]") -> "Optimizer":
+        """Plain descent: its rate is epsilon."""
+        import torch
+
+        return torch.optim.SGD(weights, lr=self.options.outer_rate)

@@ -1,0 +1,42 @@
+"""fewgen: a benchmark of few-shot text generation.
+
+import bench
+outcome = bench.run({"baselines": ["nearest", "fine-tuned"], "out": "results/try"})
+table = bench.leaderboard(["results/try"])
+"""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import pandas
+
+    from bench.runner import Outcome
+
+__all__ = ["leaderboard", "run"]
+
+
+def run(plan: Mapping[str, Any] | str) -> "Outcome":
+    """Runs a plan and writes its tables; see `fewgen run`.
+
+    Args:
+        plan: plan keys and values (`out` among them), the name of a preset, or a plan file.
+
+    Raises:
+        bench.errors.UserError: the plan is wrong or cannot be run here.
+    """
+    from bench.plan import make_plan, read_plan
+    from bench.runner import execute
+
+    values = read_plan(plan) if isinstance(plan, str) else dict(plan)
+    if isinstance(plan, str):
+        values.setdefault("out", f"results/{Path(plan).stem}")
+    return execute(make_plan(values))
+
+
+def leaderboard(dirs: "Sequence[str | Path]", metric: str | None = None) -> "pandas.DataFrame":
+    """The table of one or more run directories; see `bench.tables.leaderboard`."""
+    from bench.tables import leaderboard
+
+    return leaderboard(dirs, metric)

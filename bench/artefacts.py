@@ -1,0 +1,105 @@
+"""Initialisations that cells share: trained once, content-addressed, written whole."""
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.baseline import MetaLearner
+from bench.context import Context
+from bench.records import read_json, write_json
+from bench.registry import version
+from bench.streams import digest_of
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.backbone import CausalBackbone
+
+Progress = Callable[[float], None]
+COST = "cost.json"
+
+
+def _publish(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Makes `folder` appear with all that `fill` writes, or not at all."""
+    part = folder.with_name(f".{folder.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir(parents=True)
+    fill(part)
+    part.replace(folder)
+
+
+def initialisation_folder(context: Context, suite: str, baseline: str, train_seed: int) -> Path:
+    """Where a meta-trained initialisation lies: its name is a digest of all it depends on."""
+    plan, dataset = context.plan, context.dataset(suite)
+    key = digest_of(
+        version(),
+        [suite, context.suite(suite).version, dataset.name, dataset.revision],
+        [baseline, plan.options[baseline], plan.shots, plan.train_budget, train_seed],
+        [context.backbone(train_seed if plan.pretrain else None).identity, plan.dtype],
+        [context.device.type, plan.threads],
+    )
+    return context.root / "artefacts" / f"{baseline}-{key[:16]}"
+
+
+def make_initialisation(
+    context: Context, suite: str, baseline: str, train_seed: int, progress: Progress
+) -> None:
+    """Meta-trains a baseline unless its initialisation is there."""
+    from safetensors.torch import save_file
+
+    from bench.training import OuterLoop
+
+    folder = initialisation_folder(context, suite, baseline, train_seed)
+    if folder.is_dir():
+        return
+    learner = context.baseline(baseline)
+    assert isinstance(learner, MetaLearner)
+    plan = context.plan
+    backbone = context.backbone(train_seed if plan.pretrain else None)
+    loop = OuterLoop(learner, backbone, context.dataset(suite), plan.shots, train_seed)
+    weights, cost = loop.run(plan.train_budget, progress)
+
+    def fill(part: Path) -> None:
+        save_file(
+            {name: w.contiguous() for name, w in weights.items()}, part / "weights.safetensors"
+        )
+        write_json(part / COST, cost.as_dict())
+
+    _publish(folder, fill)
+
+
+def read_initialisation(
+    folder: Path, backbone: "CausalBackbone"
+) -> "tuple[dict[str, Tensor], dict[str, Any]]":
+    """Weights, in the backbone's order of names, and the cost of making them."""
+    from safetensors.torch import load_file
+
+    stored = load_file(folder / "weights.safetensors", device=str(backbone.device))
+    cost: dict[str, Any] = read_json(folder / COST)
+    return {name: stored[name] for name in backbone.weights()}, cost
+
+
+def pretrained_folder(context: Context, train_seed: int) -> Path:
+    """Where the backbone of a train seed lies, if the plan pre-trains."""
+    plan = context.plan
+    assert plan.pretrain is not None
+    sources = [[s, context.dataset(s).name, context.dataset(s).revision] for s in plan.suites]
+    key = digest_of(version(), plan.backbone, plan.pretrain.model_dump(), sources, train_seed)
+    return context.root / "artefacts" / f"backbone-{key[:16]}"
+
+
+def make_pretrained(context: Context, train_seed: int, progress: Progress) -> None:
+    """Pre-trains the plan's backbone on its suites' meta-train tasks unless it is there."""
+    from bench.pretrain import Pretraining, read_recipe
+
+    folder = pretrained_folder(context, train_seed)
+    if folder.is_dir():
+        return
+    assert context.plan.pretrain is not None
+    recipe = read_recipe(context.plan.backbone)
+    datasets = {suite: context.dataset(suite) for suite in context.plan.suites}
+    recipe = recipe.with_training(seed=train_seed, tokens=context.plan.pretrain.tokens)
+    work = folder.with_name(f"{folder.name}.work")
+    Pretraining(recipe, datasets, context.device).run(work, progress)
+    work.replace(folder)

@@ -1,0 +1,210 @@
+"""Works on one cell: every episode adapted, answered, scored and timed."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.baseline import Floor, Learner
+from bench.context import Context
+from bench.episodes import Episode, draw_episode, schedule
+from bench.records import Cell
+from bench.streams import Stream
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bench.backbone import CausalBackbone, Generation
+
+Progress = Callable[[float], None]
+TASKS_AT_ONCE = 1  # the inner loop adapts one task after another
+
+
+def cell_episodes(context: Context, cell: Cell) -> list[Episode]:
+    """The frozen episodes of a cell; the same for every baseline."""
+    dataset, plan = context.dataset(cell.suite), context.plan
+    names, _ = context.tasks(cell.suite, cell.shots)
+    order = schedule(names, plan.episodes, cell.suite, cell.seed)
+    return [
+        draw_episode(cell.suite, dataset.task(n), cell.shots, plan.queries, cell.seed, i)
+        for i, n in enumerate(order)
+    ]
+
+
+def run_cell(
+    context: Context, cell: Cell, progress: Progress = lambda fraction: None
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """The header and the records of a cell.
+
+    Raises:
+        CellError: the cell cannot be finished.
+    """
+    episodes = cell_episodes(context, cell)
+    method = context.baseline(cell.baseline)
+    header = _shared_header(context, cell)
+    if isinstance(method, Floor):
+        records = [
+            _record(
+                context,
+                cell,
+                episode,
+                [method.answer(q.input, episode.support) for q in episode.query],
+            )
+            for episode in episodes
+        ]
+        return {**header, "order": method.order, "init": method.init}, records
+    assert isinstance(method, Learner)
+    solver = _Solver(context, cell, method)
+    records = []
+    for number, episode in enumerate(episodes, 1):
+        predictions, extra = solver.solve(episode)
+        records.append({**_record(context, cell, episode, predictions), **extra})
+        progress(number / len(episodes))
+    return {**header, **solver.header()}, records
+
+
+def _shared_header(context: Context, cell: Cell) -> dict[str, Any]:
+    dataset = context.dataset(cell.suite)
+    return {
+        "dataset": dataset.name,
+        "revision": dataset.revision,
+        "split": context.plan.split,
+        "primary": context.suite(cell.suite).primary,
+        "language": context.language(cell.suite),
+        "signatures": {m.name: m.signature() for m in context.metrics(cell.suite)},
+        "options": context.plan.options[cell.baseline],
+        "device": _device_name(context),
+        "dtype": context.plan.dtype,
+        "threads": context.plan.threads,
+        "workers": context.plan.workers,
+    }
+
+
+def _device_name(context: Context) -> str:
+    import torch
+
+    if context.device.type == "cuda":
+        return torch.cuda.get_device_name(context.device)
+    return "cpu"
+
+
+def _record(
+    context: Context, cell: Cell, episode: Episode, predictions: Sequence[str]
+) -> dict[str, Any]:
+    """What one episode produced; statistics hold one list a query."""
+    pairs = list(zip(predictions, episode.query, strict=True))
+    return {
+        "index": episode.index,
+        "task": episode.task,
+        "seed": episode.seed,
+        "digest": episode.digest,
+        "support_part": episode.support_part,
+        "support_ids": [example.id for example in episode.support],
+        "query_ids": [example.id for example in episode.query],
+        "predictions": list(predictions),
+        "statistics": {
+            metric.name: [metric.statistics(text, query.references) for text, query in pairs]
+            for metric in context.metrics(cell.suite)
+        },
+    }
+
+
+@dataclass
+class Costs:
+    """What an episode took; times in milliseconds on the device's clock, None where unknown."""
+
+    adapt_ms: float
+    inner_steps_ms: list[float]
+    adapt_peak_mib: float | None
+    generate_ms: float
+    generated_tokens: int
+
+
+class _Solver:
+    """A learner with its initialisation, answering the episodes of one cell."""
+
+    def __init__(self, context: Context, cell: Cell, method: Learner) -> None:
+        from bench.artefacts import initialisation_folder, read_initialisation
+
+        self.context, self.cell, self.method = context, cell, method
+        plan = context.plan
+        seed = cell.train_seed if plan.pretrain else None
+        self.backbone: CausalBackbone = context.backbone(seed)
+        self.train_cost: dict[str, Any] = {}
+        self.weights: dict[str, Tensor]
+        if method.trains:
+            assert cell.train_seed is not None
+            folder = initialisation_folder(context, cell.suite, cell.baseline, cell.train_seed)
+            self.weights, self.train_cost = read_initialisation(folder, self.backbone)
+        else:
+            start = Stream(cell.seed, "initialisation", cell.baseline).torch_seed()
+            self.weights = method.start(self.backbone, start)
+        self.inner_step_flops: float | None = None
+        self.warm = False
+
+    def header(self) -> dict[str, Any]:
+        """What all episodes of the cell share."""
+        from bench.baseline import GradientLearner
+
+        adapts = isinstance(self.method, GradientLearner) and self.method.options.inner_steps > 0
+        return {
+            "order": self.method.order,
+            "init": self.method.init,
+            "backbone": self.backbone.name,
+            "backbone_identity": self.backbone.identity,
+            "adapted_params": sum(w.numel() for w in self.weights.values()) if adapts else 0,
+            "tasks_at_once": TASKS_AT_ONCE,
+            "inner_step_flops": self.inner_step_flops,
+            "train": self.train_cost,
+        }
+
+    def solve(self, episode: Episode) -> tuple[list[str], dict[str, Any]]:
+        """Predictions for the queries, and the record's costs and counts."""
+        from bench.timing import Stopwatch, peak_mib, reset_peak
+
+        device = self.backbone.device
+        batch, cuts = self.backbone.batch(episode.support)
+        if not self.warm:
+            self._warm_up(episode)
+        measured = reset_peak(device)
+        watch = Stopwatch(device)
+        steps = Stopwatch(device)
+        adapted = self.method.adapt(
+            lambda weights: self.backbone.loss(weights, batch), self.weights, steps.mark
+        )
+        adapt_ms = watch.total()
+        peak = peak_mib(device) if measured else None
+        watch = Stopwatch(device)
+        made = self._generate(adapted.weights, episode)
+        costs = Costs(adapt_ms, steps.laps(), peak, watch.total(), made.tokens)
+        counts = {
+            "losses": [value.item() for value in adapted.losses],
+            "truncated": (0 if self.method.demonstrates else cuts) + made.cut_inputs,
+            "dropped": made.dropped,
+            "cut_outputs": made.cut_outputs,
+        }
+        return made.texts, {**counts, "costs": asdict(costs)}
+
+    def _generate(self, weights: "dict[str, Tensor]", episode: Episode) -> "Generation":
+        return self.backbone.generate(
+            weights,
+            [query.input for query in episode.query],
+            self.context.max_new_tokens(self.cell.suite),
+            support=episode.support if self.method.demonstrates else (),
+        )
+
+    def _warm_up(self, episode: Episode) -> None:
+        """One uncounted pass, so that no first call is timed; counts a step's operations."""
+        import torch
+        from torch.utils.flop_counter import FlopCounterMode
+
+        from bench.baseline import GradientLearner
+
+        self.warm = True
+        batch, _ = self.backbone.batch(episode.support)
+        if isinstance(self.method, GradientLearner) and self.method.options.inner_steps > 0:
+            leaves = {name: w.detach().requires_grad_() for name, w in self.weights.items()}
+            with FlopCounterMode(display=False) as counter:
+                loss = self.backbone.loss(leaves, batch)
+                torch.autograd.grad(loss, list(leaves.values()))
+            self.inner_step_flops = float(counter.get_total_flops())
+        self.backbone.generate(self.weights, [episode.query[0].input], 2)

@@ -1,0 +1,91 @@
+"""Loads a backbone: one that ships with the package, a local directory, or a hub id."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.backbone import CausalBackbone
+from bench.errors import UserError, unknown
+from bench.prompt import Prompt
+from bench.registry import backbone_path, names
+
+if TYPE_CHECKING:
+    import torch
+
+
+def load_backbone(
+    source: str, revision: str | None, device: "torch.device", dtype: str
+) -> CausalBackbone:
+    """A decoder-only model with its tokenizer, ready for any baseline.
+
+    Args:
+        source: a shipped name, a directory written by `save_pretrained`, or a hub id.
+        revision: of a hub id; None takes the newest.
+        device: where its weights go.
+        dtype: `float32` or `bfloat16`.
+
+    Raises:
+        UserError: nothing of that name, no causal model or tokenizer in it, no network, or a
+            tokenizer without an end-of-sequence token.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    place = locate(source)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(place, revision=revision or "main")
+        model: Any = AutoModelForCausalLM.from_pretrained(
+            place, revision=revision or "main", dtype=getattr(torch, dtype), use_safetensors=True
+        )
+    except Exception as error:  # transformers raises many kinds for a checkpoint it cannot read
+        raise UserError(f"backbone {source!r} cannot be loaded: {_first_line(error)}") from error
+    if tokenizer.eos_token_id is None:
+        raise UserError(f"backbone {source!r}: its tokenizer has no end-of-sequence token; set one")
+    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+        raise UserError(
+            f"backbone {source!r}: the tokenizer has {len(tokenizer)} tokens, the model only "
+            f"{model.get_input_embeddings().num_embeddings}; they do not belong together"
+        )
+    name = source if backbone_path(source) else Path(source).name or source
+    return CausalBackbone(model.to(device), tokenizer, name, Prompt())
+
+
+def locate(source: str) -> str:
+    """The folder or hub id that a backbone's name stands for.
+
+    Raises:
+        UserError: neither a shipped name, a directory nor an `owner/name`; or a hub id that
+            cannot be reached.
+    """
+    shipped = backbone_path(source)
+    if shipped:
+        if not (shipped / "model.safetensors").is_file():
+            raise UserError(f"backbone {source!r} is not pre-trained yet; run `make backbones`")
+        return str(shipped)
+    if Path(source).is_dir():
+        if not (Path(source) / "config.json").is_file():
+            raise UserError(f"backbone {source!r}: no config.json in that directory")
+        return source
+    if source.count("/") != 1 or source.startswith((".", "/", "~")):
+        raise unknown("backbone", source, names("backbone"))
+    _check_hub(source)
+    return source
+
+
+def _check_hub(source: str) -> None:
+    """Fails early and in one line, where transformers would try again and again."""
+    from huggingface_hub import HfApi, try_to_load_from_cache
+
+    if isinstance(try_to_load_from_cache(source, "config.json"), str):
+        return
+    try:
+        HfApi().model_info(source, timeout=10)
+    except Exception as error:  # no network, no such model, or one that asks for a token
+        raise UserError(
+            f"backbone {source!r} is neither shipped nor a directory, and the hub does not give "
+            f"it ({_first_line(error)}); download it elsewhere and name its directory"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:200] if text else type(error).__name__

@@ -1,0 +1,241 @@
+"""The command `fewgen`. Nothing heavy is imported before a command needs it."""
+
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bench.errors import UserError
+from bench.registry import names, version
+
+KINDS = {"suites": "suite", "baselines": "baseline", "backbones": "backbone", "presets": "preset"}
+
+
+class IntegerList(click.ParamType):
+    """Integers with commas between them."""
+
+    name = "0,1,2"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> list[int]:
+        """The integers of a text such as `0,1,2`."""
+        try:
+            return [int(part) for part in str(value).split(",")]
+        except ValueError:
+            self.fail(f"{value!r} is not a list of integers such as 0,1,2", param, ctx)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version(), prog_name="fewgen")
+def main() -> None:
+    """A benchmark of few-shot text generation: quality and cost on the same frozen episodes."""
+
+
+@main.command("list")
+@click.argument("kind", type=click.Choice(list(KINDS)), required=False)
+@click.option("--json", "as_json", is_flag=True, help='A list of objects with "name" and "kind".')
+def list_command(kind: str | None, as_json: bool) -> None:
+    """Names of suites, baselines, backbones and presets, one a line."""
+    rows = [
+        {"kind": KINDS[k], "name": name}
+        for k in ([kind] if kind else KINDS)
+        for name in names(KINDS[k])
+    ]
+    if as_json:
+        click.echo(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        click.echo(row["name"] if kind else f"{row['kind']:<9} {row['name']}")
+
+
+@main.command()
+@click.argument("name")
+@click.option("--task", help="Of a suite: the task to show.")
+@click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the episode.")
+def show(name: str, task: str | None, seed: int) -> None:
+    """A suite's card and one episode, or a baseline's page."""
+    from bench.show import page
+
+    click.echo(page(name, task, seed))
+
+
+def _setting(text: str) -> tuple[str, str, Any]:
+    """BASELINE.OPTION=VALUE, the value as TOML; a bare word is a string."""
+    import tomllib
+
+    key, equals, value = text.partition("=")
+    baseline, dot, option = key.partition(".")
+    if not (equals and dot and baseline and option and value):
+        raise UserError(f"--set {text!r}: BASELINE.OPTION=VALUE is needed, as maml.inner_steps=10")
+    try:
+        return baseline, option, tomllib.loads(f"v = {value}")["v"]
+    except tomllib.TOMLDecodeError:
+        return baseline, option, value
+
+
+def column_map(texts: Sequence[str]) -> dict[str, str]:
+    """FIELD=COLUMN texts as a mapping."""
+    pairs = [text.partition("=") for text in texts]
+    for field, equals, column in pairs:
+        if not (field and equals and column):
+            raise UserError(f"--column {field!r}: FIELD=COLUMN is needed, as target=translation")
+    return {field: column for field, _, column in pairs}
+
+
+@contextmanager
+def _progress_bar(label: str) -> Iterator[Any]:
+    """A bar with the time left, on standard error; yields its update(done, total)."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.percentage:>3.0f} %"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(elapsed_when_finished=False),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as progress:
+        bar = progress.add_task(label, total=1.0)
+        yield lambda done, total=1.0: progress.update(bar, completed=done / total)
+
+
+RUN_OPTIONS: Sequence[Any] = (
+    click.option("--suite", "suites", multiple=True, help="A suite; may be repeated."),
+    click.option("--baseline", "baselines", multiple=True, help="A baseline; may be repeated."),
+    click.option("--shots", type=int, multiple=True, help="K, support examples; repeatable."),
+    click.option("--queries", type=int, help="Q, query examples of an episode at most."),
+    click.option("--episodes", type=int, help="Episodes of a cell, spread over its tasks."),
+    click.option("--seeds", type=IntegerList(), help="Seeds of the episode draws."),
+    click.option("--train-seeds", type=IntegerList(), help="Seeds of meta-training."),
+    click.option("--train-budget", type=int, help="Tokens of each meta-training."),
+    click.option("--backbone", help="A name, a directory or a hub id."),
+    click.option("--data", help="A file, a folder or a hub data set."),
+    click.option("--revision", help="Of a hub data set."),
+    click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Of --data."),
+    click.option("--split", help="meta-test or meta-validation."),
+    click.option("--device", help="auto, cpu or cuda."),
+    click.option("--dtype", help="float32 or bfloat16."),
+    click.option("--workers", type=int, help="Processes side by side."),
+    click.option("--out", type=click.Path(), help="The run directory."),
+    click.option("--set", "settings", multiple=True, metavar="BASELINE.OPTION=VALUE"),
+)
+
+
+def _with(options: Sequence[Any]) -> Any:
+    def decorate(function: Any) -> Any:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+def plan_values(source: str | None, flags: dict[str, Any]) -> dict[str, Any]:
+    """Plan keys from a preset or file with the flags laid over them."""
+    from bench.plan import read_plan
+
+    settings, columns = flags.pop("settings", ()), flags.pop("columns", ())
+    values = read_plan(source) if source else {}
+    for key, value in flags.items():
+        if value not in (None, ()):
+            values[key] = list(value) if isinstance(value, tuple) else value
+    if columns:
+        values["columns"] = column_map(columns)
+    for text in settings:
+        baseline, option, value = _setting(text)
+        values.setdefault("options", {}).setdefault(baseline, {})[option] = value
+    stem = Path(source).stem if source else "run"
+    values.setdefault("out", f"results/{stem}")
+    return values
+
+
+@main.command()
+@click.argument("source", metavar="[PRESET | PLAN.toml]", required=False)
+@_with(RUN_OPTIONS)
+def run(source: str | None, **flags: Any) -> None:
+    """Runs baselines on the frozen episodes of suites and prints the leaderboard.
+
+    The same command again goes on where an interrupted run ended.
+    """
+    from bench.plan import make_plan
+    from bench.runner import execute
+
+    plan = make_plan(plan_values(source, flags), source or "plan")
+    with _progress_bar(f"fewgen run {source or ''}".strip()) as update:
+        outcome = execute(plan, say=lambda line: click.echo(line, err=True), progress=update)
+    click.echo((outcome.root / "leaderboard.md").read_text(encoding="utf-8"))
+    if outcome.repeated:
+        click.echo(f"{outcome.repeated} finished cells were kept.", err=True)
+    click.echo(f"Written to {outcome.root}", err=True)
+    for cell, reason in outcome.failures.items():
+        click.echo(f"failed: {cell}: {reason}", err=True)
+    if outcome.failures:
+        sys.exit(1)
+
+
+@main.command()
+@click.option("--suite", "suites", multiple=True, required=True, help="Suites to train on.")
+@click.option("--backbone", required=True, help="A shipped name or a recipe.toml.")
+@click.option("--data", help="A file or folder in place of the embedded tasks.")
+@click.option("--revision", help="Of a hub data set.")
+@click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Of --data.")
+@click.option("--tokens", type=click.IntRange(min=1), help="In place of the recipe's budget.")
+@click.option("--seed", type=click.IntRange(min=0), help="In place of the recipe's seed.")
+@click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all cores if not given.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="Where it is written.")
+def pretrain(columns: tuple[str, ...], backbone: str, out: Path, **flags: Any) -> None:
+    """Trains a tokenizer and a backbone on meta-train tasks; goes on where it was stopped."""
+    from bench.pretrain import pretrain_to
+
+    with _progress_bar(f"fewgen pretrain {backbone}") as update:
+        facts = pretrain_to(out, backbone, columns=column_map(columns), progress=update, **flags)
+    click.echo(f"{facts['parameters']:,} parameters, {facts['tokens']:,} tokens: written to {out}")
+
+
+@main.command()
+@click.argument("directories", metavar="DIR...", nargs=-1, required=True)
+@click.option("--format", "kind", type=click.Choice(["md", "csv", "tex", "json"]), default="md")
+@click.option("--metric", help="Ranks in place of each suite's primary metric.")
+@click.option("--out", type=click.Path(path_type=Path), help="A file in place of the screen.")
+def leaderboard(
+    directories: tuple[str, ...], kind: str, metric: str | None, out: Path | None
+) -> None:
+    """The table of one or more run directories."""
+    from bench.publish import RENDERERS
+    from bench.records import write_whole
+    from bench.tables import leaderboard as read
+
+    text = RENDERERS[kind](read(directories, metric))
+    if out:
+        write_whole(out, text)
+    else:
+        click.echo(text, nl=not text.endswith("\n"))
+
+
+@main.command()
+def doctor() -> None:
+    """Python, libraries, devices and caches; what is missing and how to get it."""
+    from bench.doctor import report
+
+    healthy = True
+    for line, fine in report():
+        click.echo(line)
+        healthy = healthy and fine
+    if not healthy:
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    main()

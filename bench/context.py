@@ -1,0 +1,126 @@
+"""What a plan's names stand for: suites, data, metrics, baselines and backbones, loaded once."""
+
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bench.baseline import Baseline, Learner
+from bench.episodes import usable_tasks
+from bench.errors import UserError
+from bench.metrics import Metric, build_metrics, language_of
+from bench.plan import Plan
+from bench.registry import load
+from bench.sources import open_dataset
+from bench.tasks import Dataset, Suite
+
+if TYPE_CHECKING:
+    import torch
+
+    from bench.backbone import CausalBackbone
+
+
+class Context:
+    """The plan's objects, made when they are first asked for.
+
+    Attributes:
+        plan: the resolved plan.
+        root: the run directory, where artefacts lie.
+    """
+
+    def __init__(self, plan: Plan, root: Path) -> None:
+        self.plan, self.root = plan, root
+        self.suite = lru_cache(maxsize=None)(self._suite)
+        self.dataset = lru_cache(maxsize=None)(self._dataset)
+        self.tasks = lru_cache(maxsize=None)(self._tasks)
+        self.metrics = lru_cache(maxsize=None)(self._metrics)
+        self.baseline = lru_cache(maxsize=None)(self._baseline)
+        self.backbone = lru_cache(maxsize=1)(self._backbone)
+
+    def _suite(self, name: str) -> Suite:
+        suite: Suite = load("suite", name)()
+        return suite
+
+    def _dataset(self, suite: str) -> Dataset:
+        if self.plan.data:
+            return open_dataset(self.plan.data, self.plan.revision, self.plan.columns)
+        return self.suite(suite).embedded()
+
+    def _tasks(self, suite: str, shots: int) -> tuple[list[str], list[str]]:
+        """Tasks that the plan measures and a reason for each one left out.
+
+        Raises:
+            UserError: none remain, or one that the plan names cannot be used.
+        """
+        dataset, split = self.dataset(suite), self.plan.split
+        usable, reasons = usable_tasks(dataset, split, shots)
+        for name in self.plan.tasks:
+            if name not in usable:
+                why = [reason for reason in reasons if reason.startswith(f"{name}:")]
+                raise UserError(why[0] if why else f"no task {name!r} in {split} of {dataset.name}")
+        usable = self.plan.tasks or usable
+        if not usable:
+            raise UserError(
+                f"no {split} task of {dataset.name} holds shots = {shots} support examples and a "
+                f"query; the largest reasons: {'; '.join(reasons[:3])}; lower shots"
+            )
+        return list(usable), reasons
+
+    def _metrics(self, suite: str) -> list[Metric]:
+        return build_metrics(self.language(suite), self.plan.metrics)
+
+    def language(self, suite: str) -> str | None:
+        """Code of the references' language: from the plan, the data, else their script."""
+        if self.plan.language:
+            return self.plan.language
+        if not self.plan.data:
+            return self.suite(suite).language
+        dataset = self.dataset(suite)
+        tasks = [dataset.task(name) for name in dataset.names(self.plan.split)]
+        texts = (e.target for task in tasks for e in task.parts.get("test", ()))
+        by_script = language_of(texts)
+        declared = {task.language for task in tasks}
+        return by_script or (declared.pop() if len(declared) == 1 else None)
+
+    def max_new_tokens(self, suite: str) -> int:
+        """Where generation stops: the plan's word, else the suite's."""
+        return self.plan.max_new_tokens or self.suite(suite).max_new_tokens
+
+    def _baseline(self, name: str) -> Baseline:
+        kind: type[Baseline] = load("baseline", name)
+        return kind(kind.Options.model_validate(self.plan.options[name]))
+
+    def trained(self, baseline: str) -> bool:
+        """Whether a cell of this baseline depends on the train seed."""
+        method = self.baseline(baseline)
+        if not isinstance(method, Learner):
+            return False
+        return method.trains or self.plan.pretrain is not None
+
+    @cached_property
+    def device(self) -> "torch.device":
+        """Where models run.
+
+        Raises:
+            UserError: CUDA was asked for and there is none.
+        """
+        import torch
+
+        if self.plan.device == "cuda" and not torch.cuda.is_available():
+            raise UserError(
+                "device = 'cuda', but torch sees no GPU here; use --device cpu, or see "
+                "`fewgen doctor`"
+            )
+        chosen = self.plan.device
+        if chosen == "auto":
+            chosen = "cuda" if torch.cuda.is_available() else "cpu"
+        return torch.device(chosen)
+
+    def _backbone(self, train_seed: int | None) -> "CausalBackbone":
+        """The backbone of a train seed; one for all (None) unless the plan pre-trains."""
+        from bench.artefacts import pretrained_folder
+        from bench.checkpoints import load_backbone
+
+        source, revision = self.plan.backbone, self.plan.backbone_revision
+        if train_seed is not None and self.plan.pretrain:
+            source, revision = str(pretrained_folder(self, train_seed)), None
+        return load_backbone(source, revision, self.device, self.plan.dtype)

@@ -1,0 +1,220 @@
+"""Metrics that keep sufficient statistics, so that scores are resampled without the texts."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from bench.errors import UserError
+from bench.languages import bleu_tokenizer, language_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["BUILT_IN", "MeanMetric", "Metric", "build_metrics", "language_of", "metrics_of"]
+
+BUILT_IN = ("bleu", "chrf", "rouge1", "rouge2", "rougeL", "rougeLsum", "exact")
+
+
+class Metric(ABC):
+    """A score of a corpus that depends on its segments through a sum alone.
+
+    Attributes:
+        name: the column in a table.
+        num_refs: references of each segment, for the signature; None where it varies.
+    """
+
+    def __init__(self, name: str, num_refs: int | None = None) -> None:
+        """Loads nothing: a metric's library is imported when the first text is scored."""
+        self.name, self.num_refs = name, num_refs
+
+    @abstractmethod
+    def signature(self) -> str:
+        """How the score is made, as `key:value|key:value`, with the library's version."""
+
+    @abstractmethod
+    def statistics(self, prediction: str, references: Sequence[str]) -> list[float]:
+        """Sufficient statistics of one segment, as JSON numbers; always of the same length."""
+
+    @abstractmethod
+    def score(self, sums: "NDArray[np.float64]") -> float:
+        """The corpus score of statistics summed over segments `(statistics,)`."""
+
+    @property
+    def _nrefs(self) -> str:
+        return "var" if self.num_refs is None else str(self.num_refs)
+
+
+class _SacreBleu(Metric):
+    """What sacreBLEU's two metrics share; `_scorer` is one of its metric objects."""
+
+    @cached_property
+    def _scorer(self) -> Any:
+        raise NotImplementedError
+
+    def signature(self) -> str:
+        """sacreBLEU's own signature."""
+        # sacreBLEU remembers the references it saw last, which is one segment here.
+        self._scorer.num_refs = -1 if self.num_refs is None else self.num_refs
+        return str(self._scorer.get_signature())
+
+    def statistics(self, prediction: str, references: Sequence[str]) -> list[float]:
+        """Counts of matches; taken segment by segment, so that references may vary in number."""
+        streams = [[reference] for reference in references]
+        counts: list[float] = self._scorer._extract_corpus_statistics([prediction], streams)[0]
+        return counts
+
+
+class Bleu(_SacreBleu):
+    """Corpus BLEU by sacreBLEU (Post, 2018), with its defaults.
+
+    Statistics: both lengths, then matched and all n-grams of the prediction for n = 1 to 4.
+    """
+
+    def __init__(self, language: str | None = None, num_refs: int | None = None) -> None:
+        super().__init__("bleu", num_refs)
+        self._language = language
+
+    @cached_property
+    def _scorer(self) -> Any:
+        from sacrebleu.metrics.bleu import BLEU
+
+        return BLEU(tokenize=bleu_tokenizer(self._language))
+
+    def score(self, sums: "NDArray[np.float64]") -> float:
+        """BLEU of the corpus, 0 to 100."""
+        return float(self._scorer._compute_score_from_stats(sums.tolist()).score)
+
+
+class Chrf(_SacreBleu):
+    """Corpus chrF2 by sacreBLEU (Popovic, 2015), with its defaults.
+
+    Statistics: n-grams of prediction, reference and both, for n = 1 to 6 characters.
+    """
+
+    def __init__(self, num_refs: int | None = None) -> None:
+        super().__init__("chrf", num_refs)
+
+    @cached_property
+    def _scorer(self) -> Any:
+        from sacrebleu.metrics.chrf import CHRF
+
+        return CHRF()
+
+    def score(self, sums: "NDArray[np.float64]") -> float:
+        """ChrF of the corpus, 0 to 100."""
+        return float(self._scorer._compute_f_score(sums.tolist()))
+
+
+class MeanMetric(Metric):
+    """A mean over segments; statistics are the segment's value and 1.
+
+    An instance of this class itself holds no way to score texts: it only reads what was recorded.
+    """
+
+    scale = 1.0
+
+    def signature(self) -> str:
+        """Raises: the signature stands with the recorded statistics."""
+        raise NotImplementedError(f"{self.name} was recorded elsewhere")
+
+    def statistics(self, prediction: str, references: Sequence[str]) -> list[float]:
+        """Raises: there is nothing here to score a text with."""
+        raise NotImplementedError(f"{self.name} was recorded elsewhere")
+
+    def score(self, sums: "NDArray[np.float64]") -> float:
+        """The mean value times the metric's scale; 0 for no segment."""
+        total, count = sums.tolist()
+        return self.scale * total / count if count else 0.0
+
+
+class Rouge(MeanMetric):
+    """F-measure of ROUGE (Lin, 2004) by rouge_score, on words of any script.
+
+    With several references the best counts. `rougeLsum` takes lines as sentences.
+    """
+
+    scale = 100.0
+
+    @cached_property
+    def _scorer(self) -> Any:
+        from rouge_score.rouge_scorer import RougeScorer
+
+        from bench.tokenizers import ScriptTokenizer
+
+        return RougeScorer([self.name], tokenizer=ScriptTokenizer())
+
+    def signature(self) -> str:
+        """In the form of sacreBLEU's."""
+        from importlib.metadata import version
+
+        from bench.tokenizers import VERSION
+
+        return (
+            f"nrefs:{self._nrefs}|case:lc|type:{self.name}|measure:f1|multi:max|stem:no"
+            f"|tok:scripts.{VERSION}|version:{version('rouge_score')}"
+        )
+
+    def statistics(self, prediction: str, references: Sequence[str]) -> list[float]:
+        """The F-measure, 0 to 1, and 1."""
+        best = self._scorer.score_multi(list(references), prediction)[self.name]
+        return [float(best.fmeasure), 1]
+
+
+class Exact(MeanMetric):
+    """Share of predictions that equal a reference, space around them aside."""
+
+    scale = 100.0
+
+    def signature(self) -> str:
+        """In the form of sacreBLEU's; the version is the definition's, not the project's."""
+        return f"nrefs:{self._nrefs}|case:mixed|strip:yes|multi:any|version:1"
+
+    def statistics(self, prediction: str, references: Sequence[str]) -> list[float]:
+        """1 or 0, and 1."""
+        return [int(prediction.strip() in {text.strip() for text in references}), 1]
+
+
+def _built_in(name: str, language: str | None, num_refs: int | None) -> Metric:
+    if name == "bleu":
+        return Bleu(language, num_refs)
+    if name == "chrf":
+        return Chrf(num_refs)
+    return Exact(name, num_refs) if name == "exact" else Rouge(name, num_refs)
+
+
+def build_metrics(
+    language: str | None, extra: Sequence[str] = (), num_refs: int | None = None
+) -> list[Metric]:
+    """The metrics of a run: those of `BUILT_IN` in that order, then the extras.
+
+    Args:
+        language: code of the references, which chooses sacreBLEU's tokenizer.
+        extra: names or paths for `evaluate.load`.
+        num_refs: references of every segment, for the signatures; None where it varies.
+
+    Raises:
+        UserError: an extra cannot be loaded, or its name is taken.
+    """
+    metrics = [_built_in(name, language, num_refs) for name in BUILT_IN]
+    for path in extra:
+        from bench.extra_metrics import EvaluateMetric, short_name
+
+        if any(metric.name == short_name(path) for metric in metrics):
+            raise UserError(
+                f"metric {path!r} would be a second column {short_name(path)!r}; leave it out, or "
+                "give its script another file name"
+            )
+        metrics.append(EvaluateMetric(path, num_refs))
+    return metrics
+
+
+def metrics_of(language: str | None, names: Sequence[str]) -> list[Metric]:
+    """Metrics that score recorded statistics, in the order of `names`.
+
+    A name that is not built in is an extra, whose corpus score is a mean; it need not be loaded.
+    """
+    return [
+        _built_in(name, language, None) if name in BUILT_IN else MeanMetric(name) for name in names
+    ]

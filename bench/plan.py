@@ -1,0 +1,167 @@
+"""A plan: everything that a run depends on, validated before anything starts."""
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from bench.errors import UserError, unknown
+from bench.registry import load, names, preset_path
+
+Count = Annotated[int, Field(ge=1)]
+Seed = Annotated[int, Field(ge=0)]
+
+
+class Strict(BaseModel):
+    """Refuses keys that it does not know and values of the wrong type."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
+
+
+class Pretraining(Strict):
+    """Pre-train the backbone anew for each train seed, on the run's own meta-train tasks."""
+
+    tokens: Count = 4_000_000
+
+
+class Plan(Strict):
+    """What `fewgen run` does. Every flag of the command line is a key here.
+
+    `out` and `workers` do not change a result; all other keys do, so a run directory keeps them.
+    """
+
+    suites: list[str] = Field(default=[], description="suites; all registered ones if empty")
+    baselines: list[str] = Field(default=[], description="baselines; all if empty")
+    shots: list[Count] = Field(default=[8], description="K, support examples")
+    queries: Count = Field(default=16, description="Q, query examples of an episode at most")
+    episodes: Count = Field(default=16, description="episodes of a cell, spread over its tasks")
+    seeds: list[Seed] = Field(default=[0], description="of episode draws and adaptation")
+    train_seeds: list[Seed] = Field(default=[0], description="of meta-training")
+    train_budget: Count = Field(
+        default=400_000, description="tokens through forward and backward of each meta-training"
+    )
+    split: Literal["meta-test", "meta-validation"] = Field(
+        default="meta-test", description="the tasks that are measured"
+    )
+    tasks: list[str] = Field(default=[], description="only these tasks of the split")
+    backbone: str = Field(default="tiny", description="a name, a directory or a hub id")
+    backbone_revision: str | None = Field(default=None, description="of a hub backbone")
+    pretrain: Pretraining | None = Field(
+        default=None, description="pre-train the backbone per train seed"
+    )
+    data: str | None = Field(default=None, description="a file, a folder or a hub data set")
+    revision: str | None = Field(default=None, description="of a hub data set")
+    columns: dict[str, str] = Field(default={}, description="our field = the data's column")
+    language: str | None = Field(default=None, description="code of the references' language")
+    metrics: list[str] = Field(default=[], description="`evaluate` metrics: hub names or paths")
+    max_new_tokens: Count | None = Field(default=None, description="in place of the suite's own")
+    device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where models run")
+    dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="of the weights")
+    threads: Count = Field(default=1, description="CPU threads of a cell")
+    workers: Count = Field(default=2, description="processes that work on cells side by side")
+    out: str | None = Field(default=None, description="the run directory")
+    options: dict[str, dict[str, Any]] = Field(default={}, description="BASELINE.OPTION = value")
+
+    @field_validator("suites", "baselines", "shots", "seeds", "train_seeds", "tasks", "metrics")
+    @classmethod
+    def _no_repeats(cls, value: list[Any]) -> list[Any]:
+        repeated = [item for i, item in enumerate(value) if item in value[:i]]
+        if repeated:
+            raise ValueError(f"{repeated[0]!r} is named twice")
+        return value
+
+    @field_validator("shots", "seeds", "train_seeds")
+    @classmethod
+    def _not_empty(cls, value: list[Any]) -> list[Any]:
+        if not value:
+            raise ValueError("at least one is needed")
+        return value
+
+
+def explain(error: ValidationError, where: str, known: Mapping[str, Any]) -> UserError:
+    """The first fault of a validation as one line: the field, its value, what is allowed."""
+    fault = error.errors(include_url=False)[0]
+    key = ".".join(str(part) for part in fault["loc"])
+    if fault["type"] == "extra_forbidden":
+        return UserError(f"{where}: {unknown('key', key, known).message}")
+    message = fault["msg"].removeprefix("Value error, ")
+    return UserError(f"{where}: {key} = {fault['input']!r}: {message}")
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """A TOML file as plain values.
+
+    Raises:
+        UserError: no such file, not UTF-8, or not TOML (with the line).
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"no such plan file: {path}") from None
+    except (UnicodeDecodeError, tomllib.TOMLDecodeError, OSError) as error:
+        raise UserError(f"{path}: {error}") from None
+
+
+def make_plan(values: Mapping[str, Any], where: str = "plan") -> Plan:
+    """A validated plan with every name, option and default written out.
+
+    Raises:
+        UserError: an unknown key or name, a wrong type or value.
+    """
+    try:
+        plan = Plan.model_validate(dict(values))
+    except ValidationError as error:
+        raise explain(error, where, Plan.model_fields) from None
+    suites = plan.suites or names("suite")
+    baselines = plan.baselines or names("baseline")
+    for kind, chosen in (("suite", suites), ("baseline", baselines)):
+        for name in chosen:
+            if name not in names(kind):
+                raise unknown(kind, name, names(kind))
+    if plan.data and len(suites) != 1:
+        raise UserError(f"{where}: data needs exactly one suite, which says how it is measured")
+    for name in plan.options:
+        if name not in baselines:
+            raise UserError(f"{where}: options for {name!r}, which is not among the baselines")
+    options = {name: resolve_options(name, plan.options.get(name, {}), where) for name in baselines}
+    update = {"suites": suites, "baselines": baselines, "options": options}
+    return plan.model_copy(update=update)
+
+
+def resolve_options(name: str, values: Mapping[str, Any], where: str = "plan") -> dict[str, Any]:
+    """All options of a baseline: those given, validated, and its defaults."""
+    kind = load("baseline", name).Options
+    try:
+        resolved: dict[str, Any] = kind.model_validate(dict(values)).model_dump()
+    except ValidationError as error:
+        raise explain(error, f"{where}: options.{name}", kind.model_fields) from None
+    return resolved
+
+
+def read_plan(source: str) -> dict[str, Any]:
+    """The values of a preset or of a plan file, not yet validated."""
+    path = Path(source)
+    if path.suffix == ".toml" or path.is_file():
+        return read_toml(path)
+    return read_toml(preset_path(source))
+
+
+def plan_text(plan: Plan) -> str:
+    """The resolved plan as TOML, without keys that are not set."""
+    import tomli_w
+
+    return tomli_w.dumps(plan.model_dump(exclude_none=True))
+
+
+def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
+    """The keys in which two nested plans differ, each as `key: old -> new`."""
+    lines = []
+    for key in sorted({*old, *new}):
+        before, after = old.get(key), new.get(key)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            lines += differences(before, after, f"{prefix}{key}.")
+        elif before != after:
+            lines.append(f"{prefix}{key}: {before!r} -> {after!r}")
+    return lines

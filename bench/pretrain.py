@@ -1,0 +1,355 @@
+"""Pre-training: a tokenizer and a small model, from the meta-train tasks and nothing else."""
+
+import hashlib
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import Field, ValidationError
+
+from bench.backbone import Batch, CausalBackbone, token_loss
+from bench.errors import UserError
+from bench.plan import Strict, explain, read_toml
+from bench.prompt import Prompt
+from bench.records import locked, read_json, write_json, write_whole
+from bench.registry import backbone_path, load, version
+from bench.sources import open_dataset
+from bench.streams import Stream, digest_of
+from bench.tasks import Dataset, Example
+from bench.tokenizer import train_tokenizer
+
+FIRST_LOSSES = 5  # recorded, so that a test can repeat them
+SAVE_EVERY = 200  # steps between two checkpoints
+CHECKPOINT = "checkpoint.pt"
+
+
+class Training(Strict):
+    """How a backbone is trained."""
+
+    tokens: int = Field(ge=1, description="tokens through forward and backward")
+    rate: float = Field(gt=0, description="highest learning rate: short warm-up, then to 0")
+    rows: int = Field(ge=1, description="examples of a step")
+    in_context: float = Field(ge=0, le=1, description="share of steps on several pairs of a task")
+    examples: int = Field(ge=1, description="pairs of such a row")
+    seed: int = Field(ge=0)
+
+
+class TokenizerSize(Strict):
+    """How large the vocabulary may grow."""
+
+    vocabulary: int = Field(ge=300)
+
+
+class Recipe(Strict):
+    """An architecture of transformers, a vocabulary size, a training."""
+
+    model: dict[str, Any]
+    tokenizer: TokenizerSize
+    training: Training
+
+    def with_training(self, **changes: Any) -> "Recipe":
+        """The same recipe with other training values."""
+        return self.model_copy(update={"training": self.training.model_copy(update=changes)})
+
+
+def read_recipe(source: str) -> Recipe:
+    """The recipe of a shipped backbone, or a recipe file.
+
+    Raises:
+        UserError: no such name or file, or a wrong value in it.
+    """
+    from bench.checkpoints import locate
+
+    shipped = backbone_path(source)
+    path = shipped / "recipe.toml" if shipped else Path(source)
+    if path.is_dir():
+        path = path / "recipe.toml"
+    if not shipped and path.suffix != ".toml":
+        locate(source)
+        raise UserError(f"backbone {source!r} has no recipe to train it by; name a recipe.toml")
+    try:
+        return Recipe.model_validate(read_toml(path))
+    except ValidationError as error:
+        raise explain(error, str(path), Recipe.model_fields) from None
+
+
+def build_model(recipe: Recipe, tokenizer: Any, seed: int) -> Any:
+    """A new decoder-only model with the tokenizer's vocabulary.
+
+    Raises:
+        UserError: transformers refuses the architecture.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    values = dict(recipe.model)
+    ids = {
+        f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")
+    }
+    try:
+        config = AutoConfig.for_model(
+            values.pop("model_type"), vocab_size=len(tokenizer), **values, **ids
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(Stream(seed, "backbone").torch_seed())
+            return AutoModelForCausalLM.from_config(config)
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"recipe: [model] {error}") from error
+
+
+@dataclass
+class Corpus:
+    """The `train` parts of meta-train tasks, and nothing else."""
+
+    tasks: list[Sequence[Example]]
+
+    @classmethod
+    def of(cls, datasets: Mapping[str, Dataset]) -> "Corpus":
+        """The corpus of some suites' data.
+
+        Raises:
+            UserError: there is no meta-train example.
+        """
+        found = [
+            dataset.task(name).parts.get("train", ())
+            for dataset in datasets.values()
+            for name in dataset.names("meta-train")
+        ]
+        tasks = [examples for examples in found if examples]
+        if not tasks:
+            raise UserError("no meta-train task has train examples: nothing to pre-train on")
+        return cls(tasks)
+
+    def texts(self, prompt: Prompt) -> Iterator[str]:
+        """Every example as text, for the tokenizer."""
+        for examples in self.tasks:
+            yield from prompt.demonstrations(examples)
+
+    def digest(self) -> str:
+        """SHA-256 over all examples in order."""
+        return digest_of([[(e.input, e.references) for e in task] for task in self.tasks])
+
+
+class Pretraining:
+    """Trains a model on single pairs and on rows of several pairs of one task."""
+
+    def __init__(
+        self, recipe: Recipe, datasets: Mapping[str, Dataset], device: torch.device
+    ) -> None:
+        self.recipe, self.device = recipe, device
+        self.corpus = Corpus.of(datasets)
+        self.sources = {s: [d.name, d.revision] for s, d in datasets.items()}
+        prompt = Prompt()
+        seed = recipe.training.seed
+        tokenizer = train_tokenizer(
+            self.corpus.texts(prompt), recipe.tokenizer.vocabulary, _positions(recipe)
+        )
+        model = build_model(recipe, tokenizer, seed).to(device)
+        self.backbone = CausalBackbone(model, tokenizer, "new", prompt)
+        self.optimizer = torch.optim.AdamW(
+            model.parameters(), lr=recipe.training.rate, weight_decay=0.01
+        )
+        self.tokens, self.step = 0, 0
+        self.losses: list[float] = []
+        self._pieces: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
+
+    def batch(self, step: int) -> Batch:
+        """The rows of a step; they depend on the seed and the step alone."""
+        training = self.recipe.training
+        stream = Stream(training.seed, "pretrain", step)
+        if stream.chance(training.in_context):
+            count = max(1, training.rows // training.examples)
+            rows = [self._row(stream, training.examples) for _ in range(count)]
+        else:
+            rows = [self._row(stream, 1) for _ in range(training.rows)]
+        return self.backbone.collate(rows)
+
+    def _row(self, stream: Stream, examples: int) -> tuple[list[int], list[int]]:
+        """One pair with its target to learn, or several of one task with all of the text."""
+        task = stream.pick(self.corpus.tasks)
+        if examples == 1:
+            prompt, target = self._ids(stream.pick(task))
+            return prompt, [*target, self.backbone.eos]
+        separator = self.backbone.text_ids(self.backbone.prompt.separator)
+        document: list[int] = []
+        for _ in range(examples):
+            prompt, target = self._ids(stream.pick(task))
+            piece = [*prompt, *target]
+            if document and len(document) + len(separator) + len(piece) >= self.backbone.context:
+                break
+            document += [*separator, *piece] if document else piece
+        document = [*document, self.backbone.eos]
+        return document[:1], document[1:]
+
+    def _ids(self, example: Example) -> tuple[list[int], list[int]]:
+        key = (example.input, example.target)
+        if key not in self._pieces:
+            self._pieces[key] = self.backbone.pair_ids(example)
+        return self._pieces[key]
+
+    def _rate(self) -> float:
+        training = self.recipe.training
+        warm = min(1.0, (self.step + 1) / 50)
+        return training.rate * warm * max(0.02, 1 - self.tokens / training.tokens)
+
+    def advance(self) -> float:
+        """One step; its loss."""
+        model = self.backbone.model
+        batch = self.batch(self.step)
+        self.optimizer.param_groups[0]["lr"] = self._rate()
+        out = model(input_ids=batch.ids, use_cache=False)
+        loss = token_loss(out.logits, batch.labels)
+        self.optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        self.optimizer.step()
+        self.step += 1
+        self.tokens += batch.tokens
+        value = float(loss.detach())
+        if len(self.losses) < FIRST_LOSSES:
+            self.losses.append(value)
+        self.last_loss = value
+        return value
+
+    def run(self, out: Path, progress: Callable[[float], None] = lambda fraction: None) -> None:
+        """Trains to the recipe's budget and writes the backbone to `out`; goes on from a
+        checkpoint of the same recipe and data if `out` holds one.
+
+        Raises:
+            UserError: `out` holds another training's checkpoint, or cannot be written.
+        """
+        out.mkdir(parents=True, exist_ok=True)
+        self._resume(out / CHECKPOINT)
+        while self.tokens < self.recipe.training.tokens:
+            loss = self.advance()
+            if loss != loss:
+                raise UserError(f"the loss is not a number at step {self.step}; lower rate")
+            if self.step % SAVE_EVERY == 0:
+                self._save(out / CHECKPOINT)
+            progress(min(1.0, self.tokens / self.recipe.training.tokens))
+        self._finish(out)
+
+    def key(self) -> str:
+        """Names a training: recipe, data and version."""
+        return digest_of(version(), self.recipe.model_dump(), self.corpus.digest())
+
+    def _save(self, path: Path) -> None:
+        part = path.with_suffix(".part")
+        state = {
+            "key": self.key(),
+            "model": self.backbone.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "tokens": self.tokens,
+            "step": self.step,
+            "losses": self.losses,
+        }
+        try:
+            torch.save(state, part)
+            part.replace(path)
+        except (OSError, RuntimeError) as error:
+            part.unlink(missing_ok=True)
+            raise UserError(f"cannot write {path}: {error}") from None
+
+    def _resume(self, path: Path) -> None:
+        if not path.is_file():
+            return
+        state = torch.load(path, map_location=self.device, weights_only=True)
+        if state["key"] != self.key():
+            raise UserError(f"{path} belongs to another recipe or data; name another --out")
+        self.backbone.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.tokens, self.step = state["tokens"], state["step"]
+        self.losses = state["losses"]
+
+    def _finish(self, out: Path) -> None:
+        self.backbone.model.save_pretrained(out)
+        self.backbone.tokenizer.save_pretrained(out)
+        facts = {
+            "fewgen": version(),
+            "recipe": self.recipe.model_dump(),
+            "sources": self.sources,
+            "corpus_digest": self.corpus.digest(),
+            "steps": self.step,
+            "tokens": self.tokens,
+            "first_losses": self.losses,
+            "parameters": sum(p.numel() for p in self.backbone.model.parameters()),
+            "digests": {n: file_digest(out / n) for n in ("model.safetensors", "tokenizer.json")},
+        }
+        write_json(out / "training.json", facts)
+        write_whole(out / "CARD.md", card(facts))
+        (out / CHECKPOINT).unlink(missing_ok=True)
+
+
+def pretrain_to(
+    out: Path,
+    backbone: str,
+    *,
+    suites: Sequence[str],
+    data: str | None = None,
+    revision: str | None = None,
+    columns: Mapping[str, str] | None = None,
+    tokens: int | None = None,
+    seed: int | None = None,
+    threads: int | None = None,
+    device: str = "cpu",
+    progress: Callable[[float], None] = lambda fraction: None,
+) -> dict[str, Any]:
+    """Pre-trains a backbone for some suites, or for one suite's kind of data, into `out`.
+
+    Returns the facts of `training.json`.
+
+    Raises:
+        UserError: see `read_recipe`, `Corpus.of` and `Pretraining.run`.
+    """
+    recipe = read_recipe(backbone)
+    changes = {"tokens": tokens, "seed": seed}
+    recipe = recipe.with_training(**{k: v for k, v in changes.items() if v is not None})
+    if data and len(suites) != 1:
+        raise UserError("--data needs exactly one --suite, which says how it is measured")
+    datasets = {
+        name: open_dataset(data, revision, columns) if data else load("suite", name)().embedded()
+        for name in suites
+    }
+    if device == "cuda" and not torch.cuda.is_available():
+        raise UserError("--device cuda, but torch sees no GPU here; see `fewgen doctor`")
+    torch.set_num_threads(threads or os.cpu_count() or 1)
+    with locked(out):
+        Pretraining(recipe, datasets, torch.device(device)).run(out, progress)
+    facts: dict[str, Any] = read_json(out / "training.json")
+    return facts
+
+
+def _positions(recipe: Recipe) -> int:
+    values = recipe.model
+    return int(values.get("max_position_embeddings") or values.get("n_positions") or 1024)
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 (hex) of a file."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def card(facts: Mapping[str, Any]) -> str:
+    """The model card of a pre-trained backbone."""
+    recipe = facts["recipe"]
+    sources = "; ".join(f"{s}: {n} ({r})" for s, (n, r) in facts["sources"].items())
+    training = ", ".join(f"{k} {v}" for k, v in recipe["training"].items())
+    digests = "\n".join(f"- {name}: SHA-256 `{value}`" for name, value in facts["digests"].items())
+    suites = "".join(f" --suite {name}" for name in facts["sources"])
+    return f"""# A backbone pre-trained by fewgen {facts["fewgen"]}
+
+- Model: {json.dumps(recipe["model"])}, {facts["parameters"]:,} parameters.
+- Tokenizer: byte-level BPE of at most {recipe["tokenizer"]["vocabulary"]} tokens, trained on the
+  same text.
+- Data: the `train` parts of the meta-train tasks of {sources}; no other split was read.
+  SHA-256 of all its examples: `{facts["corpus_digest"]}`.
+- Training: {training}; {facts["steps"]:,} steps, {facts["tokens"]:,} tokens.
+- First losses: {", ".join(f"{loss:.4f}" for loss in facts["first_losses"])}.
+- Made by: `fewgen pretrain{suites} --backbone RECIPE --out DIR` with the recipe in `training.json`.
+{digests}
+- Use: a start for few-shot baselines on the same suites; it knows nothing else.
+- Licence: Apache-2.0 for the weights of embedded suites; data of your own keeps its licence.
+"""

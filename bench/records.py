@@ -1,0 +1,145 @@
+"""The run directory: cells written whole or not at all, one writer at a time."""
+
+import contextlib
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One unit of work, of resume and of distribution.
+
+    `train_seed` is None where nothing that the cell uses depends on it.
+    """
+
+    suite: str
+    baseline: str
+    shots: int
+    train_seed: int | None
+    seed: int
+
+    def path(self, root: Path) -> Path:
+        """Where the cell's records lie."""
+        train = "" if self.train_seed is None else f"t{self.train_seed}-"
+        folder = root / "cells" / self.suite / self.baseline / f"k{self.shots}"
+        return folder / f"{train}s{self.seed}.jsonl"
+
+    def __str__(self) -> str:
+        train = "" if self.train_seed is None else f" train seed {self.train_seed}"
+        return f"{self.suite} / {self.baseline} / K = {self.shots}{train} seed {self.seed}"
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a file so that a reader sees all of it or nothing, also after a power cut.
+
+    Raises:
+        UserError: the system refuses (full disk, read-only folder); nothing half-written stays.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            part.unlink(missing_ok=True)
+        raise UserError(
+            f"cannot write {path}: {error.strerror or error}; what was finished is kept: "
+            "make room or name another --out, then run the same command again"
+        ) from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`write_whole` for a JSON value."""
+    write_whole(path, json.dumps(value, ensure_ascii=False, indent=1) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """A JSON file.
+
+    Raises:
+        UserError: the file is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise UserError(f"{path}: {error}; the file is damaged: delete it and run again") from None
+
+
+def write_cell(root: Path, cell: Cell, header: dict[str, Any], records: list[Any]) -> None:
+    """A finished cell: a header line with what all its episodes share, then one line each."""
+    lines = [{"cell": {**asdict(cell), **header}}, *records]
+    path = cell.path(root)
+    write_whole(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    failed_path(root, cell).unlink(missing_ok=True)
+
+
+def failed_path(root: Path, cell: Cell) -> Path:
+    """Where the reason of a failed cell lies."""
+    return cell.path(root).with_suffix(".failed.json")
+
+
+def write_failure(root: Path, cell: Cell, reason: str) -> None:
+    """Notes why a cell could not be finished; the next run tries it again."""
+    write_json(failed_path(root, cell), {"cell": asdict(cell), "reason": reason})
+
+
+def read_cell(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Header and records of a finished cell.
+
+    Raises:
+        UserError: a line is damaged.
+    """
+    rows = []
+    # Not splitlines: it would break a line at characters that JSON leaves as they are.
+    for number, line in enumerate(path.read_text(encoding="utf-8").rstrip("\n").split("\n"), 1):
+        try:
+            rows.append(json.loads(line))
+        except ValueError:
+            raise UserError(
+                f"{path}, line {number}: damaged; delete the file and run again"
+            ) from None
+    if not rows or "cell" not in rows[0]:
+        raise UserError(f"{path}, line 1: no cell header; delete the file and run again")
+    return rows[0]["cell"], rows[1:]
+
+
+def finished(root: Path, cells: Iterable[Cell]) -> set[Cell]:
+    """The cells whose records are already there."""
+    return {cell for cell in cells if cell.path(root).is_file()}
+
+
+@contextlib.contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Holds a run directory; the kernel lets go when the process ends, however it ends.
+
+    Raises:
+        UserError: another run holds it, or it cannot be written.
+    """
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        file = (root / ".lock").open("a")
+    except OSError as error:
+        raise UserError(
+            f"cannot write the run directory {root}: {error.strerror}; name another with --out"
+        ) from None
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(
+                f"another run is working in {root}; wait for it or name another --out"
+            ) from None
+        for part in root.rglob(".*.part"):
+            part.unlink(missing_ok=True)
+        yield

@@ -1,0 +1,86 @@
+"""Finds suites, baselines, backbones and presets by name, without importing what is not asked for.
+
+Built-in and third-party suites and baselines alike are entry points of the groups below.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError, unknown
+
+GROUPS = {"suite": "fewgen.suites", "baseline": "fewgen.baselines"}
+HERE = Path(__file__).parent
+
+
+@lru_cache(maxsize=1)
+def _project() -> dict[str, Any]:
+    """`[project]` of a checkout that is not installed; empty where there is none."""
+    path = HERE.parent / "pyproject.toml"
+    if not path.is_file():
+        return {}
+    project: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+    return project
+
+
+@lru_cache(maxsize=1)
+def version() -> str:
+    """The version of fewgen, also in a checkout that is not installed."""
+    try:
+        return metadata.version("fewgen")
+    except metadata.PackageNotFoundError:
+        return str(_project().get("version", "unknown"))
+
+
+@lru_cache(maxsize=2)
+def _entry_points(kind: str) -> Mapping[str, metadata.EntryPoint]:
+    group = GROUPS[kind]
+    found = {point.name: point for point in metadata.entry_points(group=group)}
+    for name, value in _project().get("entry-points", {}).get(group, {}).items():
+        found.setdefault(name, metadata.EntryPoint(name=name, value=value, group=group))
+    return found
+
+
+def _folder_names(folder: str, pattern: str) -> list[str]:
+    return sorted(path.stem for path in (HERE / folder).glob(pattern))
+
+
+def names(kind: str) -> list[str]:
+    """Registered names of a kind: suite, baseline, backbone or preset."""
+    if kind == "preset":
+        return _folder_names("presets", "*.toml")
+    if kind == "backbone":
+        return sorted(path.parent.name for path in (HERE / "backbones").glob("*/recipe.toml"))
+    return sorted(_entry_points(kind))
+
+
+def load(kind: str, name: str) -> Any:
+    """The object behind a registered suite or baseline.
+
+    Raises:
+        UserError: no such name (with the close matches), or its module cannot be imported.
+    """
+    points = _entry_points(kind)
+    if name not in points:
+        raise unknown(kind, name, points)
+    try:
+        return points[name].load()
+    except (ImportError, AttributeError) as error:
+        raise UserError(
+            f"{kind} {name!r} ({points[name].value}) cannot be loaded: {error}"
+        ) from error
+
+
+def preset_path(name: str) -> Path:
+    """The plan file of a preset."""
+    if name not in names("preset"):
+        raise unknown("preset", name, names("preset"))
+    return HERE / "presets" / f"{name}.toml"
+
+
+def backbone_path(name: str) -> Path | None:
+    """The folder of a backbone that ships with the package, or None."""
+    return HERE / "backbones" / name if name in names("backbone") else None

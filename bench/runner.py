@@ -1,0 +1,255 @@
+"""Runs a plan: the grid of cells, what is already there, what is left, and the tables."""
+
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from bench import records
+from bench.baseline import Learner, MetaLearner
+from bench.context import Context
+from bench.errors import UserError
+from bench.plan import Plan, differences, plan_text
+from bench.pool import Events, Job, pool
+from bench.records import Cell
+from bench.registry import version
+
+PACKAGES = [
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "evaluate",
+    "sacrebleu",
+    "rouge-score",
+    "pandas",
+    "numpy",
+]
+FREE = ("out", "workers")  # plan keys that change no result
+
+
+@dataclass
+class Outcome:
+    """How a run ended: its directory, its cells, the reasons of those that failed."""
+
+    root: Path
+    cells: list[Cell]
+    repeated: int
+    failures: dict[Cell, str]
+
+
+def grid(context: Context) -> list[Cell]:
+    """All cells of a plan; a baseline without training has one for all train seeds."""
+    plan = context.plan
+    return [
+        Cell(suite, baseline, shots, train_seed, seed)
+        for suite in plan.suites
+        for baseline in plan.baselines
+        for train_seed in (plan.train_seeds if context.trained(baseline) else [None])
+        for shots in plan.shots
+        for seed in plan.seeds
+    ]
+
+
+def _cell_job(context: Context, cell: Cell) -> Job:
+    """A cell as a job, behind the artefacts that it needs; weight in tokens, roughly."""
+    plan, method = context.plan, context.baseline(cell.baseline)
+    after: list[Any] = []
+    if isinstance(method, Learner) and plan.pretrain:
+        after.append(("pretrain", cell.train_seed))
+    if isinstance(method, MetaLearner):
+        after.append(("train", cell.suite, cell.baseline, cell.train_seed))
+    passes = cell.shots * (1 + 3 * getattr(method.options, "inner_steps", 0))
+    answers = plan.queries * (12 if isinstance(method, Learner) else 1)
+    weight = 10.0 * plan.episodes * (passes + answers)
+    return Job(cell, {"kind": "cell", "cell": asdict(cell)}, weight, tuple(after))
+
+
+def jobs_for(context: Context, cells: Sequence[Cell]) -> list[Job]:
+    """The jobs that finish `cells`: pre-training, then meta-training, the longest first."""
+    plan = context.plan
+    work = [_cell_job(context, cell) for cell in cells]
+    needed = {key for job in work for key in job.after if isinstance(key, tuple)}
+    first: list[Job] = []
+    for key in sorted(needed, key=str):
+        if key[0] == "pretrain":
+            assert plan.pretrain
+            message = {"kind": "pretrain", "train_seed": key[1]}
+            first.append(Job(key, message, 3.0 * plan.pretrain.tokens))
+        else:
+            _, suite, baseline, seed = key
+            method = context.baseline(baseline)
+            slow = 3.0 if method.order == "2" else 1.0
+            message = {"kind": "train", "suite": suite, "baseline": baseline, "train_seed": seed}
+            after = (("pretrain", seed),) if plan.pretrain else ()
+            first.append(Job(key, message, 3.0 * slow * plan.train_budget, after))
+    first.sort(key=lambda job: -job.weight)
+    return [*first, *work]
+
+
+def _git() -> dict[str, Any]:
+    """Commit and dirty flag of the checkout that the code runs from, if it is one."""
+    here = Path(__file__).parent
+
+    def ask(*words: str) -> str | None:
+        done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    try:
+        top = ask("rev-parse", "--show-toplevel")
+        if top is None or Path(top) != here.parent:
+            return {"commit": None, "dirty": None}
+        return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}
+    except OSError:
+        return {"commit": None, "dirty": None}
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {"fewgen": version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def _facts(context: Context) -> dict[str, Any]:
+    """What the plan's names stood for on this machine: part of what must not change."""
+    plan = context.plan
+    data = {}
+    for suite in plan.suites:
+        dataset = context.dataset(suite)
+        data[suite] = {
+            "version": context.suite(suite).version,
+            "dataset": dataset.name,
+            "revision": dataset.revision,
+            "language": context.language(suite),
+            "tasks": {f"k{k}": context.tasks(suite, k)[0] for k in plan.shots},
+            "left_out": {f"k{k}": context.tasks(suite, k)[1] for k in plan.shots},
+            "notes": list(getattr(dataset, "notes", [])),
+        }
+    needs_model = any(isinstance(context.baseline(name), Learner) for name in plan.baselines)
+    identity = None
+    if needs_model and not plan.pretrain:
+        identity = context.backbone(None).identity
+    return {"suites": data, "backbone": identity, "device": context.device.type}
+
+
+def describe(context: Context) -> dict[str, Any]:
+    """The content of `run.json`."""
+    return {
+        "plan": context.plan.model_dump(),
+        "facts": _facts(context),
+        "git": _git(),
+        "packages": _versions(),
+        "hardware": {
+            "machine": platform.machine(),
+            "processor": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "system": platform.system(),
+            "python": platform.python_version(),
+        },
+        "command": sys.argv,
+    }
+
+
+def _check_same(root: Path, run: dict[str, Any]) -> None:
+    """Refuses to go on in a directory that another plan began."""
+    path = root / "run.json"
+    if not path.is_file():
+        return
+    old = records.read_json(path)
+    changed = differences(
+        {
+            "plan": {k: v for k, v in old["plan"].items() if k not in FREE},
+            "facts": old["facts"],
+            "packages": old["packages"],
+        },
+        {
+            "plan": {k: v for k, v in run["plan"].items() if k not in FREE},
+            "facts": run["facts"],
+            "packages": run["packages"],
+        },
+    )
+    if changed:
+        raise UserError(
+            f"{root} holds a run of another plan ({'; '.join(changed[:4])}); name another --out "
+            "or delete it"
+        )
+
+
+def _notes(facts: dict[str, Any]) -> list[str]:
+    """What the data's division left out, a line each."""
+    lines = []
+    for suite, found in facts["suites"].items():
+        lines += [f"{suite}: {note}" for note in found["notes"]]
+        reasons = {reason for shots in found["left_out"].values() for reason in shots}
+        lines += [f"{suite}: left out {reason}" for reason in sorted(reasons)]
+    return lines
+
+
+def execute(
+    plan: Plan,
+    say: Callable[[str], None] = lambda line: None,
+    progress: Callable[[float, float], None] = lambda done, total: None,
+) -> Outcome:
+    """Runs a resolved plan in `plan.out` and writes its tables.
+
+    Args:
+        plan: from `make_plan`, with `out` set.
+        say: told each notable fact in a line.
+        progress: told the work done and the whole, in one unit.
+
+    Raises:
+        UserError: the plan cannot be run here, or the run directory cannot be used.
+    """
+    from bench.publish import write_tables
+
+    assert plan.out
+    root = Path(plan.out)
+    with records.locked(root):
+        context = Context(plan, root)
+        for suite in plan.suites:
+            context.metrics(suite)
+        run = describe(context)
+        _check_same(root, run)
+        if not (root / "run.json").is_file():
+            records.write_whole(root / "plan.toml", plan_text(plan))
+            records.write_json(root / "run.json", run)
+        for line in _notes(run["facts"]):
+            say(line)
+        outcome = _finish(context, progress)
+        write_tables(root)
+    return outcome
+
+
+def _finish(context: Context, progress: Callable[[float, float], None]) -> Outcome:
+    plan, root = context.plan, context.root
+    cells = grid(context)
+    there = records.finished(root, cells)
+    outcome = Outcome(root, cells, len(there), {})
+    jobs = jobs_for(context, [cell for cell in cells if cell not in there])
+    if not jobs:
+        return outcome
+    total = sum(job.weight for job in jobs)
+
+    def done(job: Job, message: dict[str, Any]) -> None:
+        if isinstance(job.key, Cell):
+            records.write_cell(root, job.key, message["header"], message["records"])
+
+    def failed(job: Job, reason: str) -> None:
+        if isinstance(job.key, Cell):
+            records.write_failure(root, job.key, reason)
+            outcome.failures[job.key] = reason
+
+    events = Events(done, failed, lambda work: progress(work, total))
+    first = {"plan": plan.model_dump(), "root": str(root)}
+    with pool(min(plan.workers, len(jobs)), first, root / "log", plan.threads) as workers:
+        workers.run(jobs, events)
+    return outcome

@@ -1,0 +1,67 @@
+"""The pages of `fewgen show`."""
+
+from bench.baseline import Baseline
+from bench.episodes import Episode, draw_episode
+from bench.errors import UserError, unknown
+from bench.registry import backbone_path, load, names, preset_path
+from bench.tasks import SPLITS, Example, Suite
+
+SHOTS, QUERIES = 8, 4
+
+
+def page(name: str, task: str | None = None, seed: int = 0) -> str:
+    """A suite's card with an episode, a baseline's page, a backbone's card, a preset's plan.
+
+    Raises:
+        UserError: nothing of that name.
+    """
+    if name in names("suite"):
+        return _suite_page(load("suite", name)(), task, seed)
+    if task is not None:
+        raise UserError(f"--task goes with a suite; {name!r} is none")
+    if name in names("baseline"):
+        return _baseline_page(name)
+    if name in names("preset"):
+        return preset_path(name).read_text(encoding="utf-8")
+    folder = backbone_path(name)
+    if folder:
+        card = folder / "CARD.md"
+        return (card if card.is_file() else folder / "recipe.toml").read_text(encoding="utf-8")
+    known = [n for kind in ("suite", "baseline", "backbone", "preset") for n in names(kind)]
+    raise unknown("suite, baseline, backbone or preset", name, known)
+
+
+def _suite_page(suite: Suite, task: str | None, seed: int) -> str:
+    dataset = suite.embedded()
+    counts = ", ".join(f"{len(dataset.names(split))} {split}" for split in SPLITS)
+    chosen = dataset.task(task or dataset.names("meta-test")[0])
+    episode = draw_episode(suite.name, chosen, SHOTS, QUERIES, seed, 0)
+    facts = (
+        f"{suite.name} {suite.version}: {suite.summary}\n"
+        f"tasks: {counts}; primary metric {suite.primary}; "
+        f"at most {suite.max_new_tokens} new tokens\n"
+    )
+    return f"{facts}\n{suite.card}\n{_episode_text(episode)}"
+
+
+def _episode_text(episode: Episode) -> str:
+    def lines(examples: tuple[Example, ...]) -> str:
+        return "\n".join(f"  {e.input} => {' | '.join(e.references)}" for e in examples)
+
+    return (
+        f"episode: task {episode.task}, seed {episode.seed}, digest {episode.digest[:12]}\n"
+        f"support ({len(episode.support)})\n{lines(episode.support)}\n"
+        f"query ({len(episode.query)})\n{lines(episode.query)}"
+    )
+
+
+def _baseline_page(name: str) -> str:
+    kind: type[Baseline] = load("baseline", name)
+    text = " ".join((kind.__doc__ or "").split())
+    rows = [
+        f"  {name}.{option} = {field.default!r}  {field.description or ''}".rstrip()
+        for option, field in kind.Options.model_fields.items()
+    ]
+    options = "\n".join(rows) if rows else "  none"
+    facts = f"order of the gradient: {kind.order}; starts from: {kind.init}"
+    return f"{name}\n{text}\n{facts}\noptions:\n{options}"

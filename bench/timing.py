@@ -1,0 +1,66 @@
+"""Clocks and memory marks of the device that a cell runs on."""
+
+import re
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+
+STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+
+
+class Stopwatch:
+    """Marks on the device's own time line: CUDA events on a GPU, `perf_counter` on a CPU.
+
+    Marks do not synchronise; `laps` does, once, at the end.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._cuda = device.type == "cuda"
+        self._marks: list[Any] = []
+        if self._cuda:
+            torch.cuda.synchronize(device)
+        self.mark()
+
+    def mark(self) -> None:
+        """Notes the present moment."""
+        if self._cuda:
+            event = torch.cuda.Event(enable_timing=True)
+            event.record()
+            self._marks.append(event)
+        else:
+            self._marks.append(time.perf_counter())
+
+    def laps(self) -> list[float]:
+        """Milliseconds between consecutive marks."""
+        pairs = list(zip(self._marks, self._marks[1:], strict=False))
+        if self._cuda:
+            self._marks[-1].synchronize()
+            return [before.elapsed_time(after) for before, after in pairs]
+        return [(after - before) * 1e3 for before, after in pairs]
+
+    def total(self) -> float:
+        """Milliseconds from the start to now; adds a mark."""
+        self.mark()
+        return sum(self.laps())
+
+
+def reset_peak(device: torch.device) -> bool:
+    """Starts a new measurement of peak memory; False where the system cannot."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return True
+    try:
+        CLEAR.write_text("5")
+    except OSError:
+        return False
+    return True
+
+
+def peak_mib(device: torch.device) -> float:
+    """Peak since `reset_peak` in MiB: of the allocator on a GPU, resident size on a CPU."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    found = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text())
+    return int(found.group(1)) / 2**10 if found else float("nan")

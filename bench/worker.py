@@ -1,0 +1,94 @@
+"""A worker process: takes jobs as JSON lines on standard input, answers on standard output.
+
+Its input closes when the parent dies, and then it ends at once, whatever it was doing.
+"""
+
+import json
+import os
+import queue
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+from typing import Any, TextIO
+
+from bench.errors import CellError, UserError
+
+TICK = 0.2  # seconds between two progress messages
+
+
+class Reporter:
+    """Sends messages to the parent, progress not more often than every `TICK` seconds."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream, self._last = stream, 0.0
+
+    def send(self, **message: Any) -> None:
+        """One message; texts may hold any character, so all are escaped to ASCII."""
+        self._stream.write(json.dumps(message) + "\n")
+        self._stream.flush()
+
+    def progress(self, fraction: float) -> None:
+        """How much of the present job is done, 0 to 1."""
+        now = time.monotonic()
+        if now - self._last >= TICK:
+            self._last = now
+            self.send(kind="progress", fraction=fraction)
+
+
+def _read_jobs(jobs: "queue.Queue[str]") -> None:
+    for line in sys.stdin:
+        jobs.put(line)
+    os._exit(1)
+
+
+def _work(context: Any, job: dict[str, Any], report: Reporter) -> dict[str, Any]:
+    from bench import artefacts
+    from bench.cells import run_cell
+    from bench.records import Cell
+
+    if job["kind"] == "cell":
+        header, records = run_cell(context, Cell(**job["cell"]), report.progress)
+        return {"header": header, "records": records}
+    if job["kind"] == "pretrain":
+        artefacts.make_pretrained(context, job["train_seed"], report.progress)
+    else:
+        artefacts.make_initialisation(
+            context, job["suite"], job["baseline"], job["train_seed"], report.progress
+        )
+    return {}
+
+
+def main() -> None:
+    """Works until the input closes. The first line is the plan and the run directory."""
+    # Libraries may print; what they print must not stand between our messages.
+    report = Reporter(os.fdopen(os.dup(1), "w", encoding="ascii"))
+    os.dup2(2, 1)
+    jobs: queue.Queue[str] = queue.Queue()
+    threading.Thread(target=_read_jobs, args=(jobs,), daemon=True).start()
+    first = json.loads(jobs.get())
+
+    import torch
+
+    from bench.context import Context
+    from bench.plan import Plan
+
+    plan = Plan.model_validate(first["plan"])
+    torch.set_num_threads(plan.threads)
+    torch.set_num_interop_threads(1)
+    context = Context(plan, Path(first["root"]))
+    report.send(kind="ready")
+    while True:
+        job = json.loads(jobs.get())
+        try:
+            report.send(kind="done", **_work(context, job, report))
+        except (CellError, UserError) as error:
+            report.send(kind="failed", reason=str(error))
+        except Exception as error:
+            traceback.print_exc()
+            report.send(kind="failed", reason=f"{type(error).__name__}: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""What every embedded suite shares: tasks by index, parts without overlap, splits kept apart."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from typing import Generic, TypeVar
+
+from bench.errors import unknown
+from bench.streams import Stream, fraction_of
+from bench.tasks import SPLITS, Example, Task
+
+C = TypeVar("C")
+
+SIZES = {"meta-train": 64, "meta-validation": 16, "meta-test": 16}
+POOL = {"meta-train": 2048, "meta-validation": 1024, "meta-test": 1024}
+BOUNDS = {"meta-train": (0.0, 0.6), "meta-validation": (0.6, 0.8), "meta-test": (0.8, 1.0)}
+PARTS = {"train": 512, "validation": 32, "test": 128}
+
+
+@dataclass
+class Procedural(Generic[C]):
+    """A `Dataset` of generated tasks over contents that they share.
+
+    A content is what an example says before any task's rules. Tasks of one split draw from one
+    pool of contents, as languages of a parallel corpus do, so that no content gives its task
+    away; a hash decides on which side of the splits a content may stand, so nothing said in a
+    held-out task was ever said in meta-training.
+
+    Attributes:
+        suite: name of the suite, part of every stream.
+        revision: the generator's version.
+        label: tasks are named LABEL-INDEX.
+        draw: a random content.
+        key: a content as text; equal keys are the same content.
+        rules: the rules of the task of an index: content to (input, target).
+    """
+
+    suite: str
+    revision: str
+    label: str
+    draw: Callable[[Stream], C]
+    key: Callable[[C], str]
+    rules: Callable[[int], Callable[[C], tuple[str, str]]]
+    name: str = field(default="embedded", init=False)
+
+    def __post_init__(self) -> None:
+        """Tasks and pools are made once."""
+        self.task = cache(self._task)
+        self._pool = cache(self._make_pool)
+
+    @cached_property
+    def _split_of(self) -> dict[str, str]:
+        return {name: split for split in SPLITS for name in self.names(split)}
+
+    def names(self, split: str) -> list[str]:
+        """Names of the tasks of a split: consecutive indices, meta-train first."""
+        start = sum(SIZES[earlier] for earlier in SPLITS[: SPLITS.index(split)])
+        return [f"{self.label}-{start + i:03d}" for i in range(SIZES[split])]
+
+    def _make_pool(self, split: str) -> list[tuple[str, C]]:
+        low, high = BOUNDS[split]
+        stream = Stream(0, self.suite, self.revision, "contents", split)
+        pool: dict[str, C] = {}
+        while len(pool) < POOL[split]:
+            content = self.draw(stream)
+            key = self.key(content)
+            if low <= fraction_of(self.suite, self.revision, key) < high:
+                pool.setdefault(key, content)
+        return list(pool.items())
+
+    def _task(self, name: str) -> Task:
+        if name not in self._split_of:
+            raise unknown(f"{self.suite} task", name, self._split_of)
+        rules = self.rules(int(name.rsplit("-", 1)[1]))
+        stream = Stream(0, self.suite, self.revision, "examples", name)
+        contents = iter(stream.shuffled(self._pool(self._split_of[name])))
+        parts: dict[str, tuple[Example, ...]] = {}
+        for part, size in PARTS.items():
+            examples = []
+            for number in range(size):
+                key, content = next(contents)
+                text, target = rules(content)
+                examples.append(Example(text, (target,), f"{name}-{part}-{number:03d}", key))
+            parts[part] = tuple(examples)
+        return Task(name, parts)

@@ -1,0 +1,291 @@
+"""The invented family: what a sentence means, how English says it and how each language does.
+
+A language is a bundle of rules drawn from its index. Its roots are chosen field by field from
+three cognate sets, so that a few sentences show which set a field follows; word order, articles,
+number, tense, negation, case and agreement are drawn one by one.
+"""
+
+from dataclasses import dataclass
+
+from bench.streams import Stream
+
+VERSION = "1"
+BRANCHES = 3
+
+# Each field is drawn from one cognate set by a language as a whole.
+FIELDS: dict[str, tuple[str, ...]] = {
+    "people": (
+        "farmer",
+        "weaver",
+        "teacher",
+        "sailor",
+        "baker",
+        "hunter",
+        "singer",
+        "doctor",
+        "guard",
+        "potter",
+    ),
+    "animals": (
+        "goat",
+        "horse",
+        "bird",
+        "dog",
+        "otter",
+        "fox",
+        "bear",
+        "cow",
+        "owl",
+        "frog",
+    ),
+    "things": (
+        "basket",
+        "lamp",
+        "rope",
+        "hammer",
+        "drum",
+        "boat",
+        "blanket",
+        "bowl",
+        "ladder",
+        "cart",
+    ),
+    "places": (
+        "river",
+        "market",
+        "hill",
+        "forest",
+        "bridge",
+        "garden",
+        "harbour",
+        "tower",
+    ),
+    "actions": (
+        "see",
+        "carry",
+        "find",
+        "follow",
+        "paint",
+        "clean",
+        "want",
+        "remember",
+        "move",
+        "watch",
+        "fear",
+        "help",
+    ),
+    "qualities": (
+        "old",
+        "red",
+        "small",
+        "heavy",
+        "quiet",
+        "clever",
+        "broken",
+        "new",
+        "strange",
+        "green",
+    ),
+    "relations": ("near", "behind", "under", "from"),
+}
+FIELD_OF = {meaning: field for field, meanings in FIELDS.items() for meaning in meanings}
+
+# English forms that a rule does not give.
+PAST = {"see": "saw", "find": "found"}
+THIRD = {"carry": "carries", "watch": "watches"}
+
+MARKERS: dict[str, tuple[str, ...]] = {
+    "plural": ("mi", "sou", "arn", "teb"),
+    "definite": ("ol", "hae", "niv", "dus"),
+    "indefinite": ("wen", "eki", "zul", "pra"),
+    "object": ("ta", "iru", "gem", "ols"),
+    "past": ("vek", "ano", "lir", "shu"),
+    "present": ("im", "bao", "rel", "tos"),
+    "negation": ("nai", "kut", "ozo", "fen"),
+    "agreement": ("ji", "uld", "kas", "emo"),
+}
+# Where a marker may stand: on the word, before it, behind it, or nowhere.
+PLACES: dict[str, tuple[str, ...]] = {
+    "plural": ("suffix", "suffix", "before", "after"),
+    "definite": ("suffix", "before", "after", "none"),
+    "indefinite": ("before", "none", "none"),
+    "object": ("suffix", "before", "none"),
+    "past": ("suffix", "before", "after"),
+    "present": ("suffix", "none", "none"),
+    "negation": ("suffix", "before", "after", "last"),
+    "agreement": ("suffix", "none"),
+}
+ORDERS = ("SVO", "SOV", "VSO", "VOS", "OVS", "OSV")
+
+
+@dataclass(frozen=True)
+class Noun:
+    """A noun phrase: `definite` and `plural` decide its articles and endings."""
+
+    noun: str
+    quality: str | None
+    definite: bool
+    plural: bool
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """What one sentence says, before any language."""
+
+    subject: Noun
+    action: str
+    object: Noun
+    past: bool
+    negated: bool
+    relation: str | None
+    place: Noun | None
+
+
+def draw_meaning(stream: Stream) -> Meaning:
+    """A random sentence meaning; about 10^9 differ."""
+
+    def noun(*fields: str) -> Noun:
+        field = stream.pick(fields)
+        quality = stream.pick(FIELDS["qualities"]) if stream.chance(0.4) else None
+        return Noun(stream.pick(FIELDS[field]), quality, stream.chance(0.6), stream.chance(0.4))
+
+    relation = stream.pick(FIELDS["relations"]) if stream.chance(0.4) else None
+    return Meaning(
+        subject=noun("people", "animals"),
+        action=stream.pick(FIELDS["actions"]),
+        object=noun("people", "animals", "things", "things"),
+        past=stream.chance(0.5),
+        negated=stream.chance(0.3),
+        relation=relation,
+        place=noun("places") if relation else None,
+    )
+
+
+def _english_noun(phrase: Noun) -> str:
+    quality = f"{phrase.quality} " if phrase.quality else ""
+    noun = phrase.noun
+    if phrase.plural:
+        noun += "es" if noun.endswith("x") else "s"
+        return f"{'the' if phrase.definite else 'some'} {quality}{noun}"
+    article = "the" if phrase.definite else "an" if (quality or noun)[0] in "aeiou" else "a"
+    return f"{article} {quality}{noun}"
+
+
+def _english_verb(meaning: Meaning) -> str:
+    verb, plural = meaning.action, meaning.subject.plural
+    if meaning.negated:
+        return f"{'did' if meaning.past else 'do' if plural else 'does'} not {verb}"
+    if meaning.past:
+        regular = verb[:-1] + "ied" if verb.endswith("rry") else verb + "d" * verb.endswith("e")
+        return PAST.get(verb) or (regular if regular != verb else verb + "ed")
+    return verb if plural else THIRD.get(verb, verb + "s")
+
+
+def english(meaning: Meaning) -> str:
+    """The English sentence."""
+    words = [_english_noun(meaning.subject), _english_verb(meaning), _english_noun(meaning.object)]
+    if meaning.relation and meaning.place:
+        words += [meaning.relation, _english_noun(meaning.place)]
+    return " ".join(words)
+
+
+def _make_roots() -> dict[str, tuple[str, ...]]:
+    """Three cognates for each meaning; all roots and markers differ from one another."""
+    stream = Stream(0, "translation", VERSION, "roots")
+    onsets = "b d f g h k l m n p r s t v z sh kr tl br".split()
+    vowels = ["a", "e", "i", "o", "u", "ai", "ou"]
+    codas = ["", "", "n", "r", "l", "k", "s"]
+    taken = {form for forms in MARKERS.values() for form in forms}
+    roots: dict[str, tuple[str, ...]] = {}
+    for meaning in FIELD_OF:
+        cognates: list[str] = []
+        while len(cognates) < BRANCHES:
+            root = "".join(
+                stream.pick(onsets) + stream.pick(vowels) + (stream.pick(codas) if last else "")
+                for last in (False, True)
+            )
+            if root not in taken:
+                taken.add(root)
+                cognates.append(root)
+        roots[meaning] = tuple(cognates)
+    return roots
+
+
+ROOTS = _make_roots()
+
+
+class Language:
+    """One language of the family, a function of its index alone.
+
+    `sporadic` is the share of words that follow another cognate set than their field: what no
+    eight examples can tell, as in real languages.
+    """
+
+    def __init__(self, index: int, sporadic: float = 0.04) -> None:
+        stream = Stream(index, "translation", VERSION, "language")
+        home = stream.below(BRANCHES)
+        branch = {field: home if stream.chance(0.4) else stream.below(BRANCHES) for field in FIELDS}
+        self.root = {
+            meaning: ROOTS[meaning][
+                stream.below(BRANCHES) if stream.chance(sporadic * 1.5) else branch[field]
+            ]
+            for meaning, field in FIELD_OF.items()
+        }
+        self.marker = {name: stream.pick(forms) for name, forms in MARKERS.items()}
+        self.place = {name: stream.pick(places) for name, places in PLACES.items()}
+        self.order = stream.pick(ORDERS)
+        self.quality_first = stream.chance(0.5)
+        self.postpositions = stream.chance(0.5)
+        self.place_first = stream.chance(0.5)
+        self.quality_agrees = stream.chance(0.5)
+        self.doubled_negation = stream.chance(0.25)
+
+    def _mark(self, words: list[str], name: str, at: int) -> list[str]:
+        """Puts a marker on or around `words`; `at` is the word that a suffix goes on."""
+        marker, place = self.marker[name], self.place[name]
+        if place == "suffix":
+            return [*words[:at], f"{words[at]}-{marker}", *words[at + 1 :]]
+        if place == "before":
+            return [marker, *words]
+        return [*words, marker] if place == "after" else words
+
+    def _noun(self, phrase: Noun, case: str | None = None) -> list[str]:
+        noun = [self.root[phrase.noun]]
+        quality = [self.root[phrase.quality]] if phrase.quality else []
+        if phrase.plural:
+            noun = self._mark(noun, "plural", at=0)
+            if quality and self.quality_agrees and self.place["plural"] == "suffix":
+                quality = self._mark(quality, "plural", at=0)
+        words = quality + noun if self.quality_first else noun + quality
+        article = "definite" if phrase.definite else "indefinite"
+        if phrase.definite or not phrase.plural:
+            words = self._mark(words, article, at=len(words) - 1)
+        return self._mark(words, case, at=len(words) - 1) if case else words
+
+    def _verb(self, meaning: Meaning) -> list[str]:
+        verb = [self.root[meaning.action]]
+        if meaning.subject.plural:
+            verb = self._mark(verb, "agreement", at=0)
+        if meaning.negated and self.place["negation"] == "suffix":
+            verb = self._mark(verb, "negation", at=0)
+        tense = "past" if meaning.past else "present"
+        verb = self._mark(verb, tense, at=0)
+        if meaning.negated and self.place["negation"] in ("before", "after"):
+            verb = self._mark(verb, "negation", at=0)
+        return verb
+
+    def say(self, meaning: Meaning) -> str:
+        """The sentence in this language."""
+        parts = {
+            "S": self._noun(meaning.subject),
+            "V": self._verb(meaning),
+            "O": self._noun(meaning.object, case="object"),
+        }
+        words = [word for part in self.order for word in parts[part]]
+        if meaning.relation and meaning.place:
+            place, relation = self._noun(meaning.place), [self.root[meaning.relation]]
+            phrase = place + relation if self.postpositions else relation + place
+            words = phrase + words if self.place_first else words + phrase
+        if meaning.negated and (self.place["negation"] == "last" or self.doubled_negation):
+            words.append(self.marker["negation"])
+        return " ".join(words)

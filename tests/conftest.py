@@ -1,0 +1,79 @@
+"""Small models and tasks that many tests share."""
+
+from typing import Any
+
+import pytest
+import torch
+
+from bench.backbone import CausalBackbone
+from bench.prompt import Prompt
+from bench.tasks import Example
+from bench.tokenizer import train_tokenizer
+
+PAIRS = [
+    ("the goat sees a lamp", "mira lod kanu"),
+    ("a bird finds the rope", "tesh vo rima lod"),
+    ("the old fox runs", "goru mira"),
+    ("some boats move", "kanu kanu tesh"),
+    ("the lamp moves a bird", "lod vo kanu mira"),
+    ("a goat runs", "rima mira"),
+]
+
+
+@pytest.fixture(scope="session")
+def examples() -> list[Example]:
+    return [Example(text, (target,), f"e{i}", f"g{i}") for i, (text, target) in enumerate(PAIRS)]
+
+
+@pytest.fixture(scope="session")
+def tokenizer() -> Any:
+    return train_tokenizer([f"{a} => {b}\n\n" for a, b in PAIRS], 320, 128)
+
+
+def build(kind: str, tokenizer: Any, dtype: torch.dtype = torch.float64) -> Any:
+    """A very small model with tied embeddings."""
+    from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
+
+    ids = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
+    size = len(tokenizer)
+    config = {
+        "gpt2": GPT2Config(
+            vocab_size=size, n_embd=16, n_layer=2, n_head=2, n_positions=128, **ids
+        ),
+        "llama": LlamaConfig(
+            vocab_size=size,
+            hidden_size=16,
+            intermediate_size=24,
+            num_hidden_layers=2,
+            num_attention_heads=2,
+            max_position_embeddings=128,
+            tie_word_embeddings=True,
+            **ids,
+        ),
+    }[kind]
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config)
+    if dtype == torch.float64:
+        _keep_float64(model)
+    return model.to(dtype)
+
+
+def _keep_float64(model: Any) -> None:
+    """transformers' RMS norm goes through float32, too coarse for differences; torch's does not."""
+    for module in list(model.modules()):
+        for name, child in list(module.named_children()):
+            if type(child).__name__ == "LlamaRMSNorm":
+                norm = torch.nn.RMSNorm(child.weight.shape, eps=child.variance_epsilon)
+                setattr(module, name, norm)
+
+
+@pytest.fixture(params=["gpt2", "llama"])
+def backbone(request: pytest.FixtureRequest, tokenizer: Any) -> CausalBackbone:
+    return CausalBackbone(build(request.param, tokenizer), tokenizer, request.param, Prompt())
+
+
+@pytest.fixture
+def llama(tokenizer: Any) -> CausalBackbone:
+    return CausalBackbone(
+        build("llama", tokenizer, torch.float32), tokenizer, "llama", Prompt()
+    )
