@@ -11,7 +11,7 @@ class Nearest(Floor):
 
     def answer(self, query: str, support: Sequence[Example]) -> str:
         """The target of the support example with the highest chrF; the earlier one of equals."""
-        from sacrebleu.metrics import CHRF
+        from sacrebleu.metrics.chrf import CHRF
 
         chrf = CHRF()
         scores = [chrf.sentence_score(example.input, [query]).score for example in support]

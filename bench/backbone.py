@@ -70,10 +70,9 @@ class CausalBackbone:
     are plain dicts in the order of `named_parameters`, where a tied weight stands once.
     """
 
-    def __init__(self, model: Any, tokenizer: Any, name: str, prompt: Prompt) -> None:
+    def __init__(self, model: Any, tokenizer: Any, prompt: Prompt) -> None:
         self.model = model.eval()
         self.tokenizer = tokenizer
-        self.name = name
         self.prompt = prompt
         self.context = _context_of(model.config, tokenizer)
         self.eos = int(tokenizer.eos_token_id)
@@ -86,7 +85,8 @@ class CausalBackbone:
     @property
     def device(self) -> torch.device:
         """Where the weights live."""
-        return next(self.model.parameters()).device
+        device: torch.device = next(self.model.parameters()).device
+        return device
 
     def weights(self) -> dict[str, Tensor]:
         """A copy of the model's present weights, tied ones once."""
@@ -143,20 +143,19 @@ class CausalBackbone:
             ]
             prompt, cut = self._prompt_ids(example.input, self.context - len(kept))
             cuts += cut or len(kept) < len(target)
-            rows.append((prompt, kept))
+            rows.append((prompt + kept, [IGNORED] * len(prompt) + kept))
         return self.collate(rows), cuts
 
     def collate(self, rows: Sequence[tuple[list[int], list[int]]]) -> Batch:
-        """Pads (prompt tokens, target tokens) on the right: causal attention then needs no mask."""
-        width = max(len(prompt) + len(target) for prompt, target in rows)
-        ids = torch.full((len(rows), width), self.pad)
-        labels = torch.full((len(rows), width), IGNORED)
-        for row, (prompt, target) in enumerate(rows):
-            end = len(prompt) + len(target)
-            ids[row, :end] = torch.tensor(prompt + target)
-            labels[row, len(prompt) : end] = torch.tensor(target)
-        tokens = sum(len(prompt) + len(target) for prompt, target in rows)
-        return Batch(ids.to(self.device), labels.to(self.device), tokens)
+        """Pads rows of (tokens, labels) on the right: causal attention then needs no mask."""
+        width = max(len(ids) for ids, _ in rows)
+        padded = [ids + [self.pad] * (width - len(ids)) for ids, _ in rows]
+        labels = [row + [IGNORED] * (width - len(row)) for _, row in rows]
+        return Batch(
+            torch.tensor(padded, device=self.device),
+            torch.tensor(labels, device=self.device),
+            sum(len(ids) for ids, _ in rows),
+        )
 
     # -- model -----------------------------------------------------------------------------
 
@@ -240,11 +239,9 @@ class CausalBackbone:
 
 def _context_of(config: Any, tokenizer: Any) -> int:
     """Positions the model has; the tokenizer's own limit if it is smaller and meant."""
-    positions = getattr(config, "max_position_embeddings", None) or getattr(
-        config, "n_positions", 1024
-    )
-    limit = tokenizer.model_max_length or positions
-    return int(min(positions, limit))
+    named = (getattr(config, name, None) for name in ("max_position_embeddings", "n_positions"))
+    positions = next((int(value) for value in named if value), 1024)
+    return min(positions, int(tokenizer.model_max_length or positions))
 
 
 def attention(order_two: bool) -> AbstractContextManager[None]:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     Weights = Mapping[str, Tensor]
 
 
+Order = Literal["none", "1", "2", "implicit"]
+Start = Literal["none", "scratch", "pretrained", "meta-trained"]
+
+
 class Baseline:
     """A method, made from its options.
 
@@ -32,8 +36,8 @@ class Baseline:
         init: what adaptation starts from.
     """
 
-    order: ClassVar[Literal["none", "1", "2", "implicit"]] = "none"
-    init: ClassVar[Literal["none", "scratch", "pretrained", "meta-trained"]] = "none"
+    order: ClassVar[Order] = "none"
+    init: ClassVar[Start] = "none"
 
     class Options(BaseModel):
         """What a plan may set; `fewgen show BASELINE` prints it."""
@@ -60,7 +64,7 @@ class Learner(Baseline):
         trains: the baseline has a `meta_train` and so depends on the train seed.
     """
 
-    init = "pretrained"
+    init: ClassVar[Start] = "pretrained"
     demonstrates: ClassVar[bool] = False
     trains: ClassVar[bool] = False
 

@@ -8,6 +8,7 @@ from bench.baseline import Floor, Learner
 from bench.context import Context
 from bench.episodes import Episode, draw_episode, schedule
 from bench.records import Cell
+from bench.registry import display_name
 from bench.streams import Stream
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def run_cell(
     """
     episodes = cell_episodes(context, cell)
     method = context.baseline(cell.baseline)
-    header = _shared_header(context, cell)
+    header = shared_header(context, cell)
     if isinstance(method, Floor):
         records = [
             _record(
@@ -51,7 +52,7 @@ def run_cell(
             )
             for episode in episodes
         ]
-        return {**header, "order": method.order, "init": method.init}, records
+        return header, records
     assert isinstance(method, Learner)
     solver = _Solver(context, cell, method)
     records = []
@@ -62,9 +63,14 @@ def run_cell(
     return {**header, **solver.header()}, records
 
 
-def _shared_header(context: Context, cell: Cell) -> dict[str, Any]:
-    dataset = context.dataset(cell.suite)
+def shared_header(context: Context, cell: Cell) -> dict[str, Any]:
+    """What is known of a cell before it is worked on; tells which row of a table it is part of."""
+    dataset, method = context.dataset(cell.suite), context.baseline(cell.baseline)
+    uses_model = isinstance(method, Learner)
     return {
+        "order": method.order,
+        "init": method.init,
+        "backbone": display_name(context.plan.backbone) if uses_model else None,
         "dataset": dataset.name,
         "revision": dataset.revision,
         "split": context.plan.split,
@@ -147,9 +153,6 @@ class _Solver:
 
         adapts = isinstance(self.method, GradientLearner) and self.method.options.inner_steps > 0
         return {
-            "order": self.method.order,
-            "init": self.method.init,
-            "backbone": self.backbone.name,
             "backbone_identity": self.backbone.identity,
             "adapted_params": sum(w.numel() for w in self.weights.values()) if adapts else 0,
             "tasks_at_once": TASKS_AT_ONCE,

@@ -45,8 +45,7 @@ def load_backbone(
             f"backbone {source!r}: the tokenizer has {len(tokenizer)} tokens, the model only "
             f"{model.get_input_embeddings().num_embeddings}; they do not belong together"
         )
-    name = source if backbone_path(source) else Path(source).name or source
-    return CausalBackbone(model.to(device), tokenizer, name, Prompt())
+    return CausalBackbone(model.to(device), tokenizer, Prompt())
 
 
 def locate(source: str) -> str:

@@ -2,10 +2,10 @@
 
 import json
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -15,7 +15,7 @@ from bench.registry import names, version
 KINDS = {"suites": "suite", "baselines": "baseline", "backbones": "backbone", "presets": "preset"}
 
 
-class IntegerList(click.ParamType):
+class IntegerList(click.ParamType[list[int]]):
     """Integers with commas between them."""
 
     name = "0,1,2"
@@ -132,8 +132,11 @@ RUN_OPTIONS: Sequence[Any] = (
 )
 
 
-def _with(options: Sequence[Any]) -> Any:
-    def decorate(function: Any) -> Any:
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _with(options: Sequence[Any]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
         for option in reversed(options):
             function = option(function)
         return function

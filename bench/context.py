@@ -1,5 +1,6 @@
 """What a plan's names stand for: suites, data, metrics, baselines and backbones, loaded once."""
 
+from collections.abc import Iterator, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,13 +11,28 @@ from bench.errors import UserError
 from bench.metrics import Metric, build_metrics, language_of
 from bench.plan import Plan
 from bench.registry import load
-from bench.sources import open_dataset
-from bench.tasks import Dataset, Suite
+from bench.tasks import Dataset, Example, Suite
 
 if TYPE_CHECKING:
     import torch
 
     from bench.backbone import CausalBackbone
+
+
+def dataset_of(
+    suite: str, data: str | None, revision: str | None, columns: Mapping[str, str] | None
+) -> Dataset:
+    """The data that a suite is measured on: `data` if it is given, else what it embeds.
+
+    Raises:
+        UserError: no such suite, or data that cannot be read.
+    """
+    declared: Suite = load("suite", suite)()
+    if not data:
+        return declared.embedded()
+    from bench.sources import open_dataset
+
+    return open_dataset(data, revision, columns)
 
 
 class Context:
@@ -41,9 +57,8 @@ class Context:
         return suite
 
     def _dataset(self, suite: str) -> Dataset:
-        if self.plan.data:
-            return open_dataset(self.plan.data, self.plan.revision, self.plan.columns)
-        return self.suite(suite).embedded()
+        plan = self.plan
+        return dataset_of(suite, plan.data, plan.revision, plan.columns)
 
     def _tasks(self, suite: str, shots: int) -> tuple[list[str], list[str]]:
         """Tasks that the plan measures and a reason for each one left out.
@@ -66,7 +81,15 @@ class Context:
         return list(usable), reasons
 
     def _metrics(self, suite: str) -> list[Metric]:
-        return build_metrics(self.language(suite), self.plan.metrics)
+        counts = {len(example.references) for example in self._queries(suite)}
+        num_refs = counts.pop() if len(counts) == 1 else None
+        return build_metrics(self.language(suite), self.plan.metrics, num_refs)
+
+    def _queries(self, suite: str) -> Iterator[Example]:
+        """Every example that may be asked in the measured split."""
+        dataset = self.dataset(suite)
+        for name in dataset.names(self.plan.split):
+            yield from dataset.task(name).parts.get("test", ())
 
     def language(self, suite: str) -> str | None:
         """Code of the references' language: from the plan, the data, else their script."""
@@ -75,11 +98,10 @@ class Context:
         if not self.plan.data:
             return self.suite(suite).language
         dataset = self.dataset(suite)
-        tasks = [dataset.task(name) for name in dataset.names(self.plan.split)]
-        texts = (e.target for task in tasks for e in task.parts.get("test", ()))
-        by_script = language_of(texts)
-        declared = {task.language for task in tasks}
-        return by_script or (declared.pop() if len(declared) == 1 else None)
+        declared = {dataset.task(name).language for name in dataset.names(self.plan.split)}
+        if len(declared) == 1 and None not in declared:
+            return declared.pop()
+        return language_of(example.target for example in self._queries(suite))
 
     def max_new_tokens(self, suite: str) -> int:
         """Where generation stops: the plan's word, else the suite's."""

@@ -78,10 +78,17 @@ class Adam:
         ]
         scale, root = 1 - self.beta1**count, 1 - self.beta2**count
         stepped = {
-            name: w - self.rate * (m / scale) / ((v / root).sqrt() + self.epsilon)
+            name: w - self.rate * (m / scale) / (_root(v / root) + self.epsilon)
             for (name, w), m, v in zip(weights.items(), first, second, strict=True)
         }
         return stepped, (count, first, second)
+
+
+def _root(value: Tensor) -> Tensor:
+    """Square root whose derivative at 0 is 0: a weight without gradient (a position that no
+    example reaches) stays out of the meta-gradient, where infinity times 0 would be no number."""
+    positive = value > 0
+    return torch.where(positive, torch.where(positive, value, 1.0).sqrt(), 0.0)
 
 
 def step_rule(name: str, rate: float) -> StepRule:

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,7 +69,8 @@ class Worker:
                 encoding="utf-8",
                 env=environment,
             )
-        threading.Thread(target=self._listen, args=(inbox,), daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, args=(inbox,), daemon=True)
+        self._listener.start()
         self.tell(first)
 
     def _listen(self, inbox: "queue.Queue[Any]") -> None:
@@ -81,31 +82,36 @@ class Worker:
     def tell(self, message: Message) -> None:
         """One line to the worker; a worker that has died is noticed by its end of output."""
         assert self.process.stdin
-        try:
+        with suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(message) + "\n")
             self.process.stdin.flush()
-        except BrokenPipeError:
-            pass
 
     def stop(self) -> None:
-        """Ends the process at once."""
+        """Ends the process at once and closes its pipes."""
         self.process.kill()
         self.process.wait()
+        self._listener.join()
+        for pipe in (self.process.stdin, self.process.stdout):
+            assert pipe
+            with suppress(BrokenPipeError):
+                pipe.close()
 
 
 class Pool:
     """Keeps workers busy with jobs whose predecessors are done."""
 
     def __init__(self, count: int, first: Message, logs: Path, threads: int) -> None:
+        self._first, self._logs, self._threads = first, logs, threads
+        self._inbox: queue.Queue[Any] = queue.Queue()
         try:
             logs.mkdir(parents=True, exist_ok=True)
-            self._inbox: queue.Queue[Any] = queue.Queue()
-            self._make = lambda number: Worker(
-                first, logs / f"worker-{number}.txt", self._inbox, threads
-            )
             self._workers = [self._make(number) for number in range(count)]
         except OSError as error:
             raise UserError(f"cannot start workers: {error}") from None
+
+    def _make(self, number: int) -> Worker:
+        log = self._logs / f"worker-{number}.txt"
+        return Worker(self._first, log, self._inbox, self._threads)
 
     def stop(self) -> None:
         """Ends all workers."""
@@ -164,7 +170,8 @@ class Pool:
 
     def _replace(self, worker: Worker) -> Message:
         """A new worker in the place of one that ended; the reason for its job's failure."""
-        code = worker.process.wait()
+        worker.stop()
+        code = worker.process.returncode
         place = self._workers.index(worker)
         self._workers[place] = self._make(place)
         how = f"signal {-code}" if code < 0 else f"status {code}"

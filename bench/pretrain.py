@@ -11,13 +11,13 @@ from typing import Any
 import torch
 from pydantic import Field, ValidationError
 
-from bench.backbone import Batch, CausalBackbone, token_loss
+from bench.backbone import IGNORED, Batch, CausalBackbone, token_loss
+from bench.context import dataset_of
 from bench.errors import UserError
 from bench.plan import Strict, explain, read_toml
 from bench.prompt import Prompt
 from bench.records import locked, read_json, write_json, write_whole
-from bench.registry import backbone_path, load, version
-from bench.sources import open_dataset
+from bench.registry import backbone_path, version
 from bench.streams import Stream, digest_of
 from bench.tasks import Dataset, Example
 from bench.tokenizer import train_tokenizer
@@ -104,7 +104,7 @@ def build_model(recipe: Recipe, tokenizer: Any, seed: int) -> Any:
 class Corpus:
     """The `train` parts of meta-train tasks, and nothing else."""
 
-    tasks: list[Sequence[Example]]
+    tasks: Sequence[Sequence[Example]]
 
     @classmethod
     def of(cls, datasets: Mapping[str, Dataset]) -> "Corpus":
@@ -148,7 +148,7 @@ class Pretraining:
             self.corpus.texts(prompt), recipe.tokenizer.vocabulary, _positions(recipe)
         )
         model = build_model(recipe, tokenizer, seed).to(device)
-        self.backbone = CausalBackbone(model, tokenizer, "new", prompt)
+        self.backbone = CausalBackbone(model, tokenizer, prompt)
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=recipe.training.rate, weight_decay=0.01
         )
@@ -168,21 +168,22 @@ class Pretraining:
         return self.backbone.collate(rows)
 
     def _row(self, stream: Stream, examples: int) -> tuple[list[int], list[int]]:
-        """One pair with its target to learn, or several of one task with all of the text."""
-        task = stream.pick(self.corpus.tasks)
-        if examples == 1:
-            prompt, target = self._ids(stream.pick(task))
-            return prompt, [*target, self.backbone.eos]
-        separator = self.backbone.text_ids(self.backbone.prompt.separator)
-        document: list[int] = []
+        """Tokens and labels of one pair, or of several of one task as they stand in a context.
+
+        Targets, separators and the end of sequence are learned, inputs are not.
+        """
+        task, backbone = stream.pick(self.corpus.tasks), self.backbone
+        separator = backbone.text_ids(backbone.prompt.separator)
+        ids: list[int] = []
+        labels: list[int] = []
         for _ in range(examples):
             prompt, target = self._ids(stream.pick(task))
-            piece = [*prompt, *target]
-            if document and len(document) + len(separator) + len(piece) >= self.backbone.context:
+            join = separator if ids else []
+            if ids and len(ids) + len(join) + len(prompt) + len(target) >= backbone.context:
                 break
-            document += [*separator, *piece] if document else piece
-        document = [*document, self.backbone.eos]
-        return document[:1], document[1:]
+            ids += [*join, *prompt, *target]
+            labels += [*join, *([IGNORED] * len(prompt)), *target]
+        return [*ids, backbone.eos], [*labels, backbone.eos]
 
     def _ids(self, example: Example) -> tuple[list[int], list[int]]:
         key = (example.input, example.target)
@@ -309,10 +310,7 @@ def pretrain_to(
     recipe = recipe.with_training(**{k: v for k, v in changes.items() if v is not None})
     if data and len(suites) != 1:
         raise UserError("--data needs exactly one --suite, which says how it is measured")
-    datasets = {
-        name: open_dataset(data, revision, columns) if data else load("suite", name)().embedded()
-        for name in suites
-    }
+    datasets = {name: dataset_of(name, data, revision, columns) for name in suites}
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda, but torch sees no GPU here; see `fewgen doctor`")
     torch.set_num_threads(threads or os.cpu_count() or 1)

@@ -89,9 +89,9 @@ def failed_path(root: Path, cell: Cell) -> Path:
     return cell.path(root).with_suffix(".failed.json")
 
 
-def write_failure(root: Path, cell: Cell, reason: str) -> None:
+def write_failure(root: Path, cell: Cell, header: dict[str, Any], reason: str) -> None:
     """Notes why a cell could not be finished; the next run tries it again."""
-    write_json(failed_path(root, cell), {"cell": asdict(cell), "reason": reason})
+    write_json(failed_path(root, cell), {"cell": {**asdict(cell), **header}, "reason": reason})
 
 
 def read_cell(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -81,6 +81,11 @@ def preset_path(name: str) -> Path:
     return HERE / "presets" / f"{name}.toml"
 
 
+def display_name(backbone: str) -> str:
+    """A backbone as a table shows it: a shipped name, a directory's last part, a hub id."""
+    return Path(backbone).name if Path(backbone).is_dir() else backbone
+
+
 def backbone_path(name: str) -> Path | None:
     """The folder of a backbone that ships with the package, or None."""
     return HERE / "backbones" / name if name in names("backbone") else None

@@ -12,6 +12,7 @@ from typing import Any
 
 from bench import records
 from bench.baseline import Learner, MetaLearner
+from bench.cells import shared_header
 from bench.context import Context
 from bench.errors import UserError
 from bench.plan import Plan, differences, plan_text
@@ -245,7 +246,7 @@ def _finish(context: Context, progress: Callable[[float, float], None]) -> Outco
 
     def failed(job: Job, reason: str) -> None:
         if isinstance(job.key, Cell):
-            records.write_failure(root, job.key, reason)
+            records.write_failure(root, job.key, shared_header(context, job.key), reason)
             outcome.failures[job.key] = reason
 
     events = Events(done, failed, lambda work: progress(work, total))

@@ -91,13 +91,7 @@ def _episode_digests(
 def _add_failures(directory: Path, rows: dict[str, Row]) -> None:
     for path in sorted((directory / "cells").rglob("*.failed.json")):
         failure = read_json(path)
-        cell = failure["cell"]
-        same = [
-            row
-            for row in rows.values()
-            if all(row.header[k] == cell[k] for k in ("suite", "baseline", "shots"))
-        ]
-        row = same[0] if same else rows.setdefault(_row_key(cell), Row(cell))
+        row = rows.setdefault(_row_key(failure["cell"]), Row(failure["cell"]))
         row.failures.append(failure["reason"])
 
 

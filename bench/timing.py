@@ -26,7 +26,7 @@ class Stopwatch:
     def mark(self) -> None:
         """Notes the present moment."""
         if self._cuda:
-            event = torch.cuda.Event(enable_timing=True)
+            event: Any = torch.cuda.Event(enable_timing=True)  # type: ignore[no-untyped-call]
             event.record()
             self._marks.append(event)
         else:

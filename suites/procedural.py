@@ -11,7 +11,7 @@ from bench.tasks import SPLITS, Example, Task
 
 C = TypeVar("C")
 
-SIZES = {"meta-train": 64, "meta-validation": 16, "meta-test": 16}
+SIZES = {"meta-train": 128, "meta-validation": 16, "meta-test": 16}
 POOL = {"meta-train": 2048, "meta-validation": 1024, "meta-test": 1024}
 BOUNDS = {"meta-train": (0.0, 0.6), "meta-validation": (0.6, 0.8), "meta-test": (0.8, 1.0)}
 PARTS = {"train": 512, "validation": 32, "test": 128}

@@ -37,9 +37,7 @@ def build(kind: str, tokenizer: Any, dtype: torch.dtype = torch.float64) -> Any:
     ids = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
     size = len(tokenizer)
     config = {
-        "gpt2": GPT2Config(
-            vocab_size=size, n_embd=16, n_layer=2, n_head=2, n_positions=128, **ids
-        ),
+        "gpt2": GPT2Config(vocab_size=size, n_embd=16, n_layer=2, n_head=2, n_positions=128, **ids),
         "llama": LlamaConfig(
             vocab_size=size,
             hidden_size=16,
@@ -69,11 +67,18 @@ def _keep_float64(model: Any) -> None:
 
 @pytest.fixture(params=["gpt2", "llama"])
 def backbone(request: pytest.FixtureRequest, tokenizer: Any) -> CausalBackbone:
-    return CausalBackbone(build(request.param, tokenizer), tokenizer, request.param, Prompt())
+    return CausalBackbone(build(request.param, tokenizer), tokenizer, Prompt())
 
 
 @pytest.fixture
 def llama(tokenizer: Any) -> CausalBackbone:
-    return CausalBackbone(
-        build("llama", tokenizer, torch.float32), tokenizer, "llama", Prompt()
-    )
+    return CausalBackbone(build("llama", tokenizer, torch.float32), tokenizer, Prompt())
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> str:
+    """A folder as users have it: written by `save_pretrained`."""
+    folder = tmp_path_factory.mktemp("checkpoint") / "small-gpt2"
+    build("gpt2", tokenizer, torch.float32).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return str(folder)

@@ -67,9 +67,7 @@ def test_a_tied_weight_stands_once(backbone: CausalBackbone) -> None:
     assert sum(w.shape == embedding.shape for w in weights.values()) == 1
 
 
-def test_loss_equals_the_plain_loss(
-    backbone: CausalBackbone, examples: list[Example]
-) -> None:
+def test_loss_equals_the_plain_loss(backbone: CausalBackbone, examples: list[Example]) -> None:
     batch, cuts = backbone.batch(examples)
     assert cuts == 0
     assert batch.tokens == int((batch.ids != backbone.pad).sum())
@@ -88,15 +86,11 @@ def test_maml_equals_unrolled_autograd(
     with attention(True):
         ours = options(Maml, inner_steps=steps).direction(weights, task)
     after = unrolled(backbone, weights, examples[:4], steps)
-    theirs = torch.autograd.grad(
-        plain_loss(backbone, after, examples[4:]), list(weights.values())
-    )
+    theirs = torch.autograd.grad(plain_loss(backbone, after, examples[4:]), list(weights.values()))
     assert relative(ours, theirs) < 1e-9
 
 
-def test_maml_equals_central_differences(
-    backbone: CausalBackbone, examples: list[Example]
-) -> None:
+def test_maml_equals_central_differences(backbone: CausalBackbone, examples: list[Example]) -> None:
     learner = options(Maml, inner_steps=2)
     weights = start(backbone)
     task = TaskLoss(backbone, examples[:4], examples[4:])
@@ -125,18 +119,14 @@ def test_fomaml_is_the_gradient_at_the_detached_adapted_weights(
     ours = options(Fomaml, inner_steps=2).direction(weights, task)
     after = unrolled(backbone, weights, examples[:4], 2)
     leaves = {name: w.detach().requires_grad_() for name, w in after.items()}
-    theirs = torch.autograd.grad(
-        plain_loss(backbone, leaves, examples[4:]), list(leaves.values())
-    )
+    theirs = torch.autograd.grad(plain_loss(backbone, leaves, examples[4:]), list(leaves.values()))
     assert relative(ours, theirs) < 1e-9
     with attention(True):
         second = options(Maml, inner_steps=2).direction(weights, task)
     assert relative(second, ours) > 1e-4, "order 1 and order 2 must differ, or nothing is proven"
 
 
-def test_joint_is_the_plain_gradient(
-    backbone: CausalBackbone, examples: list[Example]
-) -> None:
+def test_joint_is_the_plain_gradient(backbone: CausalBackbone, examples: list[Example]) -> None:
     weights = start(backbone)
     task = TaskLoss(backbone, examples[:4], examples[4:])
     ours = options(Joint, inner_steps=5).direction(weights, task)
@@ -144,9 +134,7 @@ def test_joint_is_the_plain_gradient(
     assert relative(ours, theirs) < 1e-9
 
 
-def test_reptile_equals_a_plain_loop(
-    backbone: CausalBackbone, examples: list[Example]
-) -> None:
+def test_reptile_equals_a_plain_loop(backbone: CausalBackbone, examples: list[Example]) -> None:
     weights = start(backbone)
     task = TaskLoss(backbone, examples[:4], examples[4:])
     learner = Reptile(Reptile.Options(inner_steps=3, inner_rate=1e-3))
@@ -179,7 +167,10 @@ def test_reptile_equals_a_plain_loop(
 )
 def test_step_rules_equal_torch(rule: Any, optimizer: Any) -> None:
     torch.manual_seed(0)
-    weights = {"a": torch.randn(3, 4, dtype=torch.float64), "b": torch.randn(4, dtype=torch.float64)}
+    weights = {
+        "a": torch.randn(3, 4, dtype=torch.float64),
+        "b": torch.randn(4, dtype=torch.float64),
+    }
 
     def loss(w: Mapping[str, Tensor]) -> Tensor:
         return (w["a"] @ torch.tanh(w["b"])).pow(2).sum() + w["b"].pow(4).sum()
@@ -218,3 +209,18 @@ def test_a_loss_that_is_no_number_is_a_cell_error(
     learner = Fomaml(Fomaml.Options(inner_rule="sgd", inner_rate=1e30, inner_steps=5))
     with pytest.raises(CellError, match="inner step"):
         learner.adapt(task.support, backbone.weights())
+
+
+def test_second_order_through_adam_is_finite_for_weights_without_gradient() -> None:
+    weights = {
+        "used": torch.ones(2, dtype=torch.float64),
+        "idle": torch.ones(2, dtype=torch.float64),
+    }
+    leaves = {name: w.requires_grad_() for name, w in weights.items()}
+
+    def loss(w: Mapping[str, Tensor]) -> Tensor:
+        return w["used"].pow(2).sum() + (w["idle"] * 0).sum()
+
+    adapted = adapt(loss, leaves, Adam(0.1), 2, differentiable=True)
+    gradient = torch.autograd.grad(loss(adapted.weights), list(leaves.values()))
+    assert all(torch.isfinite(g).all() for g in gradient)

@@ -199,7 +199,9 @@ def test_rows_of_other_episodes_are_refused():
 def test_scores_do_not_depend_on_the_order_of_entries():
     values = noise(16, 7, 3, 2, 2)
     entries = row(lambda t, r, s, e: values[t, r, s, e], 7, (0, 1, 2), (0, 1), 2)
-    scores = {corpus_score(random.Random(i).sample(entries, len(entries)), Mean()) for i in range(9)}
+    scores = {
+        corpus_score(random.Random(i).sample(entries, len(entries)), Mean()) for i in range(9)
+    }
     assert len(scores) == 1
 
 

@@ -1,0 +1,218 @@
+"""Whole runs on a very small checkpoint: what is written, resumed, refused and reported."""
+
+import errno
+import fcntl
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+import bench
+from bench.cli import main
+from bench.errors import UserError
+from bench.records import Cell, read_cell, write_cell
+from bench.registry import names
+from bench.tables import leaderboard
+
+COLUMNS = """suite dataset revision baseline init backbone shots seeds train_seeds episodes order
+adapted_params bleu bleu_low bleu_high chrf chrf_low chrf_high rouge1 rouge1_low rouge1_high rouge2
+rouge2_low rouge2_high rougeL rougeL_low rougeL_high rougeLsum rougeLsum_low rougeLsum_high exact
+adapt_ms adapt_ms_q1 adapt_ms_q3 inner_step_ms inner_step_flops adapt_peak_mib tasks_at_once
+generate_ms_per_token train_s train_tokens train_flops truncated device dtype threads workers
+failed signature""".split()
+QUALITY = [
+    c
+    for c in COLUMNS
+    if c.split("_")[0] in "bleu chrf rouge1 rouge2 rougeL rougeLsum exact".split()
+]
+
+
+def values(checkpoint: str, out: Path, **more: Any) -> dict[str, Any]:
+    return {
+        "backbone": checkpoint,
+        "suites": ["translation"],
+        "shots": [2],
+        "queries": 2,
+        "episodes": 2,
+        "train_budget": 1500,
+        "max_new_tokens": 6,
+        "workers": 2,
+        "out": str(out),
+        **more,
+    }
+
+
+def command(*words: str) -> Result:
+    return CliRunner().invoke(main, list(words))
+
+
+@pytest.fixture(scope="module")
+def finished(checkpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of every baseline."""
+    out = tmp_path_factory.mktemp("runs") / "all"
+    outcome = bench.run(values(checkpoint, out))
+    assert outcome.failures == {}
+    return out
+
+
+def test_every_baseline_has_a_row_with_every_column(finished: Path) -> None:
+    table = pd.read_csv(finished / "leaderboard.csv")
+    assert sorted(table["baseline"]) == names("baseline")
+    assert set(COLUMNS) <= set(table.columns)
+    assert table[QUALITY].notna().all().all()
+    assert (table["failed"] == 0).all()
+    by_name = table.set_index("baseline")
+    assert by_name.loc["maml", "order"] == 2 or by_name.loc["maml", "order"] == "2"
+    assert by_name.loc["maml", "train_tokens"] >= 1500
+    assert by_name.loc["maml", "train_flops"] > by_name.loc["joint", "train_flops"]
+    assert by_name.loc["fine-tuned", "train_tokens"] == 0
+    assert by_name.loc["fine-tuned", "adapted_params"] > 0
+    assert by_name.loc["zero-shot", "adapted_params"] == 0
+    for kind in ("md", "tex"):
+        assert (finished / f"leaderboard.{kind}").stat().st_size > 0
+
+
+def test_all_baselines_saw_the_same_episodes(finished: Path) -> None:
+    seen = {
+        path.parent.parent.name: [(r["seed"], r["index"], r["digest"]) for r in read_cell(path)[1]]
+        for path in (finished / "cells").rglob("*.jsonl")
+    }
+    assert sorted(seen) == names("baseline")
+    assert len({str(digests) for digests in seen.values()}) == 1
+
+
+def test_records_hold_what_they_promise(finished: Path) -> None:
+    header, records = read_cell(next((finished / "cells/translation/maml").rglob("*.jsonl")))
+    assert header["signatures"]["bleu"].startswith("nrefs:1|")
+    record = records[0]
+    assert len(record["predictions"]) == len(record["query_ids"]) == 2
+    assert len(record["support_ids"]) == 2
+    assert len(record["statistics"]["bleu"]) == 2
+    costs = record["costs"]
+    assert len(costs["inner_steps_ms"]) == len(record["losses"]) == header["options"]["inner_steps"]
+    assert 0 < sum(costs["inner_steps_ms"]) <= costs["adapt_ms"]
+    assert costs["generated_tokens"] > 0
+    run = json.loads((finished / "run.json").read_text())
+    assert run["packages"]["torch"]
+    assert run["facts"]["backbone"] == header["backbone_identity"]
+
+
+def test_the_plan_of_a_run_repeats_it_with_one_worker(finished: Path, tmp_path: Path) -> None:
+    out = tmp_path / "again"
+    words = ["run", str(finished / "plan.toml"), "--out", str(out), "--workers", "1"]
+    result = command(*words)
+    assert result.exit_code == 0, result.output
+    first, second = (pd.read_csv(d / "leaderboard.csv", dtype=str) for d in (finished, out))
+    keep = ["baseline", *QUALITY]
+    pd.testing.assert_frame_equal(first[keep], second[keep])
+
+    with pytest.raises(UserError, match="repeats translation"):
+        leaderboard([finished, out])
+
+
+def test_what_is_finished_is_not_repeated(finished: Path) -> None:
+    cells = sorted((finished / "cells").rglob("*.jsonl"))
+    lost = next(path for path in cells if "fomaml" in str(path))
+    before = {path: (path.stat().st_mtime_ns, path.read_text()) for path in cells}
+    quality = pd.read_csv(finished / "leaderboard.csv", dtype=str)[["baseline", *QUALITY]]
+    lost.unlink()
+    result = command("run", str(finished / "plan.toml"))
+    assert result.exit_code == 0, result.output
+    assert "10 finished cells were kept" in result.output
+    for path in cells:
+        assert path == lost or path.stat().st_mtime_ns == before[path][0]
+    again = pd.read_csv(finished / "leaderboard.csv", dtype=str)[["baseline", *QUALITY]]
+    pd.testing.assert_frame_equal(quality, again)
+
+
+def test_another_plan_is_refused(finished: Path, checkpoint: str) -> None:
+    with pytest.raises(UserError, match=r"plan\.episodes: 2 -> 3"):
+        bench.run(values(checkpoint, finished, episodes=3))
+
+
+def test_a_held_directory_is_refused(finished: Path, checkpoint: str) -> None:
+    with (finished / ".lock").open("a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(UserError, match="another run is working"):
+            bench.run(values(checkpoint, finished))
+
+
+def test_a_cell_that_fails_does_not_stop_the_others(checkpoint: str, tmp_path: Path) -> None:
+    words = [
+        "run",
+        "--baseline",
+        "copy",
+        "--baseline",
+        "fine-tuned",
+        "--baseline",
+        "reptile",
+        "--backbone",
+        checkpoint,
+        "--shots",
+        "2",
+        "--episodes",
+        "1",
+        "--queries",
+        "1",
+        "--train-budget",
+        "300",
+        "--out",
+        str(tmp_path / "out"),
+        "--workers",
+        "1",
+        "--set",
+        "reptile.inner_rule=sgd",
+        "--set",
+        "reptile.inner_rate=1e30",
+    ]
+    result = command(*words)
+    assert result.exit_code == 1
+    assert "failed: translation / reptile" in result.output
+    assert "inner step" in result.output
+    table = pd.read_csv(tmp_path / "out/leaderboard.csv").set_index("baseline")
+    assert table.loc["reptile", "failed"] == 1
+    assert "lower the rate" in table.loc["reptile", "reason"]
+    assert table.loc["fine-tuned", "failed"] == 0
+
+
+def test_no_shots_too_many(checkpoint: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="shots = 600"):
+        bench.run(values(checkpoint, tmp_path / "out", shots=[600]))
+
+
+def test_cuda_without_a_gpu(checkpoint: str, tmp_path: Path) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("there is a GPU here")
+    with pytest.raises(UserError, match="no GPU"):
+        bench.run(values(checkpoint, tmp_path / "out", device="cuda"))
+
+
+def test_a_full_disk_leaves_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("os.fsync", full)
+    cell = Cell("translation", "copy", 8, None, 0)
+    with pytest.raises(UserError, match="No space left on device") as error:
+        write_cell(tmp_path, cell, {}, [])
+    assert "run the same command again" in error.value.message
+    assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
+
+
+def test_an_output_that_cannot_be_written(checkpoint: str, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match="--out"):
+        bench.run(values(checkpoint, tmp_path / "file" / "out"))
+
+
+def test_the_public_names() -> None:
+    assert bench.__all__ == ["leaderboard", "run"]
+    assert all(callable(getattr(bench, name)) for name in bench.__all__)
