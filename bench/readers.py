@@ -1,0 +1,170 @@
+"""Reads files of examples into plain rows, each with the place it came from."""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+
+Row = tuple[str, dict[str, Any]]  # "FILE, line N" and the record
+SUFFIXES = (".jsonl", ".csv", ".parquet")
+PART_NAMES = {"val": "validation", "dev": "validation"}
+
+
+def read_file(path: Path) -> Iterator[Row]:
+    """The rows of a JSONL, CSV or Parquet file.
+
+    Raises:
+        UserError: the file is empty, of another kind, or damaged (with the line).
+    """
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: the file is empty; it needs a record a line")
+    return {".jsonl": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}[path.suffix](path)
+
+
+def files_of(source: Path) -> list[Path]:
+    """The file itself, or the files of a folder in the order of their names.
+
+    Raises:
+        UserError: a file of another kind, or a folder without any.
+    """
+    if source.is_file():
+        if source.suffix not in SUFFIXES:
+            raise UserError(f"{source}: {', '.join(SUFFIXES)} are read, not {source.suffix!r}")
+        return [source]
+    files = sorted(path for path in source.iterdir() if path.suffix in SUFFIXES)
+    if not files:
+        raise UserError(f"{source}: no {', '.join(SUFFIXES)} file in that folder")
+    return files
+
+
+def digest_of_files(paths: list[Path]) -> str:
+    """SHA-256 over names and bytes, shortened to 12 digits."""
+    digest = hashlib.sha256()
+    for path in paths:
+        digest.update(path.name.encode() + b"\0")
+        with path.open("rb") as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    return digest.hexdigest()[:12]
+
+
+def _read_jsonl(path: Path) -> Iterator[Row]:
+    blank = 0
+    with path.open("rb") as file:
+        for number, raw in enumerate(file, 1):
+            where = f"{path.name}, line {number}"
+            try:
+                line = raw.decode("utf-8-sig" if number == 1 else "utf-8")
+            except UnicodeDecodeError as error:
+                raise UserError(
+                    f"{where}: not UTF-8 ({error.reason}); save the file as UTF-8"
+                ) from None
+            if not line.strip():
+                blank = blank or number
+                continue
+            if blank:
+                raise UserError(
+                    f"{path.name}, line {blank}: a blank line between records; remove it"
+                )
+            try:
+                record = json.loads(line)
+            except ValueError as error:
+                raise UserError(f"{where}: broken JSON: {error}") from None
+            if not isinstance(record, dict):
+                raise UserError(f"{where}: a JSON object is needed, not {line.strip()[:40]!r}")
+            yield where, record
+
+
+def _read_csv(path: Path) -> Iterator[Row]:
+    import csv
+
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file, strict=True)
+            for record in reader:
+                where = f"{path.name}, line {reader.line_num}"
+                if None in record or None in record.values():
+                    raise UserError(f"{where}: another number of columns than the header has")
+                yield where, dict(record)
+    except UnicodeDecodeError as error:
+        line = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise UserError(f"{path.name}, line {line}: not UTF-8; save the file as UTF-8") from None
+    except csv.Error as error:
+        raise UserError(f"{path.name}: broken CSV: {error}") from None
+
+
+def _read_parquet(path: Path) -> Iterator[Row]:
+    import pandas as pd
+
+    try:
+        frame = pd.read_parquet(path)
+    except (ValueError, OSError, ImportError) as error:
+        raise UserError(f"{path.name}: cannot be read as Parquet: {error}") from None
+    for number, record in enumerate(frame.to_dict("records"), 1):
+        yield f"{path.name}, row {number}", {str(key): value for key, value in record.items()}
+
+
+def read_saved(folder: Path) -> Iterator[Row]:
+    """The rows of a folder written by `datasets`' `save_to_disk`.
+
+    Raises:
+        UserError: `datasets` is not installed or cannot read the folder.
+    """
+    datasets = _datasets()
+    try:
+        found = datasets.load_from_disk(str(folder))
+    except Exception as error:  # datasets raises many kinds
+        raise UserError(f"{folder}: cannot be read by datasets: {_first_line(error)}") from None
+    yield from _rows_of(found)
+
+
+def read_hub(name: str, revision: str | None) -> tuple[str, Iterator[Row]]:
+    """The resolved commit and the rows of a hub data set.
+
+    Raises:
+        UserError: no revision, no network, no such data set, or `datasets` is not installed.
+    """
+    if not revision:
+        raise UserError(f"data {name!r} is a hub id: name its revision with --revision")
+    datasets = _datasets()
+    from huggingface_hub import HfApi
+
+    try:
+        commit = str(HfApi().dataset_info(name, revision=revision, timeout=10).sha)
+        found = datasets.load_dataset(name, revision=commit)
+    except Exception as error:  # no network, no such data set, a token is needed, a script in it
+        raise UserError(
+            f"data {name!r} is no file or folder here, and the hub does not give it "
+            f"({_first_line(error)}); check the name and the network, or download it elsewhere and "
+            "name its file"
+        ) from None
+    return commit, _rows_of(found)
+
+
+def _rows_of(found: Any) -> Iterator[Row]:
+    """Rows of a Dataset or DatasetDict; a part's name stands in for a split column."""
+    parts = found.items() if hasattr(found, "items") else [("", found)]
+    for part, rows in parts:
+        for number, record in enumerate(rows, 1):
+            if part:
+                record.setdefault("split", PART_NAMES.get(part, part))
+            yield f"{part or 'data'}, row {number}", record
+
+
+def _datasets() -> Any:
+    try:
+        import datasets
+    except ImportError:
+        raise UserError(
+            "this data is read by the package datasets, which is not installed: "
+            "pip install -c constraints.txt datasets"
+        ) from None
+    return datasets
+
+
+def _first_line(error: Exception) -> str:
+    text = str(error).strip().splitlines()
+    return text[0][:160] if text else type(error).__name__
