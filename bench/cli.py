@@ -175,8 +175,12 @@ def run(source: str | None, **flags: Any) -> None:
     from bench.runner import execute
 
     plan = make_plan(plan_values(source, flags), source or "plan")
-    with _progress_bar(f"fewgen run {source or ''}".strip()) as update:
-        outcome = execute(plan, say=lambda line: click.echo(line, err=True), progress=update)
+    try:
+        with _progress_bar(f"fewgen run {source or ''}".strip()) as update:
+            outcome = execute(plan, say=lambda line: click.echo(line, err=True), progress=update)
+    except KeyboardInterrupt:
+        click.echo(f"interrupted; to go on, run the same command again ({plan.out})", err=True)
+        sys.exit(130)
     click.echo((outcome.root / "leaderboard.md").read_text(encoding="utf-8"))
     if outcome.repeated:
         click.echo(f"{outcome.repeated} finished cells were kept.", err=True)

@@ -1,0 +1,138 @@
+"""Backbones: the two padding sides, cutting, loading, and generation against transformers."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from bench.backbone import IGNORED, CausalBackbone
+from bench.checkpoints import load_backbone
+from bench.errors import UserError
+from bench.tasks import Example
+
+CPU = torch.device("cpu")
+
+
+def test_generation_equals_transformers_row_by_row(
+    backbone: CausalBackbone, examples: list[Example]
+) -> None:
+    made = backbone.generate(backbone.weights(), [e.input for e in examples], 12)
+    for example, text in zip(examples, made.texts, strict=True):
+        ids = backbone.tokenizer(f"{example.input} =>", return_tensors="pt").input_ids
+        out = backbone.model.generate(
+            ids,
+            attention_mask=torch.ones_like(ids),
+            do_sample=False,
+            max_new_tokens=12,
+            eos_token_id=1,
+            pad_token_id=2,
+        )
+        new = out[0, ids.shape[1] :].tolist()
+        new = new[: new.index(1)] if 1 in new else new
+        assert text == backbone.tokenizer.decode(new, skip_special_tokens=True).strip()
+
+
+def test_generation_uses_the_weights_it_is_given_and_keeps_its_own(llama: CausalBackbone) -> None:
+    own = llama.weights()
+    other = llama.scratch_weights(seed=7)
+    before = llama.generate(own, ["the goat"], 8).texts
+    assert llama.generate(other, ["the goat"], 8).texts != before
+    assert llama.generate(own, ["the goat"], 8).texts == before
+    assert all(torch.equal(w, own[name]) for name, w in llama.weights().items())
+    assert all(torch.equal(w, other[n]) for n, w in llama.scratch_weights(seed=7).items())
+
+
+def test_padding_side_and_missing_pad_token_change_nothing(
+    checkpoint: str, examples: list[Example], tmp_path: Path
+) -> None:
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    tokenizer = AutoTokenizer.from_pretrained(checkpoint)
+    answers = []
+    for side, pad in (("left", "<pad>"), ("right", "<pad>"), ("right", None)):
+        tokenizer.padding_side, tokenizer.pad_token = side, pad
+        folder = tmp_path / f"{side}-{pad}"
+        AutoModelForCausalLM.from_pretrained(checkpoint).save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        backbone = load_backbone(str(folder), None, CPU, "float32")
+        batch, _ = backbone.batch(examples)
+        loss = float(backbone.loss(backbone.weights(), batch))
+        texts = backbone.generate(backbone.weights(), [e.input for e in examples], 8).texts
+        answers.append((loss, texts))
+    assert answers[0] == answers[1]
+    assert answers[2][1] == answers[0][1]
+    assert answers[2][0] == pytest.approx(answers[0][0], rel=1e-6)
+
+
+def test_labels_are_the_target_and_the_end(llama: CausalBackbone, examples: list[Example]) -> None:
+    batch, _ = llama.batch(examples[:1])
+    learned = [i for i in batch.labels[0].tolist() if i != IGNORED]
+    assert llama.tokenizer.decode(learned[:-1]) == f" {examples[0].target}"
+    assert learned[-1] == llama.eos
+    assert batch.ids[0, -len(learned) :].tolist() == learned
+
+
+def test_what_does_not_fit_the_context_is_cut_and_counted(llama: CausalBackbone) -> None:
+    long = Example("goat " * 400, ("lamp " * 400,), "x", "x")
+    batch, cuts = llama.batch([long])
+    assert cuts == 1
+    assert batch.ids.shape[1] <= llama.context == 128
+    arrow = llama.text_ids(" =>")
+    row = batch.ids[0].tolist()
+    assert any(row[i : i + len(arrow)] == arrow for i in range(len(row))), "the arrow stays"
+    made = llama.generate(llama.weights(), [long.input, "a goat"], 8)
+    assert made.cut_inputs == 1
+
+
+def test_demonstrations_are_dropped_whole(llama: CausalBackbone, examples: list[Example]) -> None:
+    many = examples * 10
+    made = llama.generate(llama.weights(), ["a goat runs"], 8, support=many)
+    sizes = [len(llama.text_ids(piece)) for piece in llama.prompt.demonstrations(many)]
+    room = llama.context - 8 - len(llama.text_ids("a goat runs =>"))
+    fitting = max(n for n in range(len(sizes) + 1) if sum(sizes[:n]) <= room)
+    assert made.dropped == len(many) - fitting > 0
+    assert llama.generate(llama.weights(), ["a goat runs"], 8, support=examples[:2]).dropped == 0
+
+
+def test_a_backbone_knows_itself(llama: CausalBackbone, checkpoint: str) -> None:
+    one = load_backbone(checkpoint, None, CPU, "float32")
+    two = load_backbone(checkpoint, None, CPU, "float32")
+    assert one.identity == two.identity != llama.identity
+    assert one.identity.startswith("gpt2-")
+
+
+@pytest.mark.parametrize(
+    ("spoil", "told"),
+    [
+        (lambda d: (d / "model.safetensors").unlink(), "cannot be loaded"),
+        (lambda d: (d / "config.json").unlink(), "no config.json"),
+        (lambda d: (d / "model.safetensors").write_bytes(b"x" * 100), "cannot be loaded"),
+        (lambda d: (d / "config.json").write_text("{"), "cannot be loaded"),
+    ],
+)
+def test_a_damaged_checkpoint_is_told(
+    spoil: Any, told: str, tmp_path: Path, tokenizer: Any
+) -> None:
+    from tests.conftest import build
+
+    build("gpt2", tokenizer, torch.float32).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(UserError) as error:
+        load_backbone(str(tmp_path), None, CPU, "float32")
+    assert told in error.value.message
+    assert "\n" not in error.value.message
+
+
+def test_a_hub_id_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match="the hub does not give it"):
+        load_backbone("owner/no-such-model", None, CPU, "float32")
+
+
+def test_bfloat16(checkpoint: str, examples: list[Example]) -> None:
+    backbone = load_backbone(checkpoint, None, CPU, "bfloat16")
+    assert {w.dtype for w in backbone.weights().values()} == {torch.bfloat16}
+    batch, _ = backbone.batch(examples)
+    assert torch.isfinite(backbone.loss(backbone.weights(), batch))

@@ -1,0 +1,103 @@
+"""The command line: light, helpful, never a traceback."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from bench.cli import main
+from bench.registry import names
+
+HEAVY = ("torch", "transformers", "datasets", "evaluate", "pandas")
+
+
+def command(*words: str) -> Result:
+    return CliRunner().invoke(main, list(words))
+
+
+@pytest.mark.parametrize(
+    "words", [["--help"], ["list"], ["show", "maml"], ["show", "translation"], ["show", "quick"]]
+)
+def test_light_commands_import_nothing_heavy(words: list[str]) -> None:
+    code = (
+        "import sys\nfrom bench.cli import main\n"
+        f"try: main({words!r})\nexcept SystemExit as end: assert not end.code\n"
+        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_a_checkout_works_where_nothing_is_installed(tmp_path: Path) -> None:
+    """As on a machine with the libraries but without `pip install`: no entry points, no
+    datasets, no evaluate."""
+    root = Path(__file__).parent.parent
+    code = (
+        "import sys, importlib.metadata as m\n"
+        "real = m.entry_points\n"
+        "ours = ('fewgen.suites', 'fewgen.baselines')\n"
+        "m.entry_points = lambda **k: [] if k.get('group') in ours else real(**k)\n"
+        "sys.modules['datasets'] = sys.modules['evaluate'] = None\n"
+        "sys.argv = ['fewgen', 'run', '--baseline', 'nearest', '--episodes', '2', '--queries', '2',"
+        f" '--workers', '1', '--out', {str(tmp_path / 'out')!r}]\n"
+        "from bench.cli import main\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "nearest" in done.stdout
+
+
+def test_list_names_one_a_line() -> None:
+    assert command("list", "baselines").output.split() == names("baseline")
+    rows = json.loads(command("list", "suites", "--json").output)
+    assert [row["name"] for row in rows] == names("suite")
+    kinds = {row["kind"] for row in json.loads(command("list", "--json").output)}
+    assert kinds == {"suite", "baseline", "backbone", "preset"}
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["show", "mamll"], "did you mean maml"),
+        (["show", "maml", "--task", "x"], "--task goes with a suite"),
+        (["show", "translation", "--task", "velari-999"], "did you mean velari-"),
+        (["run", "--suite", "translatoin"], "did you mean translation"),
+        (["run", "quik"], "did you mean quick"),
+        (["run", "none.toml"], "no such plan file"),
+        (["run", "--backbone", "tinny"], "did you mean tiny"),
+        (["run", "--seeds", "0;1"], "list of integers"),
+        (["run", "--shots", "-1"], "greater than or equal to 1"),
+        (["run", "--set", "maml.steps=1"], "unknown key 'steps'"),
+        (["run", "--suite", "translation", "--data", "none.jsonl"], "no such file"),
+        (["pretrain", "--suite", "translation", "--backbone", "tinny", "--out", "x"], "tiny"),
+        (["leaderboard", "."], "not a run directory"),
+        (["frobnicate"], "No such command"),
+    ],
+)
+def test_a_mistake_is_told_in_one_line(
+    words: list[str], told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = command(*words)
+    assert result.exit_code == 2
+    assert told in result.output
+    assert "Traceback" not in result.output
+    assert not isinstance(result.exception, UnboundLocalError | TypeError | KeyError)
+
+
+def test_show_prints_an_episode_and_options() -> None:
+    page = command("show", "translation", "--task", "velari-150", "--seed", "3").output
+    assert "support (8)" in page
+    assert "velari-150, seed 3" in page
+    assert "maml.inner_steps" in command("show", "maml").output
+
+
+def test_doctor_is_content_here() -> None:
+    result = command("doctor")
+    assert result.exit_code == 0, result.output
+    assert "torch" in result.output
+    assert "backbone tiny: pre-trained" in result.output
