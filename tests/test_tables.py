@@ -1,0 +1,167 @@
+"""Tables: scores against sacrebleu's own, blocks, differences, every format readable."""
+
+import csv
+import io
+import json
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sacrebleu
+
+from bench.errors import UserError
+from bench.metrics import build_metrics
+from bench.publish import RENDERERS, to_markdown
+from bench.records import Cell, write_cell, write_failure, write_json
+from bench.tables import leaderboard
+
+METRICS = build_metrics("en", num_refs=1)
+REFERENCES = [
+    ["the goat sees a lamp today", "a bird finds the old rope here"],
+    ["some boats move to the river", "the fox & the 100% owl_1 run"],
+]
+
+
+def header(**more: Any) -> dict[str, Any]:
+    return {
+        "dataset": "embedded",
+        "revision": "1",
+        "split": "meta-test",
+        "primary": "chrf",
+        "language": "en",
+        "signatures": {m.name: m.signature() for m in METRICS},
+        "options": {},
+        "device": "cpu",
+        "dtype": "float32",
+        "threads": 1,
+        "workers": 1,
+        "order": "none",
+        "init": "pretrained",
+        "backbone": "tiny",
+        "backbone_identity": "llama-1",
+        **more,
+    }
+
+
+def record(index: int, texts: list[str], seed: int = 0) -> dict[str, Any]:
+    pairs = list(zip(texts, REFERENCES[index], strict=True))
+    return {
+        "index": index,
+        "task": f"t{index}",
+        "seed": seed,
+        "digest": f"d{seed}{index}",
+        "support_part": "train",
+        "predictions": texts,
+        "statistics": {m.name: [m.statistics(t, [r]) for t, r in pairs] for m in METRICS},
+        "costs": {
+            "adapt_ms": 10.0 * (index + 1),
+            "inner_steps_ms": [4.0, 6.0],
+            "adapt_peak_mib": 100.0 + index,
+            "generate_ms": 30.0,
+            "generated_tokens": 10,
+        },
+    }
+
+
+GOOD = [REFERENCES[0], ["some boats move to a river", "the fox runs"]]
+POOR = [["goat", "bird"], ["boats", "fox"]]
+
+
+def add(
+    root: Path, baseline: str, texts: list[list[str]], train_seed: int | None = None, **more: Any
+) -> None:
+    cell = Cell("translation", baseline, 8, train_seed, 0)
+    records = [record(i, part) for i, part in enumerate(texts)]
+    write_cell(root, cell, header(**more), records)
+    write_json(root / "run.json", {})
+
+
+def test_scores_are_sacrebleus_own(tmp_path: Path) -> None:
+    add(tmp_path, "good", GOOD)
+    line = leaderboard([tmp_path]).iloc[0]
+    texts, references = list(chain(*GOOD)), [list(chain(*REFERENCES))]
+    assert line["bleu"] == sacrebleu.corpus_bleu(texts, references).score
+    assert line["chrf"] == sacrebleu.corpus_chrf(texts, references).score
+    assert line["exact"] == 50
+    assert line["bleu_low"] <= line["bleu"] <= line["bleu_high"]
+    assert (line["adapt_ms"], line["adapt_ms_q1"], line["adapt_ms_q3"]) == (15, 12.5, 17.5)
+    assert (line["inner_step_ms"], line["generate_ms_per_token"]) == (5, 3)
+    assert line["adapt_peak_mib"] == 101
+
+
+def test_rows_are_ranked_and_compared_in_pairs(tmp_path: Path) -> None:
+    add(tmp_path, "poor", POOR)
+    add(tmp_path, "good", GOOD, train_seed=0, train={"seconds": 2.0, "tokens": 7, "flops": 9.0})
+    table = leaderboard([tmp_path]).set_index("baseline")
+    assert list(table.index) == ["good", "poor"]
+    assert table.loc["good", "to_best"] == 0
+    assert table.loc["poor", "to_best_high"] < 0
+    assert table.loc["good", "train_tokens"] == 7
+    assert "conditional" in table.loc["good", "interval"]
+    text = to_markdown(leaderboard([tmp_path]))
+    assert "**good**" in text
+    assert "**poor**" not in text
+    assert "conditional on their one train seed" in text
+
+
+def test_backbones_stand_in_separate_blocks_and_floors_in_each(tmp_path: Path) -> None:
+    add(tmp_path / "a", "good", GOOD)
+    add(tmp_path / "a", "floor", POOR, init="none", backbone=None, backbone_identity=None)
+    add(tmp_path / "b", "good", POOR, backbone="other", backbone_identity="gpt2-2")
+    table = leaderboard([tmp_path / "a", tmp_path / "b"])
+    assert table[table["baseline"] == "good"]["block"].nunique() == 2
+    assert (table[table["baseline"] == "good"]["to_best"] == 0).all()
+
+
+def test_other_episodes_are_another_block(tmp_path: Path) -> None:
+    add(tmp_path / "a", "good", GOOD)
+    cell = Cell("translation", "poor", 8, None, 1)
+    write_cell(tmp_path / "b", cell, header(), [record(0, POOR[0], seed=1)])
+    write_json(tmp_path / "b" / "run.json", {})
+    table = leaderboard([tmp_path / "a", tmp_path / "b"])
+    assert table["block"].nunique() == 2
+
+
+def test_a_failed_cell_stays_visible(tmp_path: Path) -> None:
+    add(tmp_path, "good", GOOD)
+    for baseline in ("good", "broken"):
+        cell = Cell("translation", baseline, 8, None, 5)
+        write_failure(tmp_path, cell, header(), "the loss is nan")
+    table = leaderboard([tmp_path]).set_index("baseline")
+    assert table.loc["good", "failed"] == 1
+    assert table.loc["broken", "failed"] == 1
+    assert table.loc["broken", "episodes"] == 0
+    assert to_markdown(leaderboard([tmp_path])).count("the loss is nan") == 2
+
+
+def test_every_format_holds_every_row(tmp_path: Path) -> None:
+    add(tmp_path, "good_one", GOOD)
+    add(tmp_path, "poor", POOR)
+    table = leaderboard([tmp_path])
+    rows = list(csv.DictReader(io.StringIO(RENDERERS["csv"](table))))
+    assert [row["baseline"] for row in rows] == ["good_one", "poor"]
+    assert float(rows[0]["bleu"]) == table["bleu"][0]
+    assert json.loads(RENDERERS["json"](table))[0]["chrf"] == pytest.approx(table["chrf"][0])
+    latex = RENDERERS["tex"](table)
+    assert r"\toprule" in latex
+    assert r"\textbf{good\_one}" in latex
+    assert r"95 \%" in latex
+
+
+def test_another_metric_ranks(tmp_path: Path) -> None:
+    add(tmp_path, "good", GOOD)
+    assert (leaderboard([tmp_path], metric="bleu")["rank_metric"] == "bleu").all()
+    with pytest.raises(UserError, match="did you mean bleu"):
+        leaderboard([tmp_path], metric="blue")
+
+
+def test_damaged_records_are_told(tmp_path: Path) -> None:
+    add(tmp_path, "good", GOOD)
+    path = next(tmp_path.rglob("*.jsonl"))
+    path.write_text(path.read_text()[:-40])
+    with pytest.raises(UserError, match=r"line 3: damaged"):
+        leaderboard([tmp_path])
+    write_json(tmp_path / "empty" / "run.json", {})
+    with pytest.raises(UserError, match="no finished cell"):
+        leaderboard([tmp_path / "empty"])
