@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,22 +20,42 @@ def read_file(path: Path) -> Iterator[Row]:
     Raises:
         UserError: the file is empty, of another kind, or damaged (with the line).
     """
-    if path.stat().st_size == 0:
-        raise UserError(f"{path}: the file is empty; it needs a record a line")
-    return {".jsonl": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}[path.suffix](path)
+    readers = {".jsonl": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}
+    empty = True
+    for row in readers[path.suffix.lower()](path):
+        empty = False
+        yield row
+    if empty:
+        raise UserError(f"{path}: the file is empty; it needs a record a line, or leave it out")
+
+
+def is_hub_id(source: str) -> bool:
+    """Whether a source that is no path here can be OWNER/NAME of a hub; names may hold dots."""
+    suffix = Path(source).suffix.lower()
+    data = (*SUFFIXES, ".json", ".ndjson", ".txt", ".tsv", ".xlsx", ".arrow", ".gz", ".zip")
+    return bool(re.fullmatch(r"\w[\w.-]*/[\w.-]+", source)) and suffix not in data
 
 
 def files_of(source: Path) -> list[Path]:
-    """The file itself, or the files of a folder in the order of their names.
+    """The file itself, or the files of a folder in the order of their names, hidden ones not.
 
     Raises:
-        UserError: a file of another kind, or a folder without any.
+        UserError: a file of another kind, a folder without any or with more in folders below.
     """
     if source.is_file():
-        if source.suffix not in SUFFIXES:
+        if source.suffix.lower() not in SUFFIXES:
             raise UserError(f"{source}: {', '.join(SUFFIXES)} are read, not {source.suffix!r}")
         return [source]
-    files = sorted(path for path in source.iterdir() if path.suffix in SUFFIXES)
+    files = sorted(
+        path
+        for path in source.rglob("[!.]*")
+        if path.suffix.lower() in SUFFIXES
+        and path.is_file()
+        and not any(name.startswith(".") for name in path.relative_to(source).parts)
+    )
+    below = [path for path in files if path.parent != source]
+    if below:
+        raise UserError(f"{below[0]}: files in folders below {source} are not read; move them up")
     if not files:
         raise UserError(f"{source}: no {', '.join(SUFFIXES)} file in that folder")
     return files
@@ -71,7 +92,7 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
                 )
             try:
                 record = json.loads(line)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise UserError(f"{where}: broken JSON: {error}") from None
             if not isinstance(record, dict):
                 raise UserError(f"{where}: a JSON object is needed, not {line.strip()[:40]!r}")
@@ -79,32 +100,56 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
 
 
 def _read_csv(path: Path) -> Iterator[Row]:
+    """Places are first lines of records; an empty cell is a value that is not there."""
     import csv
 
+    csv.field_size_limit(2**31 - 1)  # the default of 128 kB is less than a long document
+    header: list[str] | None = None
+    line = 1
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file, strict=True)
-            for record in reader:
-                where = f"{path.name}, line {reader.line_num}"
-                if None in record or None in record.values():
+            reader = csv.reader(file, strict=True)
+            for cells in reader:
+                where, line = f"{path.name}, line {line}", reader.line_num + 1
+                if header is None:
+                    header = cells
+                    if len(set(header)) < len(header):
+                        raise UserError(f"{where}: two columns have one name; rename one")
+                elif cells and len(cells) != len(header):
                     raise UserError(f"{where}: another number of columns than the header has")
-                yield where, dict(record)
-    except UnicodeDecodeError as error:
-        line = path.read_bytes()[: error.start].count(b"\n") + 1
+                elif cells:
+                    yield where, {k: v or None for k, v in zip(header, cells, strict=True)}
+    except UnicodeDecodeError:
+        line = _first_bad_line(path)
         raise UserError(f"{path.name}, line {line}: not UTF-8; save the file as UTF-8") from None
     except csv.Error as error:
-        raise UserError(f"{path.name}: broken CSV: {error}") from None
+        raise UserError(f"{path.name}, line {line}: broken CSV: {error}") from None
+
+
+def _first_bad_line(path: Path) -> int:
+    """Where a file stops being UTF-8; a text stream's error counts from its last block."""
+    data = path.read_bytes()
+    try:
+        data.decode()
+    except UnicodeDecodeError as error:
+        return data.count(b"\n", 0, error.start) + 1
+    return 1
 
 
 def _read_parquet(path: Path) -> Iterator[Row]:
     import pandas as pd
 
     try:
-        frame = pd.read_parquet(path)
+        frame = pd.read_parquet(path, dtype_backend="numpy_nullable")
     except (ValueError, OSError, ImportError) as error:
-        raise UserError(f"{path.name}: cannot be read as Parquet: {error}") from None
+        raise UserError(f"{path.name}: cannot be read as Parquet: {_first_line(error)}") from None
+    # pandas writes a missing value as NaN or NA and a list as an array; we want None and lists.
+    frame = frame.astype(object).where(frame.notna(), None)
     for number, record in enumerate(frame.to_dict("records"), 1):
-        yield f"{path.name}, row {number}", {str(key): value for key, value in record.items()}
+        yield (
+            f"{path.name}, row {number}",
+            {str(k): v.tolist() if hasattr(v, "tolist") else v for k, v in record.items()},
+        )
 
 
 def read_saved(folder: Path) -> Iterator[Row]:
@@ -149,8 +194,8 @@ def _rows_of(found: Any) -> Iterator[Row]:
     parts = found.items() if hasattr(found, "items") else [("", found)]
     for part, rows in parts:
         for number, record in enumerate(rows, 1):
-            if part:
-                record.setdefault("split", PART_NAMES.get(part, part))
+            if part and record.get("split") is None:
+                record["split"] = PART_NAMES.get(part, part)
             yield f"{part or 'data'}, row {number}", record
 
 

@@ -2,12 +2,12 @@
 
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError, unknown
-from bench.readers import Row, digest_of_files, files_of, read_file, read_hub, read_saved
+from bench.readers import Row, digest_of_files, files_of, is_hub_id, read_file, read_hub, read_saved
 from bench.splits import divide_groups, divide_tasks, part_of
 from bench.tasks import PARTS, SPLITS, Example, Task
 
@@ -17,9 +17,14 @@ SAVED = ("dataset_info.json", "dataset_dict.json", "state.json")
 
 @dataclass(frozen=True)
 class Record:
-    """One checked row; empty texts stand for what the data does not say."""
+    """One checked row; empty texts stand for what the data does not say.
+
+    Attributes:
+        table: stem of its file, the task of files that name none.
+    """
 
     where: str
+    table: str
     input: str
     references: tuple[str, ...]
     task: str
@@ -73,35 +78,46 @@ def open_dataset(
     for name in columns:
         if name not in FIELDS:
             raise unknown("field to map a column to", name, FIELDS)
-    name, revision, rows = _open(source, revision)
-    return build(name, revision, list(_records(rows, columns, Path(name).stem)))
+    name, revision, tables = _open(source, revision)
+    read = [(stem, list(rows)) for stem, rows in tables]
+    _check_columns(name, columns, (row for _, rows in read for _, row in rows))
+    return build(name, revision, list(_records(read, columns)))
 
 
-def _open(source: str, revision: str | None) -> tuple[str, str, Iterable[Row]]:
+def _open(source: str, revision: str | None) -> tuple[str, str, list[tuple[str, Iterable[Row]]]]:
     path = Path(source)
+    name = path.resolve().name
     if path.is_dir() and any((path / mark).is_file() for mark in SAVED):
-        files = sorted(file for file in path.rglob("*") if file.is_file())
-        return path.name, digest_of_files(files), read_saved(path)
+        # The other files hold fingerprints, which change with every writing of the same data.
+        return name, digest_of_files(sorted(path.rglob("*.arrow"))), [(name, read_saved(path))]
     if path.exists():
         files = files_of(path)
-        return path.name, digest_of_files(files), (row for file in files for row in read_file(file))
-    if source.count("/") != 1 or source.startswith((".", "/", "~")) or path.suffix:
+        return name, digest_of_files(files), [(file.stem, read_file(file)) for file in files]
+    if not is_hub_id(source):
         raise UserError(f"data {source!r}: no such file or folder")
     commit, rows = read_hub(source, revision)
-    return source, commit[:12], rows
+    return source, commit[:12], [(source.split("/")[1], rows)]
 
 
-def _records(rows: Iterable[Row], columns: Mapping[str, str], stem: str) -> Iterator[Record]:
-    """Checked records; the first row also tells which mapped columns there are."""
+def _check_columns(
+    source: str, columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]
+) -> None:
+    found = {column for row in rows for column in row}
+    for name, column in columns.items():
+        if column not in found:
+            raise UserError(
+                f"{source}: no column {column!r} for {name}; there are: {', '.join(sorted(found))}"
+            )
+
+
+def _records(
+    tables: Iterable[tuple[str, list[Row]]], columns: Mapping[str, str]
+) -> Iterator[Record]:
+    """Checked records, each id once."""
     ids: dict[str, str] = {}
-    for where, row in rows:
-        for name, column in columns.items():
-            if column not in row:
-                found = ", ".join(sorted(map(str, row)))
-                raise UserError(f"{where}: no column {column!r} for {name}; there are: {found}")
-        record = _check(
-            where, {name: row.get(columns.get(name, name)) for name in FIELDS}, row, stem
-        )
+    for stem, where, row in ((stem, *row) for stem, rows in tables for row in rows):
+        values = {name: row.get(columns.get(name, name)) for name in FIELDS}
+        record = _check(where, values, row, stem)
         if record.id in ids:
             raise UserError(f"{where}: the id {record.id!r} stands already at {ids[record.id]}")
         ids[record.id] = where
@@ -117,6 +133,10 @@ def _check(where: str, values: dict[str, Any], row: dict[str, Any], stem: str) -
         references = [_text(where, "target", values["target"], row)]
     elif isinstance(references, str):
         references = [references]
+    elif not isinstance(references, list):
+        raise UserError(
+            f"{where}: references must be a list of texts, not {type(references).__name__}"
+        )
     cleaned = tuple(_text(where, "references", item, row) for item in references)
     if not cleaned:
         raise UserError(f"{where}: references is an empty list; a target is needed")
@@ -124,15 +144,34 @@ def _check(where: str, values: dict[str, Any], row: dict[str, Any], stem: str) -
     task_split = _choice(where, "task_split", values["task_split"], SPLITS)
     return Record(
         where,
+        stem,
         text,
         cleaned,
-        task=str(values["task"] or stem),
-        group=text if values["group"] is None else str(values["group"]),
-        id=where if values["id"] is None else str(values["id"]),
+        task=_label(where, "task", values["task"]),
+        group=_label(where, "group", values["group"]) or text,
+        id=_label(where, "id", values["id"]) or where,
         split=split,
-        language=str(values["language"] or ""),
+        language=_label(where, "language", values["language"]),
         task_split=task_split,
     )
+
+
+def _label(where: str, name: str, value: Any) -> str:
+    """A name or a number that may be missing."""
+    if value is None or value == "":
+        return ""
+    if isinstance(value, bool) or not isinstance(value, str | int):
+        raise UserError(f"{where}: {name} must be text, not {type(value).__name__}")
+    return _composed(where, name, str(value))
+
+
+def _composed(where: str, name: str, text: str) -> str:
+    """The text in Unicode NFC; JSON can hold half a character, which no digest can."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{where}: {name} holds half of a surrogate pair; mend the text") from None
+    return unicodedata.normalize("NFC", text)
 
 
 def _text(where: str, name: str, value: Any, row: Mapping[str, Any]) -> str:
@@ -143,7 +182,7 @@ def _text(where: str, name: str, value: Any, row: Mapping[str, Any]) -> str:
         raise UserError(f"{where}: {name} must be text, not {type(value).__name__}")
     if not value.strip():
         raise UserError(f"{where}: {name} is empty; remove the record or fill it in")
-    return unicodedata.normalize("NFC", value)
+    return _composed(where, name, value)
 
 
 def _choice(where: str, name: str, value: Any, allowed: tuple[str, ...]) -> str:
@@ -160,6 +199,7 @@ def build(name: str, revision: str, records: list[Record]) -> TableDataset:
     """
     if not records:
         raise UserError(f"{name}: no records; it needs at least one a task")
+    records = _named(name, records)
     has_parts = _all_or_none(name, records, "split")
     splits = _task_splits(name, records)
     split_of = {task: split for split, tasks in splits.items() for task in tasks}
@@ -171,7 +211,7 @@ def build(name: str, revision: str, records: list[Record]) -> TableDataset:
     languages: dict[str, str] = {}
     left_out = 0
     for record in records:
-        languages.setdefault(record.task, record.language)
+        languages[record.task] = languages.get(record.task) or record.language
         task_parts = parts.setdefault(record.task, {part: [] for part in PARTS})
         if owners.get(record.group, split_of[record.task]) != split_of[record.task]:
             left_out += 1
@@ -189,6 +229,15 @@ def build(name: str, revision: str, records: list[Record]) -> TableDataset:
             "of another split, which it was given to"
         )
     return TableDataset(name, revision, splits, tasks, notes)
+
+
+def _named(name: str, records: list[Record]) -> list[Record]:
+    """Records with a task each: that of their file where no record of the file has one."""
+    tables: dict[str, list[Record]] = {}
+    for record in records:
+        tables.setdefault(record.table, []).append(record)
+    bare = {table for table, own in tables.items() if not _all_or_none(name, own, "task")}
+    return [replace(r, task=r.table) if r.table in bare else r for r in records]
 
 
 def _in_order(examples: list[Example]) -> tuple[Example, ...]:
@@ -210,7 +259,10 @@ def _all_or_none(name: str, records: list[Record], key: str) -> bool:
 
 def _task_splits(name: str, records: list[Record]) -> dict[str, list[str]]:
     if not _all_or_none(name, records, "task_split"):
-        return divide_tasks(record.task for record in records)
+        try:
+            return divide_tasks(record.task for record in records)
+        except UserError as error:
+            raise UserError(f"{name}: {error.message}") from None
     declared: dict[str, str] = {}
     for record in records:
         if declared.setdefault(record.task, record.task_split) != record.task_split:

@@ -175,7 +175,7 @@ GOOD = "\n".join(json.dumps(r) for r in rows()).split("\n")
     ("name", "content", "told"),
     [
         ("d.jsonl", b"", "the file is empty"),
-        ("d.jsonl", b"\n\n", "no records"),
+        ("d.jsonl", b"\n\n", "the file is empty"),
         (
             "d.jsonl",
             "\n".join([*GOOD[:16], '{"task": "t1",', *GOOD[17:]]).encode(),
@@ -232,3 +232,93 @@ def test_a_shared_group_is_given_to_one_split_that_holds_it(groups: dict[str, se
         holders = [split for split in SPLITS if group in groups.get(split, ())]
         assert (group in owners) == (len(holders) > 1)
         assert owners.get(group, holders[0]) in holders
+
+
+def test_files_without_a_task_column_are_tasks(tmp_path: Path) -> None:
+    (tmp_path / ".hidden.jsonl").write_text("no data")
+    for stem in "abcde":
+        own = [{**r, "task": None, "id": f"{stem}{r['id']}", "group": None} for r in rows(tasks=1)]
+        write(tmp_path / f"{stem}.jsonl", [{**r, "input": stem + r["input"]} for r in own])
+    data = open_dataset(str(tmp_path))
+    assert sorted(data.tasks) == list("abcde")
+    assert data.notes == []
+    (tmp_path / "more").mkdir()
+    write(tmp_path / "more" / "f.jsonl", rows())
+    with pytest.raises(UserError, match=r"f.jsonl: files in folders below .* are not read"):
+        open_dataset(str(tmp_path))
+
+
+@pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
+def test_a_missing_label_is_missing_in_every_format(tmp_path: Path, suffix: str) -> None:
+    records = rows(language=None)
+    for number, record in enumerate(records):
+        record["language"] = "khm" if number % 10 else None
+        if number % 2:
+            record["group"] = record["id"] = None
+    path = tmp_path / f"d.{suffix}"
+    if suffix == "jsonl":
+        write(path, records)
+    elif suffix == "csv":
+        pd.DataFrame(records).to_csv(path, index=False)
+    else:
+        pd.DataFrame(records).to_parquet(path)
+    data = open_dataset(str(path))
+    examples = [e for task in data.tasks.values() for part in task.parts.values() for e in part]
+    assert len({e.group for e in examples}) == len({e.id for e in examples}) == 60
+    assert {task.language for task in data.tasks.values()} == {"khm"}
+    assert data.notes == []
+
+
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"task": None}, "line 17: no task, which other records"),
+        ({"task": ["x"]}, "line 17: task must be text, not list"),
+        ({"references": 7}, "line 17: references must be a list of texts, not int"),
+        ({"input": "\ud800"}, "line 17: input holds half of a surrogate pair"),
+    ],
+)
+def test_a_record_of_wrong_types_is_told(tmp_path: Path, change: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        open_dataset(write(tmp_path / "d.jsonl", bad(17, **change)))
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ('input,target\n"a\nb",c\nd\n', "line 4: another number of columns"),
+        ('input,target\na,b\n"c,d\n', "line 3: broken CSV"),
+        ("input,target,target\na,b,c\n", "line 1: two columns have one name"),
+        ("input,target\n", "the file is empty"),
+    ],
+)
+def test_a_bad_csv_is_told_with_the_first_line_of_the_record(
+    tmp_path: Path, text: str, told: str
+) -> None:
+    (tmp_path / "d.csv").write_text(text)
+    with pytest.raises(UserError, match=told):
+        open_dataset(str(tmp_path / "d.csv"))
+
+
+def test_long_documents_fit_into_a_csv_cell(tmp_path: Path) -> None:
+    records = [{**r, "input": r["input"] + "x" * 140_000} for r in rows(each=1)]
+    pd.DataFrame(records).to_csv(tmp_path / "d.csv", index=False)
+    assert len(open_dataset(str(tmp_path / "d.csv")).tasks) == 6
+
+
+def test_data_saved_again_has_the_same_revision(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    for turn in ("one", "two"):
+        data = Dataset.from_list(rows(), split=None).map(lambda row: row)
+        data._fingerprint = turn
+        data.save_to_disk(tmp_path / turn / "d")
+    one, two = (open_dataset(str(tmp_path / turn / "d")).revision for turn in ("one", "two"))
+    assert one == two
+
+
+def test_a_hub_name_may_hold_a_dot() -> None:
+    with pytest.raises(UserError, match="--revision"):
+        open_dataset("owner/name-1.1")
+    with pytest.raises(UserError, match="no such file"):
+        open_dataset("owner/name.csv")

@@ -1,0 +1,184 @@
+"""Pre-training: repeatable, resumable, on meta-train text alone; the shipped backbone is true."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+import bench.pretrain as pretrain
+from bench.checkpoints import load_backbone
+from bench.cli import main
+from bench.context import dataset_of
+from bench.episodes import draw_episode
+from bench.errors import UserError
+from bench.pretrain import Corpus, Pretraining, Recipe, file_digest, read_recipe
+from bench.registry import backbone_path, load, names
+from bench.tasks import SPLITS
+
+CPU = torch.device("cpu")
+SHIPPED = names("backbone")
+RECIPE = Recipe.model_validate(
+    {
+        "model": {
+            "model_type": "llama",
+            "hidden_size": 16,
+            "intermediate_size": 16,
+            "num_hidden_layers": 1,
+            "num_attention_heads": 2,
+            "max_position_embeddings": 256,
+            "tie_word_embeddings": True,
+        },
+        "tokenizer": {"vocabulary": 400},
+        "training": {
+            "tokens": 4000,
+            "rate": 1e-3,
+            "rows": 8,
+            "in_context": 0.5,
+            "examples": 4,
+            "seed": 0,
+        },
+    }
+)
+
+
+@pytest.fixture(scope="module")
+def datasets() -> dict[str, Any]:
+    return {"translation": dataset_of("translation", None, None, None)}
+
+
+def weights(folder: Path) -> bytes:
+    return (folder / "model.safetensors").read_bytes()
+
+
+def test_a_stopped_training_ends_as_if_it_had_not(
+    datasets: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch.set_num_threads(1)
+    monkeypatch.setattr(pretrain, "SAVE_EVERY", 3)
+    whole = Pretraining(RECIPE, datasets, CPU)
+    whole.run(tmp_path / "whole")
+    assert whole.step > 8
+
+    class Stop(Exception):
+        pass
+
+    def stop(fraction: float) -> None:
+        if fraction > 0.6:
+            raise Stop
+
+    with pytest.raises(Stop):
+        Pretraining(RECIPE, datasets, CPU).run(tmp_path / "stopped", stop)
+    assert (tmp_path / "stopped" / "checkpoint.pt").exists()
+    again = Pretraining(RECIPE, datasets, CPU)
+    again.run(tmp_path / "stopped")
+    assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
+    assert not (tmp_path / "stopped" / "checkpoint.pt").exists()
+    one, two = (
+        json.loads((tmp_path / n / "training.json").read_text()) for n in ("whole", "stopped")
+    )
+    assert one == two
+
+
+def test_another_trainings_checkpoint_is_refused(
+    datasets: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = Pretraining(RECIPE, datasets, CPU)
+    first.advance()
+    tmp_path.joinpath("out").mkdir()
+    first._save(tmp_path / "out" / "checkpoint.pt")
+    other = Pretraining(RECIPE.with_training(seed=1), datasets, CPU)
+    with pytest.raises(UserError, match="another recipe"):
+        other.run(tmp_path / "out")
+
+
+def test_the_corpus_is_the_train_parts_of_meta_train_tasks(datasets: dict[str, Any]) -> None:
+    data = datasets["translation"]
+    corpus = {(e.input, e.target) for task in Corpus.of(datasets).tasks for e in task}
+    allowed = {
+        (e.input, e.target) for n in data.names("meta-train") for e in data.task(n).parts["train"]
+    }
+    assert corpus == allowed
+    for split in SPLITS[1:]:
+        held = {
+            (e.input, e.target)
+            for n in data.names(split)
+            for part in data.task(n).parts.values()
+            for e in part
+        }
+        assert not {text for text, _ in corpus} & {text for text, _ in held}
+        assert not {target for _, target in corpus} & {target for _, target in held}
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_backbone_is_what_its_card_says(name: str) -> None:
+    folder = backbone_path(name)
+    assert folder
+    facts = json.loads((folder / "training.json").read_text())
+    for file, digest in facts["digests"].items():
+        assert file_digest(folder / file) == digest
+        assert digest in (folder / "CARD.md").read_text()
+    assert read_recipe(name).model_dump() == facts["recipe"]
+    assert (folder / "model.safetensors").stat().st_size <= 8 * 2**20
+    backbone = load_backbone(name, None, CPU, "float32")
+    size = sum(p.numel() for p in backbone.model.parameters())
+    assert size == facts["parameters"]
+    assert 300_000 <= size <= 2_000_000
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_backbones_first_steps_repeat(name: str) -> None:
+    """The recorded losses come from the recorded text: no other was seen."""
+    folder = backbone_path(name)
+    assert folder
+    facts = json.loads((folder / "training.json").read_text())
+    datasets = {suite: dataset_of(suite, None, None, None) for suite in facts["sources"]}
+    assert Corpus.of(datasets).digest() == facts["corpus_digest"]
+    training = Pretraining(Recipe.model_validate(facts["recipe"]), datasets, CPU)
+    tokenizer = json.loads(training.backbone.tokenizer.backend_tokenizer.to_str())
+    shipped = json.loads((folder / "tokenizer.json").read_text())
+    assert tokenizer["model"]["vocab"] == shipped["model"]["vocab"]
+    losses = [training.advance() for _ in range(3)]
+    assert losses == pytest.approx(facts["first_losses"][:3], rel=1e-4)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_context_holds_eight_examples_of_every_suite(name: str) -> None:
+    backbone = load_backbone(name, None, CPU, "float32")
+    for suite_name in names("suite"):
+        suite = load("suite", suite_name)()
+        data = suite.embedded()
+        for index, task in enumerate(data.names("meta-test")):
+            episode = draw_episode(suite_name, data.task(task), 8, 4, 0, index)
+            pieces = backbone.prompt.demonstrations(episode.support)
+            shown = sum(len(backbone.text_ids(piece)) for piece in pieces)
+            longest = max(len(backbone.text_ids(q.input)) for q in episode.query)
+            assert shown + longest + suite.max_new_tokens + 8 <= backbone.context
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("[model]\nmodel_type = 'llama'", "Field required"),
+        ("model = 3", "model"),
+        ("nonsense", "recipe.toml"),
+    ],
+)
+def test_a_wrong_recipe_is_told(text: str, told: str, tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text(text)
+    result = CliRunner().invoke(
+        main,
+        [
+            "pretrain",
+            "--suite",
+            "translation",
+            "--backbone",
+            str(tmp_path / "recipe.toml"),
+            "--out",
+            str(tmp_path / "out"),
+        ],
+    )
+    assert result.exit_code == 2
+    assert told in result.output
