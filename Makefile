@@ -13,7 +13,7 @@ test: lint
 	$(BIN)/python -m pytest -q
 
 check: $(READY)
-	$(BIN)/python -m pytest -q -m slow
+	$(BIN)/python -m pytest -q -m slow --ignore tests/performance
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -21,7 +21,7 @@ lint: $(READY)
 	$(BIN)/mypy
 
 benchmark: $(READY)
-	$(BIN)/python -m pytest -q -m '' tests/performance --benchmark-only
+	$(BIN)/python -m pytest -q -m slow tests/performance --benchmark-only
 
 # The pre-trained backbones that ship with the package, made anew; goes on where it was stopped.
 backbones: $(READY)

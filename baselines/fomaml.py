@@ -22,6 +22,6 @@ class Fomaml(MetaLearner):
         """d query loss(theta_n) / d theta_n at the detached theta_n."""
         import torch
 
-        adapted = self.adapt(task.support, weights).weights
+        adapted = self.inner(task.support, weights)
         leaves = {name: weight.requires_grad_() for name, weight in adapted.items()}
         return torch.autograd.grad(task.query(leaves), list(leaves.values()))

@@ -22,5 +22,5 @@ class Maml(MetaLearner):
         """d query loss(theta_n) / d theta, through the inner loop."""
         import torch
 
-        adapted = self.adapt(task.support, weights, differentiable=True)
-        return torch.autograd.grad(task.query(adapted.weights), list(weights.values()))
+        adapted = self.inner(task.support, weights, differentiable=True)
+        return torch.autograd.grad(task.query(adapted), list(weights.values()))

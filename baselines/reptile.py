@@ -32,7 +32,7 @@ class Reptile(MetaLearner):
 
     def direction(self, weights: "Weights", task: "TaskLoss") -> "Sequence[Tensor]":
         """theta - theta_n, which a descent step of rate epsilon turns into Reptile's update."""
-        adapted = self.adapt(task.all, weights).weights
+        adapted = self.inner(task.all, weights)
         return [weight.detach() - adapted[name] for name, weight in weights.items()]
 
     def outer(self, weights: "Sequence[Tensor]") -> "Optimizer":

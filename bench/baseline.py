@@ -98,18 +98,33 @@ class GradientLearner(Learner):
 
     options: Options
 
+    @property
+    def steps_at_test(self) -> int:
+        """Gradient steps on the support set of an episode."""
+        return self.options.inner_steps
+
     def adapt(
         self,
         loss: "Callable[[Weights], Tensor]",
         weights: "Weights",
         after_step: Callable[[], None] | None = None,
-        differentiable: bool = False,
     ) -> "Adapted":
-        """`inner_steps` steps of `inner_rule` on the support loss."""
+        """`steps_at_test` steps of `inner_rule` on the support loss."""
+        return self.inner_loop(loss, weights, self.steps_at_test, after_step=after_step)
+
+    def inner_loop(
+        self,
+        loss: "Callable[[Weights], Tensor]",
+        weights: "Weights",
+        steps: int,
+        differentiable: bool = False,
+        after_step: Callable[[], None] | None = None,
+    ) -> "Adapted":
+        """`steps` steps of the baseline's rule; see `bench.inner_loop.adapt`."""
         from bench.inner_loop import adapt, step_rule
 
         rule = step_rule(self.options.inner_rule, self.options.inner_rate)
-        return adapt(loss, weights, rule, self.options.inner_steps, differentiable, after_step)
+        return adapt(loss, weights, rule, steps, differentiable, after_step)
 
 
 class MetaLearner(GradientLearner, ABC):
@@ -121,11 +136,27 @@ class MetaLearner(GradientLearner, ABC):
     class Options(GradientLearner.Options):
         """The outer loop."""
 
+        test_steps: int | None = Field(
+            None, ge=0, description="steps on a test episode; 3 x inner_steps if not given"
+        )
         outer_rate: float = Field(1e-3, gt=0, description="step size of the outer loop, to 0")
         tasks_per_step: int = Field(4, ge=1, description="tasks in one outer step")
-        train_queries: int = Field(8, ge=1, description="query examples of a training task")
+        train_queries: int = Field(32, ge=1, description="query examples of a training task")
 
     options: Options
+
+    @property
+    def steps_at_test(self) -> int:
+        """More than in training, which has to pay for each of them many times."""
+        chosen = self.options.test_steps
+        return 3 * self.options.inner_steps if chosen is None else chosen
+
+    def inner(
+        self, loss: "Callable[[Weights], Tensor]", weights: "Weights", differentiable: bool = False
+    ) -> "dict[str, Tensor]":
+        """The weights after the `inner_steps` of training."""
+        steps = self.options.inner_steps
+        return self.inner_loop(loss, weights, steps, differentiable).weights
 
     @abstractmethod
     def direction(self, weights: "Weights", task: "TaskLoss") -> "Sequence[Tensor]":

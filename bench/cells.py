@@ -151,7 +151,7 @@ class _Solver:
         """What all episodes of the cell share."""
         from bench.baseline import GradientLearner
 
-        adapts = isinstance(self.method, GradientLearner) and self.method.options.inner_steps > 0
+        adapts = isinstance(self.method, GradientLearner) and self.method.steps_at_test > 0
         return {
             "backbone_identity": self.backbone.identity,
             "adapted_params": sum(w.numel() for w in self.weights.values()) if adapts else 0,
@@ -204,7 +204,7 @@ class _Solver:
 
         self.warm = True
         batch, _ = self.backbone.batch(episode.support)
-        if isinstance(self.method, GradientLearner) and self.method.options.inner_steps > 0:
+        if isinstance(self.method, GradientLearner) and self.method.steps_at_test > 0:
             leaves = {name: w.detach().requires_grad_() for name, w in self.weights.items()}
             with FlopCounterMode(display=False) as counter:
                 loss = self.backbone.loss(leaves, batch)

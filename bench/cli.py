@@ -124,6 +124,7 @@ RUN_OPTIONS: Sequence[Any] = (
     click.option("--revision", help="Of a hub data set."),
     click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Of --data."),
     click.option("--split", help="meta-test or meta-validation."),
+    click.option("--max-new-tokens", type=int, help="In place of the suite's own."),
     click.option("--device", help="auto, cpu or cuda."),
     click.option("--dtype", help="float32 or bfloat16."),
     click.option("--workers", type=int, help="Processes side by side."),

@@ -65,7 +65,7 @@ def _cell_job(context: Context, cell: Cell) -> Job:
         after.append(("pretrain", cell.train_seed))
     if isinstance(method, MetaLearner):
         after.append(("train", cell.suite, cell.baseline, cell.train_seed))
-    passes = cell.shots * (1 + 3 * getattr(method.options, "inner_steps", 0))
+    passes = cell.shots * (1 + 3 * getattr(method, "steps_at_test", 0))
     answers = plan.queries * (12 if isinstance(method, Learner) else 1)
     weight = 10.0 * plan.episodes * (passes + answers)
     return Job(cell, {"kind": "cell", "cell": asdict(cell)}, weight, tuple(after))

@@ -104,7 +104,7 @@ def test_maml_equals_central_differences(backbone: CausalBackbone, examples: lis
             n: (w + shift * d).detach().requires_grad_()
             for (n, w), d in zip(weights.items(), direction, strict=True)
         }
-        return float(task.query(learner.adapt(task.support, moved).weights))
+        return float(task.query(learner.inner(task.support, moved)))
 
     slope = (outer(1e-5) - outer(-1e-5)) / 2e-5
     ours = float(sum((g * d).sum() for g, d in zip(gradient, direction, strict=True)))
