@@ -29,8 +29,10 @@ def load_backbone(
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers.utils.logging import disable_progress_bar
 
     place = locate(source)
+    disable_progress_bar()
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, revision=revision or "main")
         model: Any = AutoModelForCausalLM.from_pretrained(

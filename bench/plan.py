@@ -134,7 +134,9 @@ def resolve_options(name: str, values: Mapping[str, Any], where: str = "plan") -
     """All options of a baseline: those given, validated, and its defaults."""
     kind = load("baseline", name).Options
     try:
-        resolved: dict[str, Any] = kind.model_validate(dict(values)).model_dump()
+        resolved: dict[str, Any] = kind.model_validate(dict(values)).model_dump(
+            exclude_none=True  # TOML has no word for nothing
+        )
     except ValidationError as error:
         raise explain(error, f"{where}: options.{name}", kind.model_fields) from None
     return resolved

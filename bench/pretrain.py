@@ -266,6 +266,9 @@ class Pretraining:
         self.losses = state["losses"]
 
     def _finish(self, out: Path) -> None:
+        from transformers.utils.logging import disable_progress_bar
+
+        disable_progress_bar()
         self.backbone.model.save_pretrained(out)
         self.backbone.tokenizer.save_pretrained(out)
         facts = {

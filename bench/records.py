@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -140,6 +141,9 @@ def locked(root: Path) -> Iterator[None]:
             raise UserError(
                 f"another run is working in {root}; wait for it or name another --out"
             ) from None
-        for part in root.rglob(".*.part"):
-            part.unlink(missing_ok=True)
+        for part in list(root.rglob(".*.part")):
+            if part.is_dir():
+                shutil.rmtree(part)
+            else:
+                part.unlink(missing_ok=True)
         yield

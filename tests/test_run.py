@@ -180,6 +180,47 @@ def test_a_cell_that_fails_does_not_stop_the_others(checkpoint: str, tmp_path: P
     assert table.loc["fine-tuned", "failed"] == 0
 
 
+def test_pretraining_per_train_seed(tmp_path: Path) -> None:
+    more = {"train_seeds": [0, 1], "pretrain": {"tokens": 2000}, "baselines": ["copy", "fomaml"]}
+    outcome = bench.run(values("tiny", tmp_path / "out", episodes=1, **more))
+    assert outcome.failures == {}
+    headers = {
+        (h["baseline"], h["train_seed"]): h.get("backbone_identity")
+        for h, _ in map(read_cell, (tmp_path / "out" / "cells").rglob("*.jsonl"))
+    }
+    assert sorted(headers, key=str) == [("copy", None), ("fomaml", 0), ("fomaml", 1)]
+    assert headers["fomaml", 0] != headers["fomaml", 1]
+    table = bench.leaderboard([tmp_path / "out"]).set_index("baseline")
+    assert table.loc["fomaml", "train_seeds"] == "0,1"
+    assert table.loc["fomaml", "interval"] == ""
+
+
+def test_a_metric_of_evaluate_is_added_or_refused_before_the_start(
+    checkpoint: str, tmp_path: Path
+) -> None:
+    script = tmp_path / "length.py"
+    script.write_text(
+        "import datasets\nimport evaluate\n"
+        "class Length(evaluate.Metric):\n"
+        "    def _info(self):\n"
+        "        features = {'predictions': datasets.Value('string'),"
+        " 'references': datasets.Value('string')}\n"
+        "        return evaluate.MetricInfo(description='', citation='',"
+        " features=datasets.Features(features))\n"
+        "    def _compute(self, predictions, references):\n"
+        "        return {'length': sum(map(len, predictions)) / len(predictions)}\n"
+    )
+    small = {"baselines": ["copy"], "metrics": [str(script)]}
+    bench.run(values(checkpoint, tmp_path / "out", **small))
+    _, records = read_cell(next((tmp_path / "out" / "cells").rglob("*.jsonl")))
+    lengths = [len(text) for record in records for text in record["predictions"]]
+    table = bench.leaderboard([tmp_path / "out"])
+    assert table.loc[0, "length"] == pytest.approx(sum(lengths) / len(lengths))
+    with pytest.raises(UserError, match="cannot load metric"):
+        bench.run(values(checkpoint, tmp_path / "no", metrics=[str(tmp_path / "none.py")]))
+    assert not (tmp_path / "no" / "run.json").exists()
+
+
 def test_no_shots_too_many(checkpoint: str, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="shots = 600"):
         bench.run(values(checkpoint, tmp_path / "out", shots=[600]))
