@@ -21,6 +21,7 @@ class Reptile(MetaLearner):
 
     order = "1"
     clip: ClassVar[float | None] = None
+    warm_up: ClassVar[float] = 0.0
 
     class Options(MetaLearner.Options):
         """Chosen on meta-validation tasks, see CONTRIBUTING.md."""

@@ -170,3 +170,5 @@ class MetaLearner(GradientLearner, ABC):
 
     #: Largest norm of an outer gradient; None leaves it as it is.
     clip: ClassVar[float | None] = 1.0
+    #: Share of the budget over which the outer rate rises from 0; then it falls to 0.
+    warm_up: ClassVar[float] = 0.25

@@ -135,11 +135,11 @@ class OuterLoop:
         weights = {name: w.requires_grad_() for name, w in self.backbone.weights().items()}
         leaves = list(weights.values())
         optimizer = self.learner.outer(leaves)
-        rate = optimizer.param_groups[0]["lr"]
+        rate, warm_up = optimizer.param_groups[0]["lr"], self.learner.warm_up
         cost, counter = TrainingCost(), FlopCounterMode(display=False)
         watch = Stopwatch(self.backbone.device)
         while cost.tokens < budget:
-            optimizer.param_groups[0]["lr"] = rate * (1 - cost.tokens / budget)
+            spent = cost.tokens / budget
             counted = counter if cost.steps == 0 else nullcontext()
             with attention(self.learner.order == "2"), counted:
                 gradient = self.gradient(weights, cost.steps, cost)
@@ -153,6 +153,9 @@ class OuterLoop:
                     f"the gradient is {norm.item()} at outer step {cost.steps + 1}; "
                     "lower inner_rate or outer_rate"
                 )
+            # Adam's first steps are signs of a noisy gradient; at full rate they undo pre-training.
+            risen = min(1.0, cost.tokens / budget / warm_up) if warm_up else 1.0
+            optimizer.param_groups[0]["lr"] = rate * risen * (1 - spent)
             optimizer.step()
             cost.steps += 1
             progress(min(cost.tokens / budget, 1.0))

@@ -1,0 +1,85 @@
+"""The outer loop: its budget, its schedule, its batches, its costs."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from baselines.fomaml import Fomaml
+from baselines.reptile import Reptile
+from bench.backbone import CausalBackbone
+from bench.context import dataset_of
+from bench.errors import UserError
+from bench.streams import Stream
+from bench.training import OuterLoop, draw_training_task
+
+
+@pytest.fixture(scope="module")
+def data() -> Any:
+    return dataset_of("translation", None, None, None)
+
+
+def small(kind: Any, **values: Any) -> Any:
+    return kind(kind.Options(inner_steps=1, tasks_per_step=2, train_queries=2, **values))
+
+
+def test_the_budget_is_spent_and_not_much_more(llama: CausalBackbone, data: Any) -> None:
+    told: list[float] = []
+    loop = OuterLoop(small(Fomaml), llama, data, [2], seed=0)
+    _, cost = loop.run(2000, told.append)
+    per_step = cost.tokens / cost.steps
+    assert 2000 <= cost.tokens < 2000 + 2 * per_step
+    assert told == sorted(told)
+    assert told[-1] == 1.0
+    assert cost.flops > 0
+    assert cost.seconds > 0
+
+
+def test_a_seed_repeats_and_another_differs(llama: CausalBackbone, data: Any) -> None:
+    made = [OuterLoop(small(Fomaml), llama, data, [2], seed=s).run(800)[0] for s in (3, 3, 4)]
+    assert all(torch.equal(w, made[1][name]) for name, w in made[0].items())
+    assert not all(torch.equal(w, made[2][name]) for name, w in made[0].items())
+
+
+def test_the_rate_rises_then_falls_to_nothing(llama: CausalBackbone, data: Any) -> None:
+    for kind, first in ((Fomaml, 0.0), (Reptile, 0.5)):
+        learner = small(kind)
+        rates: list[float] = []
+        make = learner.outer
+
+        def outer(weights: Sequence[Tensor], make: Any = make, rates: list[float] = rates) -> Any:
+            optimizer = make(weights)
+            step = optimizer.step
+
+            def noted(*args: Any) -> Any:
+                rates.append(optimizer.param_groups[0]["lr"])
+                return step(*args)
+
+            optimizer.step = noted
+            return optimizer
+
+        learner.outer = outer
+        OuterLoop(learner, llama, data, [2], seed=0).run(4000)
+        highest = rates.index(max(rates))
+        assert rates[: highest + 1] == sorted(rates[: highest + 1])
+        assert rates[highest:] == sorted(rates[highest:], reverse=True)
+        assert rates[-1] < 0.2 * max(rates)
+        assert (highest == 0) == (first > 0)
+
+
+def test_training_tasks_are_meta_train_with_no_shared_group(data: Any) -> None:
+    names = data.names("meta-train")
+    allowed = {e.id for name in names for e in data.task(name).parts["train"]}
+    for step in range(20):
+        support, query = draw_training_task(Stream(0, step), data, names, [2, 5], 7)
+        assert len(support) in (2, 5)
+        assert len(query) == 7
+        assert {e.id for e in [*support, *query]} <= allowed
+        assert not {e.group for e in support} & {e.group for e in query}
+
+
+def test_no_task_large_enough(llama: CausalBackbone, data: Any) -> None:
+    with pytest.raises(UserError, match="513 train examples"):
+        OuterLoop(small(Fomaml), llama, data, [512], seed=0)
