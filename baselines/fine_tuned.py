@@ -11,4 +11,4 @@ class FineTuned(GradientLearner):
     class Options(GradientLearner.Options):
         """Chosen on meta-validation tasks, see CONTRIBUTING.md."""
 
-        inner_steps: int = Field(15, ge=0, description="n, gradient steps on the support set")
+        inner_steps: int = Field(10, ge=0, description="n, gradient steps on the support set")

@@ -90,8 +90,8 @@ class GradientLearner(Learner):
     class Options(Baseline.Options):
         """The inner loop."""
 
-        inner_steps: int = Field(5, ge=0, description="n, gradient steps on the support set")
-        inner_rate: float = Field(1e-3, ge=0, description="step size of the inner loop")
+        inner_steps: int = Field(4, ge=0, description="n, gradient steps on the support set")
+        inner_rate: float = Field(2e-3, ge=0, description="step size of the inner loop")
         inner_rule: Literal["sgd", "adam", "adam-beta1-0"] = Field(
             "adam", description="step rule of the inner loop"
         )
