@@ -29,10 +29,9 @@ def load_backbone(
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
-    from transformers.utils.logging import disable_progress_bar
 
     place = locate(source)
-    disable_progress_bar()
+    quiet()
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, revision=revision or "main")
         model: Any = AutoModelForCausalLM.from_pretrained(
@@ -48,6 +47,15 @@ def load_backbone(
             f"{model.get_input_embeddings().num_embeddings}; they do not belong together"
         )
     return CausalBackbone(model.to(device), tokenizer, Prompt())
+
+
+def quiet() -> None:
+    """No progress bars between ours, and no advice: padding is on the right, where no mask is
+    needed."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()
 
 
 def locate(source: str) -> str:

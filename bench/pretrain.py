@@ -12,6 +12,7 @@ import torch
 from pydantic import Field, ValidationError
 
 from bench.backbone import IGNORED, Batch, CausalBackbone, token_loss
+from bench.checkpoints import locate, quiet
 from bench.context import dataset_of
 from bench.errors import UserError
 from bench.plan import Strict, explain, read_toml
@@ -62,8 +63,6 @@ def read_recipe(source: str) -> Recipe:
     Raises:
         UserError: no such name or file, or a wrong value in it.
     """
-    from bench.checkpoints import locate
-
     shipped = backbone_path(source)
     path = shipped / "recipe.toml" if shipped else Path(source)
     if path.is_dir():
@@ -139,6 +138,7 @@ class Pretraining:
     def __init__(
         self, recipe: Recipe, datasets: Mapping[str, Dataset], device: torch.device
     ) -> None:
+        quiet()
         self.recipe, self.device = recipe, device
         self.corpus = Corpus.of(datasets)
         self.sources = {s: [d.name, d.revision] for s, d in datasets.items()}
@@ -266,9 +266,6 @@ class Pretraining:
         self.losses = state["losses"]
 
     def _finish(self, out: Path) -> None:
-        from transformers.utils.logging import disable_progress_bar
-
-        disable_progress_bar()
         self.backbone.model.save_pretrained(out)
         self.backbone.tokenizer.save_pretrained(out)
         facts = {

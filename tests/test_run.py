@@ -93,7 +93,7 @@ def test_records_hold_what_they_promise(finished: Path) -> None:
     assert len(record["support_ids"]) == 2
     assert len(record["statistics"]["bleu"]) == 2
     costs = record["costs"]
-    steps = 3 * header["options"]["inner_steps"]
+    steps = 4 * header["options"]["inner_steps"]
     assert len(costs["inner_steps_ms"]) == len(record["losses"]) == steps
     assert 0 < sum(costs["inner_steps_ms"]) <= costs["adapt_ms"]
     assert costs["generated_tokens"] > 0
