@@ -1,5 +1,9 @@
 """Small models and tasks that many tests share."""
 
+import atexit
+import os
+import shutil
+import tempfile
 from typing import Any
 
 import pytest
@@ -9,6 +13,13 @@ from bench.backbone import CausalBackbone
 from bench.prompt import Prompt
 from bench.tasks import Example
 from bench.tokenizer import train_tokenizer
+
+# What `evaluate` makes of a metric's script goes to one folder a test run, not to the user's
+# cache; both are read when the libraries are imported, in worker processes too.
+CACHE = tempfile.mkdtemp(prefix="fewgen-tests-")
+os.environ["HF_MODULES_CACHE"] = os.path.join(CACHE, "modules")
+os.environ["HF_METRICS_CACHE"] = os.path.join(CACHE, "metrics")
+atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 
 PAIRS = [
     ("the goat sees a lamp", "mira lod kanu"),

@@ -274,7 +274,7 @@ LENGTH = '{"words": None, "length": max(map(len, best)) - len(predictions[0])}'
 
 @pytest.fixture(scope="module")
 def script(tmp_path_factory):
-    """Writes a metric's script; what `evaluate` caches goes to a folder of the tests."""
+    """Writes a metric's script."""
     import evaluate
 
     root = tmp_path_factory.mktemp("evaluate")
@@ -285,10 +285,7 @@ def script(tmp_path_factory):
         return str(path)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(evaluate.config, "HF_MODULES_CACHE", str(root / "modules"))
-        patch.setattr(evaluate.config, "HF_METRICS_CACHE", str(root / "metrics"))
         patch.setattr(evaluate.config, "HF_EVALUATE_OFFLINE", True)
-        patch.setattr(sys, "path", list(sys.path))
         yield write
 
 
