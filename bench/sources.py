@@ -87,6 +87,11 @@ def open_dataset(
 def _open(source: str, revision: str | None) -> tuple[str, str, list[tuple[str, Iterable[Row]]]]:
     path = Path(source)
     name = path.resolve().name
+    if path.exists() and revision:
+        raise UserError(
+            f"data {source!r} is a file or folder here, which has no revision {revision!r}; "
+            "leave --revision out"
+        )
     if path.is_dir() and any((path / mark).is_file() for mark in SAVED):
         # The other files hold fingerprints, which change with every writing of the same data.
         return name, digest_of_files(sorted(path.rglob("*.arrow"))), [(name, read_saved(path))]
@@ -223,6 +228,11 @@ def build(name: str, revision: str, records: list[Record]) -> TableDataset:
         for task, found in parts.items()
     }
     notes = []
+    if not has_parts:
+        notes.append(
+            "no split column: the examples of a task are divided by hash of their group, "
+            "60 / 15 / 25 % train, validation, test"
+        )
     if left_out:
         notes.append(
             f"{left_out:,} of {len(records):,} examples left out: their group is shared with tasks "

@@ -122,6 +122,7 @@ def test_without_parts_examples_are_divided_by_group(tmp_path: Path) -> None:
     parts = data.task("t0").parts
     assert {len(parts[p]) > 0 for p in parts} == {True}
     assert len(parts["train"]) > len(parts["test"]) > 0
+    assert "divided by hash" in data.notes[0]
 
 
 def test_a_parallel_corpus_keeps_its_sentences_apart(tmp_path: Path) -> None:
@@ -207,6 +208,8 @@ def test_places_that_are_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         open_dataset(str(tmp_path))
     with pytest.raises(UserError, match="--revision"):
         open_dataset("owner/name")
+    with pytest.raises(UserError, match="leave --revision out"):
+        open_dataset(write(tmp_path / "d.jsonl", rows()), revision="main")
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(UserError, match="the hub does not give it"):
         open_dataset("owner/name", "main")
