@@ -105,9 +105,23 @@ def _progress_bar(label: str) -> Iterator[Any]:
         TextColumn("left"),
         TimeRemainingColumn(elapsed_when_finished=False),
     )
-    with Progress(*columns, console=Console(stderr=True)) as progress:
-        bar = progress.add_task(label, total=1.0)
-        yield lambda done, total=1.0: progress.update(bar, completed=done / total)
+    progress = Progress(*columns, console=Console(stderr=True))
+    bar = progress.add_task(label, total=1.0)
+    started = False
+
+    def update(done: float, total: float = 1.0) -> None:
+        nonlocal started
+        if not started:
+            # Not before there is work: an error in the plan stands alone on its line.
+            progress.start()
+            started = True
+        progress.update(bar, completed=done / total)
+
+    try:
+        yield update
+    finally:
+        if started:
+            progress.stop()
 
 
 RUN_OPTIONS: Sequence[Any] = (

@@ -49,9 +49,10 @@ class Metric(ABC):
 class _SacreBleu(Metric):
     """What sacreBLEU's two metrics share; `_scorer` is one of its metric objects."""
 
-    @cached_property
+    @property
+    @abstractmethod
     def _scorer(self) -> Any:
-        raise NotImplementedError
+        """sacreBLEU's metric, made when it is first asked for."""
 
     def signature(self) -> str:
         """sacreBLEU's own signature."""
