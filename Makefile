@@ -25,6 +25,7 @@ benchmark: $(READY)
 
 # The pre-trained backbones that ship with the package, made anew; goes on where it was stopped.
 backbones: $(READY)
+	rm -f bench/backbones/tiny/training.json
 	$(BIN)/fewgen pretrain --suite translation --backbone tiny --out bench/backbones/tiny
 
 clean:

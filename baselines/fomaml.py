@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from bench.baseline import MetaLearner
 
 if TYPE_CHECKING:
@@ -17,6 +19,11 @@ class Fomaml(MetaLearner):
     query loss at the adapted weights, taken as if they did not depend on the start."""
 
     order = "1"
+
+    class Options(MetaLearner.Options):
+        """Chosen on meta-validation tasks, see CONTRIBUTING.md."""
+
+        tasks_per_step: int = Field(2, ge=1, description="tasks in one outer step")
 
     def direction(self, weights: "Weights", task: "TaskLoss") -> "Sequence[Tensor]":
         """d query loss(theta_n) / d theta_n at the detached theta_n."""

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from pydantic import Field
-
 from bench.baseline import MetaLearner
 
 if TYPE_CHECKING:
@@ -19,11 +17,6 @@ class Joint(MetaLearner):
     token budget as the meta-learners, then fine-tunes on the support set."""
 
     order = "1"
-
-    class Options(MetaLearner.Options):
-        """Chosen on meta-validation tasks, see CONTRIBUTING.md."""
-
-        outer_rate: float = Field(3e-4, gt=0, description="step size of the training, to 0")
 
     def direction(self, weights: "Weights", task: "TaskLoss") -> "Sequence[Tensor]":
         """The gradient of the loss on support and query together; no inner loop."""

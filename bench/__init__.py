@@ -21,7 +21,8 @@ def run(plan: Mapping[str, Any] | str) -> "Outcome":
     """Runs a plan and writes its tables; see `fewgen run`.
 
     Args:
-        plan: plan keys and values (`out` among them), the name of a preset, or a plan file.
+        plan: plan keys and values, the name of a preset, or a plan file; without `out` the run
+            directory is `results/NAME`, or `results/run`.
 
     Raises:
         bench.errors.UserError: the plan is wrong or cannot be run here.
@@ -30,8 +31,7 @@ def run(plan: Mapping[str, Any] | str) -> "Outcome":
     from bench.runner import execute
 
     values = read_plan(plan) if isinstance(plan, str) else dict(plan)
-    if isinstance(plan, str):
-        values.setdefault("out", f"results/{Path(plan).stem}")
+    values.setdefault("out", f"results/{Path(plan).stem if isinstance(plan, str) else 'run'}")
     return execute(make_plan(values))
 
 

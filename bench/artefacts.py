@@ -82,10 +82,15 @@ def read_initialisation(
 
 def pretrained_folder(context: Context, train_seed: int) -> Path:
     """Where the backbone of a train seed lies, if the plan pre-trains."""
+    from bench.pretrain import read_recipe
+
     plan = context.plan
     assert plan.pretrain is not None
     sources = [[s, context.dataset(s).name, context.dataset(s).revision] for s in plan.suites]
-    key = digest_of(version(), plan.backbone, plan.pretrain.model_dump(), sources, train_seed)
+    recipe = read_recipe(plan.backbone).model_dump()
+    key = digest_of(
+        version(), recipe, plan.pretrain.model_dump(), sources, plan.columns, train_seed
+    )
     return context.root / "artefacts" / f"backbone-{key[:16]}"
 
 

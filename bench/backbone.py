@@ -72,6 +72,8 @@ class CausalBackbone:
 
     def __init__(self, model: Any, tokenizer: Any, prompt: Prompt) -> None:
         self.model = model.eval()
+        # A checkpoint may bring settings for decoding; here all models decode alike.
+        self.model.generation_config = type(model.generation_config)()
         self.tokenizer = tokenizer
         self.prompt = prompt
         self.context = _context_of(model.config, tokenizer)
@@ -125,10 +127,15 @@ class CausalBackbone:
         keep = max(room - len(before) - len(after), 0)
         return before + inner[:keep] + after, len(inner) > keep
 
-    def pair_ids(self, example: Example) -> tuple[list[int], list[int]]:
-        """Prompt and target tokens of an example, uncut and without the end of sequence."""
-        prompt, _ = self._prompt_ids(example.input, room=self.context)
-        return prompt, self.text_ids(self.prompt.target(example.target))[: self.context]
+    def pair_ids(self, example: Example) -> tuple[list[int], list[int], bool]:
+        """Prompt and target tokens of an example, the end of sequence among them, and whether
+        they were cut to the context: first the input, to half of it at most."""
+        target = [*self.text_ids(self.prompt.target(example.target)), self.eos]
+        texts = (self.prompt.before, example.input, self.prompt.after)
+        whole = len(self._start) + sum(len(self.text_ids(text)) for text in texts)
+        kept = target[: max(self.context // 2, self.context - whole)]
+        prompt, cut = self._prompt_ids(example.input, self.context - len(kept))
+        return prompt, kept, cut or len(kept) < len(target)
 
     def batch(self, examples: Sequence[Example]) -> tuple[Batch, int]:
         """Examples as a padded batch whose labels are the targets and the end of sequence.
@@ -137,13 +144,9 @@ class CausalBackbone:
         """
         rows, cuts = [], 0
         for example in examples:
-            target = [*self.text_ids(self.prompt.target(example.target)), self.eos]
-            kept = target[
-                : max(self.context // 2, self.context - len(self.text_ids(example.input)))
-            ]
-            prompt, cut = self._prompt_ids(example.input, self.context - len(kept))
-            cuts += cut or len(kept) < len(target)
-            rows.append((prompt + kept, [IGNORED] * len(prompt) + kept))
+            prompt, target, cut = self.pair_ids(example)
+            cuts += cut
+            rows.append((prompt + target, [IGNORED] * len(prompt) + target))
         return self.collate(rows), cuts
 
     def collate(self, rows: Sequence[tuple[list[int], list[int]]]) -> Batch:
@@ -230,10 +233,12 @@ class CausalBackbone:
         for row in out[:, width:].tolist():
             ended = self.eos in row
             new = row[: row.index(self.eos)] if ended else row
+            while new and new[-1] == self.pad:  # a row that the stop string ended is filled up
+                new.pop()
             text = self.tokenizer.decode(new, skip_special_tokens=True)
             stopped = bool(stop) and str(stop) in text
             result.texts.append((text.split(stop)[0] if stop else text).strip())
-            result.tokens += len(new) + ended
+            result.tokens += len(new) + (ended and not stopped)
             result.cut_outputs += not (ended or stopped)
 
 

@@ -137,7 +137,7 @@ class MetaLearner(GradientLearner, ABC):
         """The outer loop."""
 
         test_steps: int | None = Field(
-            None, ge=0, description="steps on a test episode; 4 x inner_steps if not given"
+            None, ge=0, description="steps on a test episode; 3 x inner_steps if not given"
         )
         outer_rate: float = Field(1e-3, gt=0, description="step size of the outer loop, to 0")
         tasks_per_step: int = Field(4, ge=1, description="tasks in one outer step")
@@ -149,7 +149,7 @@ class MetaLearner(GradientLearner, ABC):
     def steps_at_test(self) -> int:
         """More than in training, which has to pay for each of them many times."""
         chosen = self.options.test_steps
-        return 4 * self.options.inner_steps if chosen is None else chosen
+        return 3 * self.options.inner_steps if chosen is None else chosen
 
     def inner(
         self, loss: "Callable[[Weights], Tensor]", weights: "Weights", differentiable: bool = False

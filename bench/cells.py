@@ -1,5 +1,6 @@
 """Works on one cell: every episode adapted, answered, scored and timed."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench.baseline import Floor, Learner
 from bench.context import Context
 from bench.episodes import Episode, draw_episode, schedule
+from bench.errors import CellError
 from bench.records import Cell
 from bench.registry import display_name
 from bench.streams import Stream
@@ -14,7 +16,7 @@ from bench.streams import Stream
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.backbone import CausalBackbone, Generation
+    from bench.backbone import Batch, CausalBackbone, Generation
 
 Progress = Callable[[float], None]
 TASKS_AT_ONCE = 1  # the inner loop adapts one task after another
@@ -66,22 +68,32 @@ def run_cell(
 def shared_header(context: Context, cell: Cell) -> dict[str, Any]:
     """What is known of a cell before it is worked on; tells which row of a table it is part of."""
     dataset, method = context.dataset(cell.suite), context.baseline(cell.baseline)
-    uses_model = isinstance(method, Learner)
+    plan, uses_model = context.plan, isinstance(method, Learner)
+    identity = context.backbone(None).identity if uses_model and not plan.pretrain else None
     return {
         "order": method.order,
         "init": method.init,
-        "backbone": display_name(context.plan.backbone) if uses_model else None,
+        "backbone": display_name(plan.backbone) if uses_model else None,
+        "backbone_identity": identity,
         "dataset": dataset.name,
         "revision": dataset.revision,
-        "split": context.plan.split,
+        "split": plan.split,
+        "settings": {
+            "tasks": plan.tasks,
+            "queries": plan.queries,
+            "episodes": plan.episodes,
+            "max_new_tokens": context.max_new_tokens(cell.suite),
+            "train_budget": plan.train_budget if context.trained(cell.baseline) else None,
+            "pretrain": plan.pretrain and plan.pretrain.model_dump(),
+        },
         "primary": context.suite(cell.suite).primary,
         "language": context.language(cell.suite),
         "signatures": {m.name: m.signature() for m in context.metrics(cell.suite)},
-        "options": context.plan.options[cell.baseline],
+        "options": plan.options[cell.baseline],
         "device": _device_name(context),
-        "dtype": context.plan.dtype,
-        "threads": context.plan.threads,
-        "workers": context.plan.workers,
+        "dtype": plan.dtype,
+        "threads": plan.threads,
+        "workers": plan.workers,
     }
 
 
@@ -176,16 +188,29 @@ class _Solver:
         )
         adapt_ms = watch.total()
         peak = peak_mib(device) if measured else None
+        losses = [value.item() for value in adapted.losses]
+        if losses:
+            losses.append(self._last_loss(adapted.weights, batch))
         watch = Stopwatch(device)
         made = self._generate(adapted.weights, episode)
         costs = Costs(adapt_ms, steps.laps(), peak, watch.total(), made.tokens)
         counts = {
-            "losses": [value.item() for value in adapted.losses],
+            "losses": losses,
             "truncated": (0 if self.method.demonstrates else cuts) + made.cut_inputs,
             "dropped": made.dropped,
             "cut_outputs": made.cut_outputs,
         }
         return made.texts, {**counts, "costs": asdict(costs)}
+
+    def _last_loss(self, weights: "dict[str, Tensor]", batch: "Batch") -> float:
+        """The support loss after the last step; what diverged there would answer with noise."""
+        import torch
+
+        with torch.no_grad():
+            value = self.backbone.loss(weights, batch).item()
+        if not math.isfinite(value):
+            raise CellError(f"the loss is {value} after the last inner step; lower inner_rate")
+        return value
 
     def _generate(self, weights: "dict[str, Tensor]", episode: Episode) -> "Generation":
         return self.backbone.generate(

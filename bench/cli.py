@@ -161,10 +161,14 @@ def _with(options: Sequence[Any]) -> Callable[[F], F]:
 
 def plan_values(source: str | None, flags: dict[str, Any]) -> dict[str, Any]:
     """Plan keys from a preset or file with the flags laid over them."""
-    from bench.plan import read_plan
+    from bench.plan import check_plan, read_plan
 
     settings, columns = flags.pop("settings", ()), flags.pop("columns", ())
     values = read_plan(source) if source else {}
+    check_plan(values, source or "plan")
+    if flags.get("baselines"):  # a plan file may hold options of the baselines that are left out
+        kept = values.get("options", {}).items()
+        values["options"] = {name: given for name, given in kept if name in flags["baselines"]}
     for key, value in flags.items():
         if value not in (None, ()):
             values[key] = list(value) if isinstance(value, tuple) else value

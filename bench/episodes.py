@@ -70,13 +70,25 @@ def usable_tasks(dataset: Dataset, split: str, shots: int) -> tuple[list[str], l
             reasons.append(f"{name}: {found} examples in {part}, {needed} needed")
         elif split != "meta-train" and not task.parts.get("test"):
             reasons.append(f"{name}: no examples in test")
+        elif not _leaves_queries(task, part, part if split == "meta-train" else "test", shots):
+            reasons.append(
+                f"{name}: {shots} examples of {part} can hold every group of its queries"
+            )
         else:
             usable.append(name)
     return usable, reasons
 
 
+def _leaves_queries(task: Task, support: str, query: str, shots: int) -> bool:
+    """Whether any `shots` examples leave a query of another group."""
+    asked = {example.group for example in task.parts[query]}
+    shared = asked & {example.group for example in task.parts[support]}
+    return len(shared) > shots or len(asked) > len(shared)
+
+
 def schedule(names: Sequence[str], episodes: int, suite: str, seed: int) -> list[str]:
-    """The task of each episode index: all tasks in a random order, again and again, so that
-    the counts of any two tasks differ by at most one."""
-    order = Stream(seed, "schedule", suite).shuffled(sorted(names))
-    return [order[index % len(order)] for index in range(episodes)]
+    """The task of each episode index: all tasks in one random order, again and again, so that
+    the counts of any two tasks differ by at most one. A seed goes on where the one before it
+    ended: consecutive seeds together visit as many tasks as they can."""
+    order = Stream(0, "schedule", suite).shuffled(sorted(names))
+    return [order[(seed * episodes + index) % len(order)] for index in range(episodes)]

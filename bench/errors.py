@@ -5,6 +5,8 @@ from difflib import get_close_matches
 
 import click
 
+SHOWN = 16  # names that a message lists at most
+
 
 class UserError(click.ClickException):
     """Bad input: the message says what, where and what to do. The command line exits with 2."""
@@ -20,5 +22,6 @@ def unknown(kind: str, name: str, known: Iterable[str]) -> UserError:
     """The error for a name that is not registered, with the names that come close."""
     names = sorted(known)
     close = get_close_matches(name, names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(names)}"
+    shown = ", ".join(names[:SHOWN]) + (f" and {len(names) - SHOWN} more" * (len(names) > SHOWN))
+    hint = f"did you mean {' or '.join(close)}?" if close else f"known: {shown or 'none'}"
     return UserError(f"unknown {kind} {name!r}; {hint}")

@@ -4,7 +4,7 @@ All gradient-based baselines share it. A baseline states what differs: the step 
 of steps and whether the steps can be differentiated (order 2) or not (order 1).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -62,8 +62,9 @@ class Adam:
     epsilon: float = 1e-8
 
     def start(self, weights: Parameters) -> State:
-        """No steps taken, both moments zero."""
-        zeros = [torch.zeros_like(w) for w in weights.values()]
+        """No steps taken, both moments zero. All weights lie in one vector: a model of many small
+        tensors would else spend its time on calls."""
+        zeros = _flat(torch.zeros_like(w) for w in weights.values())
         return 0, zeros, zeros
 
     def step(
@@ -71,17 +72,18 @@ class Adam:
     ) -> tuple[dict[str, Tensor], State]:
         """One step of Adam."""
         count, first, second = state
-        count += 1
-        first = [m + (1 - self.beta1) * (g - m) for m, g in zip(first, gradients, strict=True)]
-        second = [
-            v + (1 - self.beta2) * (g * g - v) for v, g in zip(second, gradients, strict=True)
-        ]
+        gradient, count = _flat(gradients), count + 1
+        first = first + (1 - self.beta1) * (gradient - first)
+        second = second + (1 - self.beta2) * (gradient * gradient - second)
         scale, root = 1 - self.beta1**count, 1 - self.beta2**count
-        stepped = {
-            name: w - self.rate * (m / scale) / (_root(v / root) + self.epsilon)
-            for (name, w), m, v in zip(weights.items(), first, second, strict=True)
-        }
-        return stepped, (count, first, second)
+        moves = (self.rate / scale) * first / (_root(second / root) + self.epsilon)
+        parts = moves.split([w.numel() for w in weights.values()])
+        pairs = zip(weights.items(), parts, strict=True)
+        return {name: w - part.view_as(w) for (name, w), part in pairs}, (count, first, second)
+
+
+def _flat(tensors: Iterable[Tensor]) -> Tensor:
+    return torch.cat([tensor.reshape(-1) for tensor in tensors])
 
 
 def _root(value: Tensor) -> Tensor:

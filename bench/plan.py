@@ -104,16 +104,25 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: {error}") from None
 
 
+def check_plan(values: Mapping[str, Any], where: str) -> Plan:
+    """A plan whose keys and types are right; names and options are not looked up yet.
+
+    Raises:
+        UserError: an unknown key, a wrong type or value.
+    """
+    try:
+        return Plan.model_validate(dict(values))
+    except ValidationError as error:
+        raise explain(error, where, Plan.model_fields) from None
+
+
 def make_plan(values: Mapping[str, Any], where: str = "plan") -> Plan:
     """A validated plan with every name, option and default written out.
 
     Raises:
         UserError: an unknown key or name, a wrong type or value.
     """
-    try:
-        plan = Plan.model_validate(dict(values))
-    except ValidationError as error:
-        raise explain(error, where, Plan.model_fields) from None
+    plan = check_plan(values, where)
     suites = plan.suites or names("suite")
     baselines = plan.baselines or names("baseline")
     for kind, chosen in (("suite", suites), ("baseline", baselines)):
@@ -122,6 +131,9 @@ def make_plan(values: Mapping[str, Any], where: str = "plan") -> Plan:
                 raise unknown(kind, name, names(kind))
     if plan.data and len(suites) != 1:
         raise UserError(f"{where}: data needs exactly one suite, which says how it is measured")
+    for key in ("revision", "columns"):
+        if getattr(plan, key) and not plan.data:
+            raise UserError(f"{where}: {key} speaks of data, and none is named; add --data")
     for name in plan.options:
         if name not in baselines:
             raise UserError(f"{where}: options for {name!r}, which is not among the baselines")

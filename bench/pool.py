@@ -76,7 +76,11 @@ class Worker:
     def _listen(self, inbox: "queue.Queue[Any]") -> None:
         assert self.process.stdout
         for line in self.process.stdout:
-            inbox.put((self, json.loads(line)))
+            try:
+                message = json.loads(line)
+            except ValueError:  # the last line of a worker that was killed while it wrote
+                break
+            inbox.put((self, message))
         inbox.put((self, None))
 
     def tell(self, message: Message) -> None:

@@ -36,6 +36,9 @@ class Training(Strict):
     rows: int = Field(ge=1, description="examples of a step")
     in_context: float = Field(ge=0, le=1, description="share of steps on several pairs of a task")
     examples: int = Field(ge=1, description="pairs of such a row")
+    tasks: int | None = Field(
+        default=None, ge=1, description="the first meta-train tasks of each suite; all if not given"
+    )
     seed: int = Field(ge=0)
 
 
@@ -85,6 +88,8 @@ def build_model(recipe: Recipe, tokenizer: Any, seed: int) -> Any:
     from transformers import AutoConfig, AutoModelForCausalLM
 
     values = dict(recipe.model)
+    if "model_type" not in values:
+        raise UserError("recipe: [model] needs a model_type, as llama or gpt2")
     ids = {
         f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")
     }
@@ -95,8 +100,9 @@ def build_model(recipe: Recipe, tokenizer: Any, seed: int) -> Any:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(Stream(seed, "backbone").torch_seed())
             return AutoModelForCausalLM.from_config(config)
-    except (KeyError, ValueError, TypeError) as error:
-        raise UserError(f"recipe: [model] {error}") from error
+    except Exception as error:  # transformers raises many kinds for a shape it cannot build
+        reason = " ".join(str(error).split())[:200]
+        raise UserError(f"recipe: [model] {type(error).__name__}: {reason}") from error
 
 
 @dataclass
@@ -106,8 +112,8 @@ class Corpus:
     tasks: Sequence[Sequence[Example]]
 
     @classmethod
-    def of(cls, datasets: Mapping[str, Dataset]) -> "Corpus":
-        """The corpus of some suites' data.
+    def of(cls, datasets: Mapping[str, Dataset], limit: int | None = None) -> "Corpus":
+        """The corpus of some suites' data, of the first `limit` tasks of each.
 
         Raises:
             UserError: there is no meta-train example.
@@ -115,7 +121,7 @@ class Corpus:
         found = [
             dataset.task(name).parts.get("train", ())
             for dataset in datasets.values()
-            for name in dataset.names("meta-train")
+            for name in dataset.names("meta-train")[:limit]
         ]
         tasks = [examples for examples in found if examples]
         if not tasks:
@@ -140,7 +146,7 @@ class Pretraining:
     ) -> None:
         quiet()
         self.recipe, self.device = recipe, device
-        self.corpus = Corpus.of(datasets)
+        self.corpus = Corpus.of(datasets, recipe.training.tasks)
         self.sources = {s: [d.name, d.revision] for s, d in datasets.items()}
         prompt = Prompt()
         seed = recipe.training.seed
@@ -152,9 +158,9 @@ class Pretraining:
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=recipe.training.rate, weight_decay=0.01
         )
-        self.tokens, self.step = 0, 0
+        self.tokens, self.step, self.truncated = 0, 0, 0
         self.losses: list[float] = []
-        self._pieces: dict[tuple[str, str], tuple[list[int], list[int]]] = {}
+        self._pieces: dict[tuple[str, str], tuple[list[int], list[int], bool]] = {}
 
     def batch(self, step: int) -> Batch:
         """The rows of a step; they depend on the seed and the step alone."""
@@ -177,18 +183,23 @@ class Pretraining:
         ids: list[int] = []
         labels: list[int] = []
         for _ in range(examples):
-            prompt, target = self._ids(stream.pick(task))
+            prompt, target, cut = self._ids(stream.pick(task))
+            self.truncated += cut
             join = separator if ids else []
             if ids and len(ids) + len(join) + len(prompt) + len(target) >= backbone.context:
                 break
             ids += [*join, *prompt, *target]
             labels += [*join, *([IGNORED] * len(prompt)), *target]
-        return [*ids, backbone.eos], [*labels, backbone.eos]
+        room = backbone.context
+        return [*ids, backbone.eos][:room], [*labels, backbone.eos][:room]
 
-    def _ids(self, example: Example) -> tuple[list[int], list[int]]:
+    def _ids(self, example: Example) -> tuple[list[int], list[int], bool]:
+        """Tokens of a pair without the end of sequence, and whether they had to be cut."""
         key = (example.input, example.target)
         if key not in self._pieces:
-            self._pieces[key] = self.backbone.pair_ids(example)
+            prompt, target, cut = self.backbone.pair_ids(example)
+            body = target[:-1] if target[-1] == self.backbone.eos else target
+            self._pieces[key] = prompt, body, cut
         return self._pieces[key]
 
     def _rate(self) -> float:
@@ -220,9 +231,11 @@ class Pretraining:
         checkpoint of the same recipe and data if `out` holds one.
 
         Raises:
-            UserError: `out` holds another training's checkpoint, or cannot be written.
+            UserError: `out` holds another training's backbone or checkpoint, or cannot be written.
         """
         out.mkdir(parents=True, exist_ok=True)
+        if self._is_there(out):
+            return
         self._resume(out / CHECKPOINT)
         while self.tokens < self.recipe.training.tokens:
             loss = self.advance()
@@ -232,6 +245,18 @@ class Pretraining:
                 self._save(out / CHECKPOINT)
             progress(min(1.0, self.tokens / self.recipe.training.tokens))
         self._finish(out)
+
+    def _is_there(self, out: Path) -> bool:
+        """Whether this very training has already ended in `out`."""
+        facts = out / "training.json"
+        if not facts.is_file():
+            return False
+        if read_json(facts).get("key") != self.key():
+            raise UserError(
+                f"{out} holds a backbone of another recipe or data; name another --out, or delete "
+                f"{facts} to train it anew"
+            )
+        return True
 
     def key(self) -> str:
         """Names a training: recipe, data and version."""
@@ -245,6 +270,7 @@ class Pretraining:
             "optimizer": self.optimizer.state_dict(),
             "tokens": self.tokens,
             "step": self.step,
+            "truncated": self.truncated,
             "losses": self.losses,
         }
         try:
@@ -257,24 +283,30 @@ class Pretraining:
     def _resume(self, path: Path) -> None:
         if not path.is_file():
             return
-        state = torch.load(path, map_location=self.device, weights_only=True)
-        if state["key"] != self.key():
+        try:
+            state = torch.load(path, map_location=self.device, weights_only=True)
+            key = state["key"]
+        except Exception:  # torch raises many kinds for a file that is not whole
+            raise UserError(f"{path}: damaged; delete it and run again") from None
+        if key != self.key():
             raise UserError(f"{path} belongs to another recipe or data; name another --out")
         self.backbone.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.tokens, self.step = state["tokens"], state["step"]
-        self.losses = state["losses"]
+        self.truncated, self.losses = state["truncated"], state["losses"]
 
     def _finish(self, out: Path) -> None:
         self.backbone.model.save_pretrained(out)
         self.backbone.tokenizer.save_pretrained(out)
         facts = {
             "fewgen": version(),
+            "key": self.key(),
             "recipe": self.recipe.model_dump(),
             "sources": self.sources,
             "corpus_digest": self.corpus.digest(),
             "steps": self.step,
             "tokens": self.tokens,
+            "truncated": self.truncated,
             "first_losses": self.losses,
             "parameters": sum(p.numel() for p in self.backbone.model.parameters()),
             "digests": {n: file_digest(out / n) for n in ("model.safetensors", "tokenizer.json")},
@@ -308,6 +340,8 @@ def pretrain_to(
     recipe = read_recipe(backbone)
     changes = {"tokens": tokens, "seed": seed}
     recipe = recipe.with_training(**{k: v for k, v in changes.items() if v is not None})
+    if not data and (revision or columns):
+        raise UserError("--revision and --column speak of data, and none is named; add --data")
     if data and len(suites) != 1:
         raise UserError("--data needs exactly one --suite, which says how it is measured")
     datasets = {name: dataset_of(name, data, revision, columns) for name in suites}
@@ -334,7 +368,7 @@ def card(facts: Mapping[str, Any]) -> str:
     """The model card of a pre-trained backbone."""
     recipe = facts["recipe"]
     sources = "; ".join(f"{s}: {n} ({r})" for s, (n, r) in facts["sources"].items())
-    training = ", ".join(f"{k} {v}" for k, v in recipe["training"].items())
+    training = ", ".join(f"{k} {v}" for k, v in recipe["training"].items() if v is not None)
     digests = "\n".join(f"- {name}: SHA-256 `{value}`" for name, value in facts["digests"].items())
     suites = "".join(f" --suite {name}" for name in facts["sources"])
     return f"""# A backbone pre-trained by fewgen {facts["fewgen"]}
@@ -344,7 +378,8 @@ def card(facts: Mapping[str, Any]) -> str:
   same text.
 - Data: the `train` parts of the meta-train tasks of {sources}; no other split was read.
   SHA-256 of all its examples: `{facts["corpus_digest"]}`.
-- Training: {training}; {facts["steps"]:,} steps, {facts["tokens"]:,} tokens.
+- Training: {training}; {facts["steps"]:,} steps, {facts["tokens"]:,} tokens;
+  {facts["truncated"]:,} examples were cut to the context as they passed.
 - First losses: {", ".join(f"{loss:.4f}" for loss in facts["first_losses"])}.
 - Made by: `fewgen pretrain{suites} --backbone RECIPE --out DIR` with the recipe in `training.json`.
 {digests}

@@ -64,6 +64,11 @@ def _cells(line: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def _tasks_at_once(scored: "pd.DataFrame") -> str:
+    counts = sorted({int(n) for n in scored["tasks_at_once"] if _known(n)})
+    return f"{', '.join(map(str, counts)) or 'no'} task(s) adapted at once"
+
+
 def _caption(block: "pd.DataFrame") -> str:
     """What all rows of a block share."""
     first = block.iloc[0]
@@ -88,7 +93,7 @@ def _caption(block: "pd.DataFrame") -> str:
         )
         + ". Bold: nothing is better, by the paired interval of the difference.",
         f"Backbone: {', '.join(backbones) or 'none'} ({', '.join(identities) or 'no weights'}). "
-        f"Device: {where}; {head['tasks_at_once'] or 1:.0f} task at once.".replace("nan", "1"),
+        f"Device: {where}; {_tasks_at_once(scored)}.",
         f"Signatures: {head['signature']}.",
     ]
     for name, what in (
@@ -99,6 +104,11 @@ def _caption(block: "pd.DataFrame") -> str:
         counts = [f"{r['baseline']} {r[name]:.0f}" for _, r in block.iterrows() if r[name]]
         if counts:
             lines.append(f"{what.capitalize()}: {', '.join(counts)}.")
+    lines += [
+        f"Unfinished, not ranked: {r['baseline']}: {r['missing']} cell(s) missing"
+        for _, r in block.iterrows()
+        if r["missing"]
+    ]
     lines += [
         f"Failed: {r['baseline']}: {r['failed']} cell(s): {r['reason']}"
         for _, r in block.iterrows()

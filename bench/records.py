@@ -4,6 +4,7 @@ import contextlib
 import fcntl
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
@@ -11,6 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.streams import digest_of
+
+# Half-written: the name of what it will be, and the process that writes it.
+PART = re.compile(
+    r"\.((run|training)\.json|plan\.toml|CARD\.md|leaderboard\.\w+|.*\.(jsonl|failed\.json))"
+    r"\.\d+\.part"
+)
 
 
 @dataclass(frozen=True)
@@ -55,8 +63,8 @@ def write_whole(path: Path, text: str) -> None:
         with contextlib.suppress(OSError):
             part.unlink(missing_ok=True)
         raise UserError(
-            f"cannot write {path}: {error.strerror or error}; what was finished is kept: "
-            "make room or name another --out, then run the same command again"
+            f"cannot write {path}: {error.strerror or error}; make room there or name another "
+            "--out, then run the same command again: what is finished is kept"
         ) from None
 
 
@@ -78,8 +86,10 @@ def read_json(path: Path) -> Any:
 
 
 def write_cell(root: Path, cell: Cell, header: dict[str, Any], records: list[Any]) -> None:
-    """A finished cell: a header line with what all its episodes share, then one line each."""
-    lines = [{"cell": {**asdict(cell), **header}}, *records]
+    """A finished cell: a header line with what all its episodes share, then one line each. The
+    header also holds the digest of it all, so that a damaged file is not read as a finished one."""
+    full = {**asdict(cell), **header}
+    lines = [{"sha256": digest_of(full, records), "cell": full}, *records]
     path = cell.path(root)
     write_whole(path, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     failed_path(root, cell).unlink(missing_ok=True)
@@ -99,25 +109,30 @@ def read_cell(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Header and records of a finished cell.
 
     Raises:
-        UserError: a line is damaged.
+        UserError: the file is not what was written.
     """
-    rows = []
-    # Not splitlines: it would break a line at characters that JSON leaves as they are.
-    for number, line in enumerate(path.read_text(encoding="utf-8").rstrip("\n").split("\n"), 1):
-        try:
-            rows.append(json.loads(line))
-        except ValueError:
-            raise UserError(
-                f"{path}, line {number}: damaged; delete the file and run again"
-            ) from None
-    if not rows or "cell" not in rows[0]:
-        raise UserError(f"{path}, line 1: no cell header; delete the file and run again")
-    return rows[0]["cell"], rows[1:]
+    try:
+        # Not splitlines: it would break a line at characters that JSON leaves as they are.
+        lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
+        first, *records = (json.loads(line) for line in lines)
+        whole = first["sha256"] == digest_of(first["cell"], records)
+    except (ValueError, TypeError, KeyError):
+        whole = False
+    if not whole:
+        raise UserError(f"{path}: damaged or changed by hand; delete the file and run again")
+    return first["cell"], records
 
 
 def finished(root: Path, cells: Iterable[Cell]) -> set[Cell]:
-    """The cells whose records are already there."""
-    return {cell for cell in cells if cell.path(root).is_file()}
+    """The cells whose records are already there.
+
+    Raises:
+        UserError: a file is damaged.
+    """
+    there = {cell for cell in cells if cell.path(root).is_file()}
+    for cell in there:
+        read_cell(cell.path(root))
+    return there
 
 
 @contextlib.contextmanager
@@ -141,9 +156,14 @@ def locked(root: Path) -> Iterator[None]:
             raise UserError(
                 f"another run is working in {root}; wait for it or name another --out"
             ) from None
-        for part in list(root.rglob(".*.part")):
-            if part.is_dir():
-                shutil.rmtree(part)
-            else:
-                part.unlink(missing_ok=True)
+        _sweep(root)
         yield
+
+
+def _sweep(root: Path) -> None:
+    """Deletes what a killed run left half-written, and nothing that is not this module's."""
+    files = [*root.glob(".*.part"), *(root / "cells").rglob(".*.part")]
+    for part in (path for path in files if path.is_file() and PART.fullmatch(path.name)):
+        part.unlink(missing_ok=True)
+    for folder in (root / "artefacts").glob(".*.part"):
+        shutil.rmtree(folder)

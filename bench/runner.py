@@ -1,10 +1,11 @@
 """Runs a plan: the grid of cells, what is already there, what is left, and the tables."""
 
+import hashlib
 import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -136,10 +137,42 @@ def _facts(context: Context) -> dict[str, Any]:
             "notes": list(getattr(dataset, "notes", [])),
         }
     needs_model = any(isinstance(context.baseline(name), Learner) for name in plan.baselines)
-    identity = None
-    if needs_model and not plan.pretrain:
+    identity: Any = None
+    if needs_model and plan.pretrain:
+        from bench.pretrain import read_recipe
+
+        identity = read_recipe(plan.backbone).model_dump()
+    elif needs_model:
         identity = context.backbone(None).identity
-    return {"suites": data, "backbone": identity, "device": context.device.type}
+        _check_room(context)
+    return {
+        "suites": data,
+        "backbone": identity,
+        "device": context.device.type,
+        "code": _code_digest(),
+    }
+
+
+def _check_room(context: Context) -> None:
+    """Refuses answers that leave no room for a question."""
+    positions = context.backbone(None).context
+    for suite in context.plan.suites:
+        if context.max_new_tokens(suite) >= positions // 2:
+            raise UserError(
+                f"{suite}: max_new_tokens = {context.max_new_tokens(suite)} takes half or more of "
+                f"the backbone's context of {positions} tokens; lower --max-new-tokens"
+            )
+
+
+def _code_digest() -> str:
+    """SHA-256 of the project's own modules, shortened: cells of two states of the code do not
+    belong in one run."""
+    digest = hashlib.sha256()
+    for package in ("bench", "suites", "baselines"):
+        folder = Path(__file__).parent.parent / package
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 def describe(context: Context) -> dict[str, Any]:
@@ -166,23 +199,20 @@ def _check_same(root: Path, run: dict[str, Any]) -> None:
     if not path.is_file():
         return
     old = records.read_json(path)
-    changed = differences(
-        {
-            "plan": {k: v for k, v in old["plan"].items() if k not in FREE},
-            "facts": old["facts"],
-            "packages": old["packages"],
-        },
-        {
-            "plan": {k: v for k, v in run["plan"].items() if k not in FREE},
-            "facts": run["facts"],
-            "packages": run["packages"],
-        },
-    )
+    if not isinstance(old, dict) or not isinstance(old.get("plan"), dict):
+        raise UserError(f"{path}: damaged, it holds no plan; name another --out or delete {root}")
+    changed = differences(_fixed(old), _fixed(run))
     if changed:
         raise UserError(
             f"{root} holds a run of another plan ({'; '.join(changed[:4])}); name another --out "
             "or delete it"
         )
+
+
+def _fixed(run: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of `run.json` that results depend on."""
+    plan = {key: value for key, value in run["plan"].items() if key not in FREE}
+    return {"plan": plan, "facts": run.get("facts"), "packages": run.get("packages")}
 
 
 def _notes(facts: dict[str, Any]) -> list[str]:

@@ -3,12 +3,12 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError, unknown
 from bench.records import read_cell, read_json
-from bench.streams import digest_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,11 +29,11 @@ class Row:
         cells: (train seed, seed) to records.
         headers: one a cell.
         failures: reasons of failed cells.
-        episodes: digest of all episodes of the row's run, for its suite and shots.
+        planned: (train seed, seed) of every cell that the row's plans ask for.
     """
 
     header: dict[str, Any]
-    episodes: str = ""
+    planned: set[tuple[int | None, int]] = field(default_factory=set)
     cells: dict[tuple[int | None, int], list[dict[str, Any]]] = field(default_factory=dict)
     headers: list[dict[str, Any]] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
@@ -42,12 +42,28 @@ class Row:
         """All records of the row."""
         return [record for cell in self.cells.values() for record in cell]
 
+    def plan(self, train_seed: int | None, seeds: list[int], train_seeds: list[int]) -> None:
+        """Adds the cells that a run's plan asks for, given the train seed of one of them."""
+        self.planned.update(product([None] if train_seed is None else train_seeds, seeds))
+
+    @property
+    def complete(self) -> bool:
+        """No cell failed and none is missing."""
+        return not self.failures and self.planned == set(self.cells)
+
+    @property
+    def digests(self) -> dict[tuple[int, int], str]:
+        """(seed, index) to the digest of its episode."""
+        return {(r["seed"], r["index"]): r["digest"] for r in self.records()}
+
 
 def _row_key(header: Mapping[str, Any]) -> str:
     """Cells with the same key are repetitions of one another over seeds."""
     keys = "suite dataset revision split baseline shots backbone options signatures dtype device"
-    values = {key: header.get(key) for key in keys.split()}
-    # A backbone that was pre-trained per train seed differs in weights, not in name.
+    values = {key: header.get(key) for key in [*keys.split(), "settings", "threads"]}
+    # A backbone that is pre-trained per train seed differs in its weights from cell to cell.
+    if not header["settings"]["pretrain"]:
+        values["identity"] = header["backbone_identity"]
     return json.dumps(values, sort_keys=True)
 
 
@@ -59,12 +75,11 @@ def read_rows(directories: Iterable[Path]) -> list[Row]:
     """
     rows: dict[str, Row] = {}
     for directory in directories:
-        if not (directory / "run.json").is_file():
-            raise UserError(f"{directory} is not a run directory: it has no run.json")
-        found = [read_cell(path) for path in sorted((directory / "cells").rglob("*.jsonl"))]
-        episodes = _episode_digests(found)
-        for header, records in found:
+        seeds, train_seeds = _planned(directory)
+        for path in sorted((directory / "cells").rglob("*.jsonl")):
+            header, records = read_cell(path)
             row = rows.setdefault(_row_key(header), Row(header))
+            row.plan(header["train_seed"], seeds, train_seeds)
             place = (header["train_seed"], header["seed"])
             if place in row.cells:
                 raise UserError(
@@ -73,26 +88,24 @@ def read_rows(directories: Iterable[Path]) -> list[Row]:
                 )
             row.cells[place] = records
             row.headers.append(header)
-            row.episodes = episodes[header["suite"], header["shots"]]
-        _add_failures(directory, rows)
+        for path in sorted((directory / "cells").rglob("*.failed.json")):
+            failure = read_json(path)
+            row = rows.setdefault(_row_key(failure["cell"]), Row(failure["cell"]))
+            row.plan(failure["cell"]["train_seed"], seeds, train_seeds)
+            row.failures.append(failure["reason"])
     return list(rows.values())
 
 
-def _episode_digests(
-    found: Iterable[tuple[dict[str, Any], list[dict[str, Any]]]],
-) -> dict[tuple[str, int], str]:
-    seen: dict[tuple[str, int], set[str]] = {}
-    for header, records in found:
-        digests = seen.setdefault((header["suite"], header["shots"]), set())
-        digests.update(f"{r['seed']} {r['index']} {r['digest']}" for r in records)
-    return {key: digest_of(sorted(digests))[:12] for key, digests in seen.items()}
-
-
-def _add_failures(directory: Path, rows: dict[str, Row]) -> None:
-    for path in sorted((directory / "cells").rglob("*.failed.json")):
-        failure = read_json(path)
-        row = rows.setdefault(_row_key(failure["cell"]), Row(failure["cell"]))
-        row.failures.append(failure["reason"])
+def _planned(directory: Path) -> tuple[list[int], list[int]]:
+    """Seeds and train seeds that a run directory's plan names."""
+    path = directory / "run.json"
+    if not path.is_file():
+        raise UserError(f"{directory} is not a run directory: it has no run.json")
+    try:
+        plan = read_json(path)["plan"]
+        return plan["seeds"], plan["train_seeds"]
+    except (KeyError, TypeError):
+        raise UserError(f"{path}: damaged, it holds no plan") from None
 
 
 def _entries(row: Row, metric: str) -> "list[Entry]":
@@ -168,7 +181,7 @@ def _line(row: Row) -> dict[str, Any]:
     """One line of `leaderboard.csv`."""
     head, records = row.header, row.records()
     shared = "suite dataset revision split baseline init backbone shots order primary".split()
-    train_seeds = _seeds(train for train, _ in row.cells)
+    train_seeds = {train for train, _ in row.cells if train is not None}
     scored = bool(row.cells)
     return {
         **{key: head.get(key) for key in shared},
@@ -176,7 +189,7 @@ def _line(row: Row) -> dict[str, Any]:
             sorted({h["backbone_identity"] for h in row.headers if h.get("backbone_identity")})
         ),
         "seeds": _seeds(seed for _, seed in row.cells),
-        "train_seeds": train_seeds,
+        "train_seeds": _seeds(train_seeds),
         "interval": "conditional on its train seed" if len(train_seeds) == 1 else "",
         "episodes": len(records),
         "support_part": ",".join(sorted({r["support_part"] for r in records})),
@@ -191,6 +204,7 @@ def _line(row: Row) -> dict[str, Any]:
             for key in ("truncated", "dropped", "cut_outputs")
         },
         **{key: head.get(key) for key in ("device", "dtype", "threads", "workers")},
+        "missing": len(row.planned - set(row.cells)) - len(row.failures),
         "failed": len(row.failures),
         "reason": row.failures[0] if row.failures else "",
         "signature": "; ".join(f"{k}={v}" for k, v in head.get("signatures", {}).items()),
@@ -198,47 +212,71 @@ def _line(row: Row) -> dict[str, Any]:
 
 
 def _block_key(row: Row) -> str:
-    """Rows with the same key saw the same episodes and were scored alike."""
+    """Rows with the same key were asked the same questions and are scored alike."""
     head = row.header
     keys = ["suite", "dataset", "revision", "split", "shots", "signatures"]
-    return json.dumps([*(head.get(key) for key in keys), row.episodes], sort_keys=True)
+    asked = [head["settings"][key] for key in ("tasks", "queries", "episodes", "max_new_tokens")]
+    seeds = sorted({seed for _, seed in row.planned})
+    return json.dumps([*(head.get(key) for key in keys), asked, seeds], sort_keys=True)
 
 
-def _blocks(rows: Sequence[Row]) -> list[list[int]]:
-    """Indices of rows that may be ranked together: equal episodes, scores and backbone; rows
-    without pre-trained weights stand in every block of their episodes."""
+def _agree(rows: Sequence[Row]) -> bool:
+    """Whether rows saw the same episode wherever they have the same seed and index."""
+    seen: dict[tuple[int, int], str] = {}
+    return all(
+        seen.setdefault(place, digest) == digest
+        for row in rows
+        for place, digest in row.digests.items()
+    )
+
+
+def _start(row: Row) -> str:
+    """What the row's adaptation starts from: a backbone's weights, or how each train seed's are
+    made."""
+    head = row.header
+    anew = head["settings"]["pretrain"]
+    return json.dumps([head["backbone"], anew] if anew else head["backbone_identity"])
+
+
+def _blocks(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows that may be ranked together: equal episodes, scores and backbone; rows without
+    pre-trained weights stand in every block of their episodes."""
+    asked: dict[str, list[Row]] = {}
+    for row in rows:
+        asked.setdefault(_block_key(row), []).append(row)
     blocks = []
-    for key in dict.fromkeys(_block_key(row) for row in rows if row.cells):
-        members = [i for i, row in enumerate(rows) if row.cells and _block_key(row) == key]
-        exempt = [i for i in members if rows[i].header["init"] in EXEMPT]
-        others: dict[str, list[int]] = {}
-        for i in members:
-            if i not in exempt:
-                identities = sorted({h["backbone_identity"] for h in rows[i].headers})
-                others.setdefault(",".join(identities), []).append(i)
-        blocks += [sorted([*exempt, *group]) for group in others.values()] or [exempt]
+    for members in asked.values():
+        exempt = [row for row in members if row.header["init"] in EXEMPT]
+        others: dict[str, list[Row]] = {}
+        for row in members:
+            if row.header["init"] not in EXEMPT:
+                others.setdefault(_start(row), []).append(row)
+        groups = [[*exempt, *group] for group in others.values()] or [exempt]
+        for group in groups:
+            # Data that changed without a new revision: nothing in it can be compared.
+            blocks += [group] if _agree(group) else [[row] for row in group]
     return blocks
 
 
-def _compare(rows: Sequence[Row], lines: list[dict[str, Any]], metric: str | None) -> None:
-    """Adds each row's paired difference to the best complete row of its block."""
+def _compared(block: Sequence[Row], metric: str | None) -> list[dict[str, Any]]:
+    """The lines of a block, with each complete row's paired difference to the best of them."""
     from bench.statistics import paired_interval
 
-    for number, block in enumerate(_blocks(rows), 1):
-        for i in block:
-            lines[i].setdefault("block", str(number))
-        name = metric or lines[block[0]]["primary"]
-        complete = [i for i in block if not rows[i].failures]
-        if not complete:
-            continue
-        best = max(complete, key=lambda i: lines[i][name])
-        scorer = next(m for m in _metrics(rows[best]) if m.name == name)
-        reference = _entries(rows[best], name)
-        for i in complete:
-            bounds = paired_interval(_entries(rows[i], name), reference, scorer)
-            lines[i].setdefault("to_best", lines[i][name] - lines[best][name])
-            lines[i].setdefault("to_best_low", bounds.low)
-            lines[i].setdefault("to_best_high", bounds.high)
+    lines = [_line(row) for row in block]
+    name = metric or block[0].header["primary"]
+    for line in lines:
+        line["rank_metric"] = name
+    pairs = [(row, line) for row, line in zip(block, lines, strict=True) if row.complete]
+    if not pairs:
+        return lines
+    best, best_line = max(pairs, key=lambda pair: pair[1][name])
+    scorer = next(m for m in _metrics(best) if m.name == name)
+    reference = _entries(best, name)
+    for row, line in pairs:
+        bounds = paired_interval(_entries(row, name), reference, scorer)
+        line["to_best"] = line[name] - best_line[name]
+        line["to_best_low"], line["to_best_high"] = bounds.low, bounds.high
+    return lines
 
 
 def leaderboard(directories: "Sequence[str | Path]", metric: str | None = None) -> "pd.DataFrame":
@@ -249,7 +287,7 @@ def leaderboard(directories: "Sequence[str | Path]", metric: str | None = None) 
         metric: ranks in place of each suite's primary metric.
 
     Returns:
-        One row for each (suite, dataset, baseline, shots); scores are 0 to 100, times in
+        One row for each (suite, dataset, baseline, shots) of a block; scores are 0 to 100, times in
         milliseconds (`train_s` in seconds), memory in MiB. `to_best` is the paired difference
         to the best row of the block on the ranking metric, with its 95 % interval.
 
@@ -264,16 +302,16 @@ def leaderboard(directories: "Sequence[str | Path]", metric: str | None = None) 
     for row in rows:
         if metric and row.cells and metric not in row.header["signatures"]:
             raise unknown("metric", metric, row.header["signatures"])
-    lines = [_line(row) for row in rows]
-    _compare(rows, lines, metric)
-    for line in lines:
-        line["rank_metric"] = metric or line["primary"]
-        line["_score"] = line.get(str(line["rank_metric"]), float("-inf"))
+    blocks = [_compared(block, metric) for block in _blocks(rows)]
+    lines = [
+        {**line, "block": str(number), "_score": line.get(line["rank_metric"], float("-inf"))}
+        for number, block in enumerate(blocks, 1)
+        for line in block
+    ]
     frame = pd.DataFrame(lines)
     frame = frame.sort_values(
         ["suite", "dataset", "shots", "block", "_score"],
         ascending=[True, True, True, True, False],
-        na_position="last",
         kind="stable",
     )
     return frame.drop(columns="_score").reset_index(drop=True)

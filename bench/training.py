@@ -1,7 +1,6 @@
 """The outer loop: draws batches of meta-train tasks until the token budget is spent."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 
 import torch
@@ -58,7 +57,7 @@ class TaskLoss:
 @dataclass
 class TrainingCost:
     """What a meta-training took: seconds on the device, tokens through forward and backward,
-    floating-point operations (those of the first outer step, scaled by tokens)."""
+    floating-point operations (those of the first task, scaled by tokens)."""
 
     seconds: float = 0.0
     tokens: int = 0
@@ -100,6 +99,7 @@ class OuterLoop:
         Raises:
             UserError: no meta-train task holds enough examples.
         """
+        self._flops_per_token: float | None = None
         self.names, _ = usable_tasks(self.dataset, "meta-train", max(self.shots))
         if not self.names:
             needed = max(self.shots) + 1
@@ -108,21 +108,36 @@ class OuterLoop:
                 "lower shots"
             )
 
-    def gradient(self, weights: Parameters, step: int, cost: TrainingCost) -> list[Tensor]:
-        """The mean over one batch of tasks of the learner's direction; adds to `cost`."""
+    def gradient(
+        self, weights: Parameters, step: int, cost: TrainingCost, budget: int
+    ) -> list[Tensor]:
+        """The mean over one batch of tasks of the learner's direction; adds to `cost`. The last
+        batch ends with the task that spends the budget."""
         options = self.learner.options
         stream = Stream(self.seed, "meta-train", self.dataset.name, step)
         totals = [torch.zeros_like(weight) for weight in weights.values()]
-        for _ in range(options.tasks_per_step):
+        count = 0
+        while count < options.tasks_per_step and cost.tokens < budget:
             drawn = draw_training_task(
                 stream, self.dataset, self.names, self.shots, options.train_queries
             )
             task = TaskLoss(self.backbone, *drawn)
-            for total, part in zip(totals, self.learner.direction(weights, task), strict=True):
-                total += part.detach() / options.tasks_per_step
+            direction = self._direction(weights, task)
+            for total, part in zip(totals, direction, strict=True):
+                total += part.detach()
+            count += 1
             cost.tokens += task.tokens
             cost.truncated += task.truncated
-        return totals
+        return [total / count for total in totals]
+
+    def _direction(self, weights: Parameters, task: TaskLoss) -> Sequence[Tensor]:
+        """The learner's direction; the first time it also counts the operations."""
+        if self._flops_per_token is not None:
+            return self.learner.direction(weights, task)
+        with FlopCounterMode(display=False) as counter:
+            direction = self.learner.direction(weights, task)
+        self._flops_per_token = counter.get_total_flops() / task.tokens
+        return direction
 
     def run(
         self, budget: int, progress: Callable[[float], None] = lambda fraction: None
@@ -136,15 +151,12 @@ class OuterLoop:
         leaves = list(weights.values())
         optimizer = self.learner.outer(leaves)
         rate, warm_up = optimizer.param_groups[0]["lr"], self.learner.warm_up
-        cost, counter = TrainingCost(), FlopCounterMode(display=False)
+        cost = TrainingCost()
         watch = Stopwatch(self.backbone.device)
         while cost.tokens < budget:
             spent = cost.tokens / budget
-            counted = counter if cost.steps == 0 else nullcontext()
-            with attention(self.learner.order == "2"), counted:
-                gradient = self.gradient(weights, cost.steps, cost)
-            if cost.steps == 0:
-                flops_per_token = counter.get_total_flops() / cost.tokens
+            with attention(self.learner.order == "2"):
+                gradient = self.gradient(weights, cost.steps, cost, budget)
             for leaf, part in zip(leaves, gradient, strict=True):
                 leaf.grad = part
             norm = torch.nn.utils.clip_grad_norm_(leaves, self.learner.clip or float("inf"))
@@ -160,5 +172,5 @@ class OuterLoop:
             cost.steps += 1
             progress(min(cost.tokens / budget, 1.0))
         cost.seconds = watch.total() / 1e3
-        cost.flops = flops_per_token * cost.tokens if cost.steps else 0.0
+        cost.flops = (self._flops_per_token or 0.0) * cost.tokens
         return {name: weight.detach() for name, weight in weights.items()}, cost

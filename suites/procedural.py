@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cache, cached_property, lru_cache
 from typing import Generic, TypeVar
 
 from bench.errors import unknown
@@ -11,10 +11,12 @@ from bench.tasks import SPLITS, Example, Task
 
 C = TypeVar("C")
 
-SIZES = {"meta-train": 128, "meta-validation": 16, "meta-test": 16}
+# Many meta-train tasks: with few of them meta-training learns those and not how to adapt.
+SIZES = {"meta-train": 512, "meta-validation": 48, "meta-test": 48}
 POOL = {"meta-train": 2048, "meta-validation": 1024, "meta-test": 1024}
 BOUNDS = {"meta-train": (0.0, 0.6), "meta-validation": (0.6, 0.8), "meta-test": (0.8, 1.0)}
 PARTS = {"train": 512, "validation": 32, "test": 128}
+KEPT = 256  # tasks in memory
 
 
 @dataclass
@@ -28,7 +30,8 @@ class Procedural(Generic[C]):
 
     Attributes:
         suite: name of the suite, part of every stream.
-        revision: the generator's version.
+        revision: the suite's version; it also counts how many tasks there are.
+        streams: names the random streams; a new version that keeps it keeps the tasks' rules.
         label: tasks are named LABEL-INDEX.
         draw: a random content.
         key: a content as text; equal keys are the same content.
@@ -37,6 +40,7 @@ class Procedural(Generic[C]):
 
     suite: str
     revision: str
+    streams: str
     label: str
     draw: Callable[[Stream], C]
     key: Callable[[C], str]
@@ -44,8 +48,8 @@ class Procedural(Generic[C]):
     name: str = field(default="embedded", init=False)
 
     def __post_init__(self) -> None:
-        """Tasks and pools are made once."""
-        self.task = cache(self._task)
+        """Pools are made once, tasks when they are asked for."""
+        self.task = lru_cache(maxsize=KEPT)(self._task)
         self._pool = cache(self._make_pool)
 
     @cached_property
@@ -59,12 +63,12 @@ class Procedural(Generic[C]):
 
     def _make_pool(self, split: str) -> list[tuple[str, C]]:
         low, high = BOUNDS[split]
-        stream = Stream(0, self.suite, self.revision, "contents", split)
+        stream = Stream(0, self.suite, self.streams, "contents", split)
         pool: dict[str, C] = {}
         while len(pool) < POOL[split]:
             content = self.draw(stream)
             key = self.key(content)
-            if low <= fraction_of(self.suite, self.revision, key) < high:
+            if low <= fraction_of(self.suite, self.streams, key) < high:
                 pool.setdefault(key, content)
         return list(pool.items())
 
@@ -72,7 +76,7 @@ class Procedural(Generic[C]):
         if name not in self._split_of:
             raise unknown(f"{self.suite} task", name, self._split_of)
         rules = self.rules(int(name.rsplit("-", 1)[1]))
-        stream = Stream(0, self.suite, self.revision, "examples", name)
+        stream = Stream(0, self.suite, self.streams, "examples", name)
         contents = iter(stream.shuffled(self._pool(self._split_of[name])))
         parts: dict[str, tuple[Example, ...]] = {}
         for part, size in PARTS.items():

@@ -136,3 +136,44 @@ def test_bfloat16(checkpoint: str, examples: list[Example]) -> None:
     assert {w.dtype for w in backbone.weights().values()} == {torch.bfloat16}
     batch, _ = backbone.batch(examples)
     assert torch.isfinite(backbone.loss(backbone.weights(), batch))
+
+
+def test_a_checkpoints_own_decoding_settings_are_not_used(
+    checkpoint: str, examples: list[Example], tmp_path: Path
+) -> None:
+    import shutil
+
+    from transformers import GenerationConfig
+
+    folder = tmp_path / "spoiled"
+    shutil.copytree(checkpoint, folder)
+    GenerationConfig(repetition_penalty=5.0, no_repeat_ngram_size=1).save_pretrained(folder)
+    texts = [
+        (b := load_backbone(str(place), None, CPU, "float32"))
+        .generate(b.weights(), [e.input for e in examples], 12)
+        .texts
+        for place in (checkpoint, folder)
+    ]
+    assert texts[0] == texts[1]
+
+
+def test_tokens_after_a_stop_string_are_not_counted(
+    llama: CausalBackbone, examples: list[Example], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that ended early are filled up to the longest; with and without a pad token."""
+    stop = llama.text_ids(llama.prompt.separator)
+    word = llama.text_ids(" mira")
+    rows = [[*word, *stop], [*word * 3, *stop], [*word, llama.eos], word * 4]
+    width = max(map(len, rows))
+    for pad in (llama.pad, llama.eos):
+        monkeypatch.setattr(llama, "pad", pad)
+
+        def answer(input_ids: torch.Tensor, pad: int = pad, **settings: Any) -> torch.Tensor:
+            new = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
+            return torch.cat([input_ids, new], dim=1)
+
+        monkeypatch.setattr(llama.model, "generate", answer)
+        made = llama.generate(llama.weights(), ["a", "b", "c", "d"], 99, support=examples[:1])
+        assert made.tokens == sum(map(len, rows))
+        assert made.cut_outputs == 1
+        assert made.texts[2] == "mira"

@@ -90,9 +90,9 @@ def test_a_mistake_is_told_in_one_line(
 
 
 def test_show_prints_an_episode_and_options() -> None:
-    page = command("show", "translation", "--task", "velari-150", "--seed", "3").output
+    page = command("show", "translation", "--task", "velari-570", "--seed", "3").output
     assert "support (8)" in page
-    assert "velari-150, seed 3" in page
+    assert "velari-570, seed 3" in page
     assert "maml.inner_steps" in command("show", "maml").output
 
 
@@ -101,3 +101,30 @@ def test_doctor_is_content_here() -> None:
     assert result.exit_code == 0, result.output
     assert "torch" in result.output
     assert "backbone tiny: pre-trained" in result.output
+
+
+@pytest.mark.parametrize(
+    ("plan", "words", "told"),
+    [
+        ("options = 3", ["--set", "nearest.x=1"], "options = 3"),
+        ("[options]\nfine-tuned = 3", ["--set", "fine-tuned.inner_steps=1"], "fine-tuned = 3"),
+        ("revision = 'x'", [], "add --data"),
+        ("[columns]\ninput = 'a'", [], "add --data"),
+        ("", ["--set", "nearest.x=1"], "unknown key 'x'; known: none"),
+        ("suites = ['translation']\ndata = 3", [], "data = 3"),
+    ],
+)
+def test_a_mistake_in_a_plan_file(plan: str, words: list[str], told: str, tmp_path: Path) -> None:
+    path = tmp_path / "plan.toml"
+    path.write_text(plan)
+    result = command("run", str(path), *words, "--out", str(tmp_path / "out"))
+    assert result.exit_code == 2
+    assert told in result.output
+    assert len(result.output.splitlines()) == 1
+
+
+def test_long_lists_of_names_are_capped() -> None:
+    result = command("show", "translation", "--task", "../x")
+    assert result.exit_code == 2
+    assert "more" in result.output
+    assert len(result.output) < 400

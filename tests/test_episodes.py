@@ -82,7 +82,7 @@ def test_small_tasks_are_listed_with_the_reason() -> None:
     usable, reasons = usable_tasks(data, "meta-test", 4)
     assert usable == ["big"]
     assert reasons == ["small: 3 examples in train, 4 needed", "no: no examples in test"]
-    assert usable_tasks(data, "meta-train", 8)[0] == ["big", "no"]
+    assert usable_tasks(data, "meta-train", 4)[0] == ["big", "no"]
 
 
 @given(st.integers(1, 40), st.integers(1, 9), st.integers(0, 50))
@@ -91,3 +91,28 @@ def test_episodes_are_spread_evenly(episodes: int, tasks: int, seed: int) -> Non
     counts = Counter(order)
     assert len(order) == episodes
     assert max(counts.values()) - min([*counts.values(), *([0] * (tasks - len(counts)))]) <= 1
+
+
+@given(st.integers(1, 20), st.integers(1, 9), st.integers(1, 4))
+def test_seeds_share_the_tasks_between_them(episodes: int, tasks: int, seeds: int) -> None:
+    names = [f"t{i}" for i in range(tasks)]
+    counts = Counter(name for s in range(seeds) for name in schedule(names, episodes, "s", s))
+    assert len(counts) == min(tasks, seeds * episodes)
+    assert max(counts.values()) - min(counts[name] for name in names) <= 1
+
+
+def test_a_task_whose_support_can_hold_every_group_is_left_out() -> None:
+    def task(name: str, train: str, test: str) -> Task:
+        parts = {
+            part: tuple(
+                Example(f"{part}{i}", ("y",), f"{part}{i}", g) for i, g in enumerate(groups)
+            )
+            for part, groups in (("train", train), ("test", test))
+        }
+        return Task(name, parts)
+
+    tasks = [task("same", "aaaa", "aa"), task("own", "aaaa", "ab"), task("many", "abcd", "abc")]
+    usable, reasons = usable_tasks(Fixed(*tasks), "meta-test", 2)
+    assert usable == ["own", "many"]
+    assert reasons == ["same: 2 examples of train can hold every group of its queries"]
+    assert usable_tasks(Fixed(*tasks), "meta-train", 2)[0] == ["many"]

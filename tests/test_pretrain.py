@@ -16,8 +16,21 @@ from bench.episodes import draw_episode
 from bench.errors import UserError
 from bench.pretrain import Corpus, Pretraining, Recipe, file_digest, read_recipe
 from bench.registry import backbone_path, load, names
-from bench.tasks import SPLITS
+from bench.tasks import SPLITS, Example, Task
 
+WRONG = """[model]
+{}
+[tokenizer]
+vocabulary = 400
+[training]
+tokens = 100
+rate = 1e-3
+rows = 2
+in_context = 0.0
+examples = 1
+seed = 0
+tasks = 2
+"""
 CPU = torch.device("cpu")
 SHIPPED = names("backbone")
 RECIPE = Recipe.model_validate(
@@ -49,16 +62,33 @@ def datasets() -> dict[str, Any]:
     return {"translation": dataset_of("translation", None, None, None)}
 
 
+@pytest.fixture(scope="module")
+def few(datasets: dict[str, Any]) -> dict[str, Any]:
+    return {"translation": Few(datasets["translation"])}
+
+
+class Few:
+    """A data set's first five meta-train tasks."""
+
+    def __init__(self, data: Any) -> None:
+        self.name, self.revision, self.task = data.name, data.revision, data.task
+        self._names = data.names
+
+    def names(self, split: str) -> list[str]:
+        """At most five names."""
+        return list(self._names(split)[:5])
+
+
 def weights(folder: Path) -> bytes:
     return (folder / "model.safetensors").read_bytes()
 
 
 def test_a_stopped_training_ends_as_if_it_had_not(
-    datasets: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    few: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch.set_num_threads(1)
     monkeypatch.setattr(pretrain, "SAVE_EVERY", 3)
-    whole = Pretraining(RECIPE, datasets, CPU)
+    whole = Pretraining(RECIPE, few, CPU)
     whole.run(tmp_path / "whole")
     assert whole.step > 8
 
@@ -70,9 +100,9 @@ def test_a_stopped_training_ends_as_if_it_had_not(
             raise Stop
 
     with pytest.raises(Stop):
-        Pretraining(RECIPE, datasets, CPU).run(tmp_path / "stopped", stop)
+        Pretraining(RECIPE, few, CPU).run(tmp_path / "stopped", stop)
     assert (tmp_path / "stopped" / "checkpoint.pt").exists()
-    again = Pretraining(RECIPE, datasets, CPU)
+    again = Pretraining(RECIPE, few, CPU)
     again.run(tmp_path / "stopped")
     assert weights(tmp_path / "stopped") == weights(tmp_path / "whole")
     assert not (tmp_path / "stopped" / "checkpoint.pt").exists()
@@ -82,25 +112,58 @@ def test_a_stopped_training_ends_as_if_it_had_not(
     assert one == two
 
 
-def test_another_trainings_checkpoint_is_refused(
-    datasets: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    first = Pretraining(RECIPE, datasets, CPU)
+def test_another_trainings_checkpoint_is_refused(few: dict[str, Any], tmp_path: Path) -> None:
+    first = Pretraining(RECIPE, few, CPU)
     first.advance()
     tmp_path.joinpath("out").mkdir()
     first._save(tmp_path / "out" / "checkpoint.pt")
-    other = Pretraining(RECIPE.with_training(seed=1), datasets, CPU)
+    other = Pretraining(RECIPE.with_training(seed=1), few, CPU)
     with pytest.raises(UserError, match="another recipe"):
         other.run(tmp_path / "out")
+    (tmp_path / "out" / "checkpoint.pt").write_bytes(b"junk")
+    with pytest.raises(UserError, match=r"checkpoint\.pt: damaged"):
+        other.run(tmp_path / "out")
+
+
+def test_a_finished_backbone_is_kept(few: dict[str, Any], tmp_path: Path) -> None:
+    short = RECIPE.with_training(tokens=200)
+    Pretraining(short, few, CPU).run(tmp_path)
+    before = (tmp_path / "model.safetensors").stat().st_mtime_ns
+    same = Pretraining(short, few, CPU)
+    same.run(tmp_path)
+    assert (same.step, (tmp_path / "model.safetensors").stat().st_mtime_ns) == (0, before)
+    with pytest.raises(UserError, match="holds a backbone of another recipe"):
+        Pretraining(short.with_training(seed=9), few, CPU).run(tmp_path)
+    assert (tmp_path / "model.safetensors").stat().st_mtime_ns == before
+
+
+def test_examples_longer_than_the_context_are_cut_and_counted(tmp_path: Path) -> None:
+    long = Example("goat " * 300, ("lamp " * 300,), "x", "x")
+
+    class Long:
+        name, revision = "long", "1"
+
+        def names(self, split: str) -> list[str]:
+            return ["a"]
+
+        def task(self, name: str) -> Task:
+            return Task(name, {"train": (long, long)})
+
+    model = {"model_type": "gpt2", "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 64}
+    recipe = RECIPE.model_copy(update={"model": model}).with_training(tokens=500)
+    training = Pretraining(recipe, {"translation": Long()}, CPU)
+    training.run(tmp_path)
+    assert training.truncated > 0
+    assert json.loads((tmp_path / "training.json").read_text())["truncated"] == training.truncated
+    assert training.batch(0).ids.shape[1] <= 64
 
 
 def test_the_corpus_is_the_train_parts_of_meta_train_tasks(datasets: dict[str, Any]) -> None:
     data = datasets["translation"]
-    corpus = {(e.input, e.target) for task in Corpus.of(datasets).tasks for e in task}
-    allowed = {
-        (e.input, e.target) for n in data.names("meta-train") for e in data.task(n).parts["train"]
-    }
-    assert corpus == allowed
+    names = data.names("meta-train")[:64]
+    corpus = {(e.input, e.target) for task in Corpus.of(datasets, 64).tasks for e in task}
+    assert corpus == {(e.input, e.target) for n in names for e in data.task(n).parts["train"]}
+    assert len(Corpus.of({"translation": Few(data)}).tasks) == 5, "all tasks without a limit"
     for split in SPLITS[1:]:
         held = {
             (e.input, e.target)
@@ -135,7 +198,10 @@ def test_the_shipped_backbones_first_steps_repeat(name: str) -> None:
     assert folder
     facts = json.loads((folder / "training.json").read_text())
     datasets = {suite: dataset_of(suite, None, None, None) for suite in facts["sources"]}
-    assert Corpus.of(datasets).digest() == facts["corpus_digest"]
+    assert (
+        Corpus.of(datasets, facts["recipe"]["training"]["tasks"]).digest()
+        == (facts["corpus_digest"])
+    )
     training = Pretraining(Recipe.model_validate(facts["recipe"]), datasets, CPU)
     tokenizer = json.loads(training.backbone.tokenizer.backend_tokenizer.to_str())
     shipped = json.loads((folder / "tokenizer.json").read_text())
@@ -164,6 +230,9 @@ def test_the_context_holds_eight_examples_of_every_suite(name: str) -> None:
         ("[model]\nmodel_type = 'llama'", "Field required"),
         ("model = 3", "model"),
         ("nonsense", "recipe.toml"),
+        (WRONG.format("n_head = 2"), "needs a model_type"),
+        (WRONG.format("model_type = 'gpt2'\nn_head = 'x'"), "n_head"),
+        (WRONG.format("model_type = 'frobnicate'"), "frobnicate"),
     ],
 )
 def test_a_wrong_recipe_is_told(text: str, told: str, tmp_path: Path) -> None:
@@ -182,3 +251,4 @@ def test_a_wrong_recipe_is_told(text: str, told: str, tmp_path: Path) -> None:
     )
     assert result.exit_code == 2
     assert told in result.output
+    assert len(result.output) < 500

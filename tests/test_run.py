@@ -93,8 +93,8 @@ def test_records_hold_what_they_promise(finished: Path) -> None:
     assert len(record["support_ids"]) == 2
     assert len(record["statistics"]["bleu"]) == 2
     costs = record["costs"]
-    steps = 4 * header["options"]["inner_steps"]
-    assert len(costs["inner_steps_ms"]) == len(record["losses"]) == steps
+    steps = 3 * header["options"]["inner_steps"]
+    assert len(costs["inner_steps_ms"]) == len(record["losses"]) - 1 == steps
     assert 0 < sum(costs["inner_steps_ms"]) <= costs["adapt_ms"]
     assert costs["generated_tokens"] > 0
     run = json.loads((finished / "run.json").read_text())
@@ -258,3 +258,61 @@ def test_an_output_that_cannot_be_written(checkpoint: str, tmp_path: Path) -> No
 def test_the_public_names() -> None:
     assert bench.__all__ == ["leaderboard", "run"]
     assert all(callable(getattr(bench, name)) for name in bench.__all__)
+
+
+def test_a_run_deletes_nothing_that_is_not_its_own(checkpoint: str, tmp_path: Path) -> None:
+    kept = [tmp_path / ".x.part", tmp_path / "sub" / ".proj.part" / "f", tmp_path / "cells" / "a"]
+    for path in kept:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    left = tmp_path / "cells" / "translation" / ".s0.jsonl.123.part"
+    left.parent.mkdir()
+    left.write_text("half")
+    bench.run(values(checkpoint, tmp_path, baselines=["copy"]))
+    assert all(path.read_text() == "mine" for path in kept)
+    assert not left.exists()
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_an_adaptation_that_diverges_fails_its_cell(
+    checkpoint: str, tmp_path: Path, steps: int
+) -> None:
+    options = {"fine-tuned": {"inner_rate": 1e30, "inner_steps": steps}}
+    more = {"baselines": ["fine-tuned"], "options": options}
+    outcome = bench.run(values(checkpoint, tmp_path / "out", **more))
+    assert ["inner step" in reason for reason in outcome.failures.values()] == [True]
+    assert "Failed: fine-tuned" in (tmp_path / "out" / "leaderboard.md").read_text()
+
+
+def test_answers_as_long_as_the_context_are_refused(checkpoint: str, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="context of 128 tokens"):
+        bench.run(values(checkpoint, tmp_path / "out", max_new_tokens=100))
+
+
+def test_a_run_directory_has_a_name_by_default(
+    checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    plan = values(checkpoint, tmp_path, baselines=["copy"])
+    del plan["out"]
+    assert bench.run(plan).root == Path("results/run")
+
+
+def test_changed_code_does_not_go_on_in_an_old_directory(
+    checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plan = values(checkpoint, tmp_path / "out", baselines=["copy"])
+    bench.run(plan)
+    monkeypatch.setattr("bench.runner._code_digest", lambda: "other")
+    with pytest.raises(UserError, match=r"facts\.code"):
+        bench.run(plan)
+    (tmp_path / "out" / "run.json").write_text("{}")
+    with pytest.raises(UserError, match="damaged, it holds no plan"):
+        bench.run(plan)
+
+
+def test_a_plan_file_can_be_narrowed(finished: Path, tmp_path: Path) -> None:
+    words = ["run", str(finished / "plan.toml"), "--baseline", "copy", "--out", str(tmp_path / "o")]
+    result = command(*words)
+    assert result.exit_code == 0, result.output
+    assert list(pd.read_csv(tmp_path / "o" / "leaderboard.csv")["baseline"]) == ["copy"]

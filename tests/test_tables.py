@@ -13,7 +13,7 @@ import sacrebleu
 from bench.errors import UserError
 from bench.metrics import build_metrics
 from bench.publish import RENDERERS, to_markdown
-from bench.records import Cell, write_cell, write_failure, write_json
+from bench.records import Cell, finished, write_cell, write_failure, write_json
 from bench.tables import leaderboard
 
 METRICS = build_metrics("en", num_refs=1)
@@ -40,6 +40,14 @@ def header(**more: Any) -> dict[str, Any]:
         "init": "pretrained",
         "backbone": "tiny",
         "backbone_identity": "llama-1",
+        "settings": {
+            "tasks": [],
+            "queries": 2,
+            "episodes": 2,
+            "max_new_tokens": 32,
+            "train_budget": None,
+            "pretrain": None,
+        },
         **more,
     }
 
@@ -74,7 +82,11 @@ def add(
     cell = Cell("translation", baseline, 8, train_seed, 0)
     records = [record(i, part) for i, part in enumerate(texts)]
     write_cell(root, cell, header(**more), records)
-    write_json(root / "run.json", {})
+    plan(root, [0], [train_seed or 0])
+
+
+def plan(root: Path, seeds: list[int], train_seeds: list[int]) -> None:
+    write_json(root / "run.json", {"plan": {"seeds": seeds, "train_seeds": train_seeds}})
 
 
 def test_scores_are_sacrebleus_own(tmp_path: Path) -> None:
@@ -118,7 +130,7 @@ def test_other_episodes_are_another_block(tmp_path: Path) -> None:
     add(tmp_path / "a", "good", GOOD)
     cell = Cell("translation", "poor", 8, None, 1)
     write_cell(tmp_path / "b", cell, header(), [record(0, POOR[0], seed=1)])
-    write_json(tmp_path / "b" / "run.json", {})
+    plan(tmp_path / "b", [1], [0])
     table = leaderboard([tmp_path / "a", tmp_path / "b"])
     assert table["block"].nunique() == 2
 
@@ -160,8 +172,102 @@ def test_damaged_records_are_told(tmp_path: Path) -> None:
     add(tmp_path, "good", GOOD)
     path = next(tmp_path.rglob("*.jsonl"))
     path.write_text(path.read_text()[:-40])
-    with pytest.raises(UserError, match=r"line 3: damaged"):
+    with pytest.raises(UserError, match="damaged or changed"):
         leaderboard([tmp_path])
-    write_json(tmp_path / "empty" / "run.json", {})
+    plan(tmp_path / "empty", [0], [0])
     with pytest.raises(UserError, match="no finished cell"):
         leaderboard([tmp_path / "empty"])
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: "".join(text.splitlines(keepends=True)[:-1]),
+        lambda text: text.replace("costs", "casts"),
+        lambda text: "5\n",
+        lambda text: '{"cell": {}}\n',
+        lambda text: "",
+        lambda text: text.encode("utf-16"),
+    ],
+)
+def test_a_file_that_is_not_what_was_written(tmp_path: Path, damage: Any) -> None:
+    add(tmp_path, "good", GOOD)
+    path = next(tmp_path.rglob("*.jsonl"))
+    damaged = damage(path.read_text())
+    path.write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
+    with pytest.raises(UserError, match="damaged or changed by hand"):
+        leaderboard([tmp_path])
+    with pytest.raises(UserError, match="damaged or changed by hand"):
+        finished(tmp_path, [Cell("translation", "good", 8, None, 0)])
+
+
+@pytest.mark.parametrize("content", ["{}", "[]", '{"plan": 3}', "{"])
+def test_a_damaged_run_file(tmp_path: Path, content: str) -> None:
+    add(tmp_path, "good", GOOD)
+    (tmp_path / "run.json").write_text(content)
+    with pytest.raises(UserError, match="damaged"):
+        leaderboard([tmp_path])
+
+
+def test_a_row_that_is_not_finished_is_shown_and_not_ranked(tmp_path: Path) -> None:
+    add(tmp_path, "good", GOOD)
+    add(tmp_path, "half", POOR)
+    cell = Cell("translation", "good", 8, None, 1)
+    write_cell(tmp_path, cell, header(), [record(i, GOOD[i], seed=1) for i in (0, 1)])
+    plan(tmp_path, [0, 1], [0])
+    table = leaderboard([tmp_path]).set_index("baseline")
+    assert table["block"].nunique() == 1
+    assert table.loc["half", "missing"] == 1
+    assert table["to_best"].notna().to_dict() == {"good": True, "half": False}
+    assert "Unfinished, not ranked: half: 1 cell(s) missing" in to_markdown(leaderboard([tmp_path]))
+
+
+def test_a_run_in_which_all_failed_gives_the_reasons(tmp_path: Path) -> None:
+    plan(tmp_path, [0], [0])
+    write_failure(tmp_path, Cell("translation", "x", 8, None, 0), header(), "the loss is nan")
+    text = to_markdown(leaderboard([tmp_path]))
+    assert "Failed: x: 1 cell(s): the loss is nan" in text
+    for kind in RENDERERS:
+        assert "x" in RENDERERS[kind](leaderboard([tmp_path]))
+
+
+def test_other_settings_are_another_row(tmp_path: Path) -> None:
+    add(tmp_path / "a", "good", GOOD)
+    more = {**header()["settings"], "queries": 5}
+    cell = Cell("translation", "good", 8, None, 1)
+    write_cell(
+        tmp_path / "b", cell, header(settings=more), [record(i, GOOD[i], seed=1) for i in (0, 1)]
+    )
+    plan(tmp_path / "b", [1], [0])
+    table = leaderboard([tmp_path / "a", tmp_path / "b"])
+    assert (len(table), table["block"].nunique()) == (2, 2)
+
+
+def test_backbones_of_one_name_are_two_rows(tmp_path: Path) -> None:
+    add(tmp_path / "a", "good", GOOD)
+    add(tmp_path / "b", "good", POOR, backbone_identity="llama-2")
+    assert len(leaderboard([tmp_path / "a", tmp_path / "b"])) == 2
+
+
+def test_floors_stand_in_every_block(tmp_path: Path) -> None:
+    add(tmp_path / "a", "good", GOOD)
+    add(tmp_path / "a", "floor", POOR, init="none", backbone=None, backbone_identity=None)
+    add(tmp_path / "b", "good", POOR, backbone_identity="llama-2")
+    table = leaderboard([tmp_path / "a", tmp_path / "b"])
+    assert sorted(zip(table["block"], table["baseline"], strict=True)) == [
+        ("1", "floor"),
+        ("1", "good"),
+        ("2", "floor"),
+        ("2", "good"),
+    ]
+    assert table.groupby("block")["to_best"].max().tolist() == [0, 0]
+
+
+def test_one_train_seed_of_two_digits_is_one(tmp_path: Path) -> None:
+    add(tmp_path, "good", GOOD, train_seed=10)
+    assert "conditional" in leaderboard([tmp_path])["interval"][0]
+
+
+def test_a_name_is_not_changed_in_the_caption(tmp_path: Path) -> None:
+    add(tmp_path, "good", GOOD, backbone="finance-nano")
+    assert "Backbone: finance-nano (llama-1)" in to_markdown(leaderboard([tmp_path]))

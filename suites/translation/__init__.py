@@ -5,7 +5,9 @@ from pathlib import Path
 
 from bench.tasks import Suite
 from suites.procedural import Procedural
-from suites.translation.grammar import VERSION, Language, Meaning, draw_meaning, english
+from suites.translation.grammar import GRAMMAR, Language, Meaning, draw_meaning, english
+
+VERSION = "2"
 
 
 def _rules(index: int) -> Callable[[Meaning], tuple[str, str]]:
@@ -14,7 +16,7 @@ def _rules(index: int) -> Callable[[Meaning], tuple[str, str]]:
 
 
 def _embedded() -> Procedural[Meaning]:
-    return Procedural("translation", VERSION, "velari", draw_meaning, english, _rules)
+    return Procedural("translation", VERSION, GRAMMAR, "velari", draw_meaning, english, _rules)
 
 
 def suite() -> Suite:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bench.streams import Stream
 
-VERSION = "1"
+GRAMMAR = "1"  # names the random streams: a language stays what it is while this stays
 BRANCHES = 3
 
 # Each field is drawn from one cognate set by a language as a whole.
@@ -125,7 +125,7 @@ def english(meaning: Meaning) -> str:
 
 def _make_roots() -> dict[str, tuple[str, ...]]:
     """Three cognates for each meaning; all roots and markers differ from one another."""
-    stream = Stream(0, "translation", VERSION, "roots")
+    stream = Stream(0, "translation", GRAMMAR, "roots")
     onsets = "b d f g h k l m n p r s t v z sh kr tl br".split()
     vowels = ["a", "e", "i", "o", "u", "ai", "ou"]
     codas = ["", "", "n", "r", "l", "k", "s"]
@@ -156,7 +156,7 @@ class Language:
     """
 
     def __init__(self, index: int, sporadic: float = 0.04) -> None:
-        stream = Stream(index, "translation", VERSION, "language")
+        stream = Stream(index, "translation", GRAMMAR, "language")
         home = stream.below(BRANCHES)
         branch = {field: home if stream.chance(0.4) else stream.below(BRANCHES) for field in FIELDS}
         self.root = {
