@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from pydantic import Field
+
 from bench.baseline import MetaLearner
 
 if TYPE_CHECKING:
@@ -17,6 +19,17 @@ class Joint(MetaLearner):
     token budget as the meta-learners, then fine-tunes on the support set."""
 
     order = "1"
+
+    class Options(MetaLearner.Options):
+        """Chosen on meta-validation tasks, see CONTRIBUTING.md."""
+
+        inner_steps: int = Field(16, ge=0, description="n, gradient steps on the support set")
+        test_steps: int | None = Field(
+            None, ge=0, description="steps on a test episode; inner_steps if not given"
+        )
+
+    # Training has no inner loop to keep short.
+    test_factor = 1
 
     def direction(self, weights: "Weights", task: "TaskLoss") -> "Sequence[Tensor]":
         """The gradient of the loss on support and query together; no inner loop."""

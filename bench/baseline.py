@@ -149,7 +149,7 @@ class MetaLearner(GradientLearner, ABC):
     def steps_at_test(self) -> int:
         """More than in training, which has to pay for each of them many times."""
         chosen = self.options.test_steps
-        return 3 * self.options.inner_steps if chosen is None else chosen
+        return self.test_factor * self.options.inner_steps if chosen is None else chosen
 
     def inner(
         self, loss: "Callable[[Weights], Tensor]", weights: "Weights", differentiable: bool = False
@@ -168,6 +168,8 @@ class MetaLearner(GradientLearner, ABC):
 
         return torch.optim.Adam(weights, lr=self.options.outer_rate)
 
+    #: Steps on a test episode for each of `inner_steps`.
+    test_factor: ClassVar[int] = 3
     #: Largest norm of an outer gradient; None leaves it as it is.
     clip: ClassVar[float | None] = 1.0
     #: Share of the budget over which the outer rate rises from 0; then it falls to 0.
