@@ -91,7 +91,11 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
                     f"{path.name}, line {blank}: a blank line between records; remove it"
                 )
             try:
-                record = json.loads(line)
+                record = json.loads(line.strip())
+            except json.JSONDecodeError as error:
+                raise UserError(
+                    f"{where}: broken JSON: {error.msg}, column {error.colno}"
+                ) from None
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{where}: broken JSON: {error}") from None
             if not isinstance(record, dict):

@@ -142,6 +142,8 @@ def _check(where: str, values: dict[str, Any], row: dict[str, Any], stem: str) -
         raise UserError(
             f"{where}: references must be a list of texts, not {type(references).__name__}"
         )
+    if None in references:
+        raise UserError(f"{where}: references holds a null; remove it")
     cleaned = tuple(_text(where, "references", item, row) for item in references)
     if not cleaned:
         raise UserError(f"{where}: references is an empty list; a target is needed")

@@ -179,8 +179,8 @@ GOOD = "\n".join(json.dumps(r) for r in rows()).split("\n")
         ("d.jsonl", b"\n\n", "the file is empty"),
         (
             "d.jsonl",
-            "\n".join([*GOOD[:16], '{"task": "t1",', *GOOD[17:]]).encode(),
-            "line 17: broken",
+            "\n".join([*GOOD[:16], '{"task": "t1" 2', *GOOD[17:]]).encode(),
+            "line 17: broken JSON: Expecting ',' delimiter, column 15",
         ),
         ("d.jsonl", b"[1, 2]\n", "line 1: a JSON object is needed"),
         ("d.jsonl", (GOOD[0] + "\n\n" + GOOD[1]).encode(), "line 2: a blank line"),
@@ -277,6 +277,7 @@ def test_a_missing_label_is_missing_in_every_format(tmp_path: Path, suffix: str)
     [
         ({"task": None}, "line 17: no task, which other records"),
         ({"task": ["x"]}, "line 17: task must be text, not list"),
+        ({"references": ["a", None]}, "line 17: references holds a null; remove it"),
         ({"references": 7}, "line 17: references must be a list of texts, not int"),
         ({"input": "\ud800"}, "line 17: input holds half of a surrogate pair"),
     ],
