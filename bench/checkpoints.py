@@ -25,7 +25,7 @@ def load_backbone(
 
     Raises:
         UserError: nothing of that name, no causal model or tokenizer in it, no network, or a
-            tokenizer without an end-of-sequence token.
+            tokenizer that is empty or has no end-of-sequence token.
     """
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -41,6 +41,12 @@ def load_backbone(
         raise UserError(f"backbone {source!r} cannot be loaded: {_first_line(error)}") from error
     if tokenizer.eos_token_id is None:
         raise UserError(f"backbone {source!r}: its tokenizer has no end-of-sequence token; set one")
+    if not tokenizer.encode("a", add_special_tokens=False):
+        # What transformers makes of a directory without a tokenizer's files.
+        raise UserError(
+            f"backbone {source!r}: its tokenizer knows no text; save the one it was trained with "
+            "beside it (tokenizer.save_pretrained)"
+        )
     if len(tokenizer) > model.get_input_embeddings().num_embeddings:
         raise UserError(
             f"backbone {source!r}: the tokenizer has {len(tokenizer)} tokens, the model only "

@@ -66,7 +66,7 @@ def _cells(line: Mapping[str, Any]) -> dict[str, str]:
 
 def _tasks_at_once(scored: "pd.DataFrame") -> str:
     counts = sorted({int(n) for n in scored["tasks_at_once"] if _known(n)})
-    return f"{', '.join(map(str, counts)) or 'no'} task(s) adapted at once"
+    return f"; {', '.join(map(str, counts))} task(s) adapted at once" if counts else ""
 
 
 def _caption(block: "pd.DataFrame") -> str:
@@ -93,7 +93,7 @@ def _caption(block: "pd.DataFrame") -> str:
         )
         + ". Bold: nothing is better, by the paired interval of the difference.",
         f"Backbone: {', '.join(backbones) or 'none'} ({', '.join(identities) or 'no weights'}). "
-        f"Device: {where}; {_tasks_at_once(scored)}.",
+        f"Device: {where}{_tasks_at_once(scored)}.",
         f"Signatures: {head['signature']}.",
     ]
     for name, what in (

@@ -123,16 +123,14 @@ def read_cell(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return first["cell"], records
 
 
-def finished(root: Path, cells: Iterable[Cell]) -> set[Cell]:
-    """The cells whose records are already there.
+def finished(root: Path, cells: Iterable[Cell]) -> dict[Cell, dict[str, Any]]:
+    """The cells whose records are already there, each with its header.
 
     Raises:
         UserError: a file is damaged.
     """
-    there = {cell for cell in cells if cell.path(root).is_file()}
-    for cell in there:
-        read_cell(cell.path(root))
-    return there
+    there = [cell for cell in cells if cell.path(root).is_file()]
+    return {cell: read_cell(cell.path(root))[0] for cell in there}
 
 
 @contextlib.contextmanager

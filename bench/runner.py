@@ -201,18 +201,40 @@ def _check_same(root: Path, run: dict[str, Any]) -> None:
     old = records.read_json(path)
     if not isinstance(old, dict) or not isinstance(old.get("plan"), dict):
         raise UserError(f"{path}: damaged, it holds no plan; name another --out or delete {root}")
-    changed = differences(_fixed(old), _fixed(run))
-    if changed:
-        raise UserError(
-            f"{root} holds a run of another plan ({'; '.join(changed[:4])}); name another --out "
-            "or delete it"
-        )
+    for kind in ("plan", "facts", "packages"):  # a changed plan also changes the facts
+        _refuse_changed(str(root), {kind: _fixed(old)[kind]}, {kind: _fixed(run)[kind]})
 
 
 def _fixed(run: Mapping[str, Any]) -> dict[str, Any]:
     """The part of `run.json` that results depend on."""
     plan = {key: value for key, value in run["plan"].items() if key not in FREE}
     return {"plan": plan, "facts": run.get("facts"), "packages": run.get("packages")}
+
+
+def _kept(context: Context, cells: Sequence[Cell]) -> set[Cell]:
+    """The cells that are finished already.
+
+    Raises:
+        UserError: one is of another plan, as a run directory without `run.json` may hold, or
+            damaged.
+    """
+    kept = records.finished(context.root, cells)
+    free = {*FREE, "backbone_identity"} if context.plan.pretrain else {*FREE}
+    for cell, header in kept.items():
+        expected = shared_header(context, cell)
+        keys = expected.keys() - free
+        old, new = ({key: side.get(key) for key in keys} for side in (header, expected))
+        _refuse_changed(str(cell.path(context.root)), old, new)
+    return set(kept)
+
+
+def _refuse_changed(where: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    changed = [line if len(line) < 120 else f"{line[:117]}..." for line in differences(old, new)]
+    if changed:
+        raise UserError(
+            f"{where} is of another plan ({'; '.join(changed[:4])}); name another --out or "
+            "delete it"
+        )
 
 
 def _notes(facts: dict[str, Any]) -> list[str]:
@@ -250,24 +272,30 @@ def execute(
             context.metrics(suite)
         run = describe(context)
         _check_same(root, run)
+        cells = grid(context)
+        kept = _kept(context, cells)
         if not (root / "run.json").is_file():
             records.write_whole(root / "plan.toml", plan_text(plan))
             records.write_json(root / "run.json", run)
         for line in _notes(run["facts"]):
             say(line)
-        outcome = _finish(context, progress)
+        outcome = Outcome(root, cells, len(kept), {})
+        _work(context, [cell for cell in cells if cell not in kept], outcome, progress)
         write_tables(root)
     return outcome
 
 
-def _finish(context: Context, progress: Callable[[float, float], None]) -> Outcome:
+def _work(
+    context: Context,
+    cells: Sequence[Cell],
+    outcome: Outcome,
+    progress: Callable[[float, float], None],
+) -> None:
+    """Finishes `cells` in worker processes; failures go into the outcome."""
     plan, root = context.plan, context.root
-    cells = grid(context)
-    there = records.finished(root, cells)
-    outcome = Outcome(root, cells, len(there), {})
-    jobs = jobs_for(context, [cell for cell in cells if cell not in there])
+    jobs = jobs_for(context, cells)
     if not jobs:
-        return outcome
+        return
     total = sum(job.weight for job in jobs)
 
     def done(job: Job, message: dict[str, Any]) -> None:
@@ -283,4 +311,3 @@ def _finish(context: Context, progress: Callable[[float, float], None]) -> Outco
     first = {"plan": plan.model_dump(), "root": str(root)}
     with pool(min(plan.workers, len(jobs)), first, root / "log", plan.threads) as workers:
         workers.run(jobs, events)
-    return outcome

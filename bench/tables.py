@@ -186,7 +186,9 @@ def _line(row: Row) -> dict[str, Any]:
     return {
         **{key: head.get(key) for key in shared},
         "backbone_identity": ",".join(
-            sorted({h["backbone_identity"] for h in row.headers if h.get("backbone_identity")})
+            sorted(
+                {h["backbone_identity"] for h in [head, *row.headers] if h.get("backbone_identity")}
+            )
         ),
         "seeds": _seeds(seed for _, seed in row.cells),
         "train_seeds": _seeds(train_seeds),

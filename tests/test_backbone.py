@@ -109,6 +109,7 @@ def test_a_backbone_knows_itself(llama: CausalBackbone, checkpoint: str) -> None
         (lambda d: (d / "config.json").unlink(), "no config.json"),
         (lambda d: (d / "model.safetensors").write_bytes(b"x" * 100), "cannot be loaded"),
         (lambda d: (d / "config.json").write_text("{"), "cannot be loaded"),
+        (lambda d: [p.unlink() for p in d.glob("*token*")], "its tokenizer knows no text"),
     ],
 )
 def test_a_damaged_checkpoint_is_told(

@@ -4,6 +4,7 @@ import errno
 import fcntl
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -131,8 +132,20 @@ def test_what_is_finished_is_not_repeated(finished: Path) -> None:
 
 
 def test_another_plan_is_refused(finished: Path, checkpoint: str) -> None:
-    with pytest.raises(UserError, match=r"plan\.episodes: 2 -> 3"):
+    with pytest.raises(UserError, match=r"plan\.episodes: 2 -> 3\)"):
         bench.run(values(checkpoint, finished, episodes=3))
+    with pytest.raises(UserError, match=r"\(plan\.shots: \[2\] -> \[3\]\)"):
+        bench.run(values(checkpoint, finished, shots=[3]))
+
+
+def test_cells_of_another_plan_are_refused_without_run_json(
+    finished: Path, checkpoint: str, tmp_path: Path
+) -> None:
+    out = shutil.copytree(finished, tmp_path / "copy")
+    (out / "run.json").unlink()
+    with pytest.raises(UserError, match=r"jsonl is of another plan \(settings\.queries: 2 -> 3\)"):
+        bench.run(values(checkpoint, out, queries=3))
+    assert bench.run(values(checkpoint, out)).repeated == 11
 
 
 def test_a_held_directory_is_refused(finished: Path, checkpoint: str) -> None:
