@@ -1,6 +1,7 @@
 """Model and tokenizer behind one interface: a loss and a generator for any set of weights."""
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -106,7 +107,9 @@ class CausalBackbone:
     def identity(self) -> str:
         """Architecture, tokenizer and SHA-256 of both and the weights, shortened to 12 digits."""
         parts = hashlib.sha256()
-        parts.update(self.model.config.to_json_string(use_diff=True).encode())
+        shape = self.model.config.to_diff_dict()
+        shape.pop("transformers_version", None)  # the library's that loads it, not the model's
+        parts.update(json.dumps(shape, sort_keys=True, default=str).encode())
         parts.update(repr(sorted(self.tokenizer.get_vocab().items())).encode())
         for name, weight in self.model.named_parameters():
             parts.update(name.encode())

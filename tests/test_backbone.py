@@ -102,6 +102,15 @@ def test_a_backbone_knows_itself(llama: CausalBackbone, checkpoint: str) -> None
     assert one.identity.startswith("gpt2-")
 
 
+def test_identity_is_the_models_and_not_the_librarys(checkpoint: str) -> None:
+    plain, loaded_by_another, other = (
+        load_backbone(checkpoint, None, CPU, "float32") for _ in range(3)
+    )
+    loaded_by_another.model.config.transformers_version = "4.0.0"
+    other.model.config.layer_norm_epsilon *= 2
+    assert plain.identity == loaded_by_another.identity != other.identity
+
+
 @pytest.mark.parametrize(
     ("spoil", "told"),
     [
