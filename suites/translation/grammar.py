@@ -8,9 +8,9 @@ number, tense, negation, case and agreement are drawn one by one.
 from dataclasses import dataclass
 
 from bench.streams import Stream
+from suites.words import VARIANTS, choose_words
 
 GRAMMAR = "1"  # names the random streams: a language stays what it is while this stays
-BRANCHES = 3
 
 # Each field is drawn from one cognate set by a language as a whole.
 FIELDS: dict[str, tuple[str, ...]] = {
@@ -133,7 +133,7 @@ def _make_roots() -> dict[str, tuple[str, ...]]:
     roots: dict[str, tuple[str, ...]] = {}
     for meaning in FIELD_OF:
         cognates: list[str] = []
-        while len(cognates) < BRANCHES:
+        while len(cognates) < VARIANTS:
             root = "".join(
                 stream.pick(onsets) + stream.pick(vowels) + (stream.pick(codas) if last else "")
                 for last in (False, True)
@@ -146,25 +146,18 @@ def _make_roots() -> dict[str, tuple[str, ...]]:
 
 
 ROOTS = _make_roots()
+LEXICON = {field: {m: ROOTS[m] for m in meanings} for field, meanings in FIELDS.items()}
 
 
 class Language:
     """One language of the family, a function of its index alone.
 
-    `sporadic` is the share of words that follow another cognate set than their field: what no
-    eight examples can tell, as in real languages.
+    `sporadic` is the share of words that follow another cognate set than their field.
     """
 
     def __init__(self, index: int, sporadic: float = 0.04) -> None:
         stream = Stream(index, "translation", GRAMMAR, "language")
-        home = stream.below(BRANCHES)
-        branch = {field: home if stream.chance(0.4) else stream.below(BRANCHES) for field in FIELDS}
-        self.root = {
-            meaning: ROOTS[meaning][
-                stream.below(BRANCHES) if stream.chance(sporadic * 1.5) else branch[field]
-            ]
-            for meaning, field in FIELD_OF.items()
-        }
+        self.root = choose_words(stream, LEXICON, sporadic)
         self.marker = {name: stream.pick(forms) for name, forms in MARKERS.items()}
         self.place = {name: stream.pick(places) for name, places in PLACES.items()}
         self.order = stream.pick(ORDERS)

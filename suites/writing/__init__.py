@@ -1,0 +1,33 @@
+"""Creative writing: poets with a form, images and a refrain of their own."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.tasks import Suite
+from suites.procedural import Procedural
+from suites.writing.stanzas import WORKSHOP, Opening, Poet, draw_opening, opening_text
+
+VERSION = "1"
+
+
+def _rules(index: int) -> Callable[[Opening], tuple[str, str]]:
+    poet = Poet(index)
+    return lambda opening: (opening_text(opening), poet.go_on(opening))
+
+
+def _embedded() -> Procedural[Opening]:
+    return Procedural("writing", VERSION, WORKSHOP, "poet", draw_opening, opening_text, _rules)
+
+
+def suite() -> Suite:
+    """The suite as it registers under `fewgen.suites`."""
+    return Suite(
+        name="writing",
+        version=VERSION,
+        summary="Stanzas, ended by poets with form, images and rhymes of their own",
+        card=(Path(__file__).parent / "CARD.md").read_text(encoding="utf-8"),
+        primary="chrf",
+        max_new_tokens=32,
+        language="en",
+        embedded=_embedded,
+    )
