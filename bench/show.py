@@ -46,7 +46,8 @@ def _suite_page(suite: Suite, task: str | None, seed: int) -> str:
 
 def _episode_text(episode: Episode) -> str:
     def lines(examples: tuple[Example, ...]) -> str:
-        return "\n".join(f"  {e.input} => {' | '.join(e.references)}" for e in examples)
+        pairs = [f"{e.input} => {' | '.join(e.references)}" for e in examples]
+        return "\n".join("  " + pair.replace("\n", "\n    ") for pair in pairs)
 
     return (
         f"episode: task {episode.task}, seed {episode.seed}, digest {episode.digest[:12]}\n"

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property, lru_cache
 from typing import Generic, TypeVar
 
-from bench.errors import unknown
+from bench.errors import UserError, unknown
 from bench.streams import Stream, fraction_of
 from bench.tasks import SPLITS, Example, Task
 
@@ -16,6 +16,7 @@ SIZES = {"meta-train": 512, "meta-validation": 48, "meta-test": 48}
 POOL = {"meta-train": 2048, "meta-validation": 1024, "meta-test": 1024}
 BOUNDS = {"meta-train": (0.0, 0.6), "meta-validation": (0.6, 0.8), "meta-test": (0.8, 1.0)}
 PARTS = {"train": 512, "validation": 32, "test": 128}
+DRAWS = 100  # for each content of a pool, before it is given up
 KEPT = 256  # tasks in memory
 
 
@@ -65,12 +66,17 @@ class Procedural(Generic[C]):
         low, high = BOUNDS[split]
         stream = Stream(0, self.suite, self.streams, "contents", split)
         pool: dict[str, C] = {}
-        while len(pool) < POOL[split]:
+        for _ in range(DRAWS * POOL[split]):
             content = self.draw(stream)
             key = self.key(content)
             if low <= fraction_of(self.suite, self.streams, key) < high:
                 pool.setdefault(key, content)
-        return list(pool.items())
+            if len(pool) == POOL[split]:
+                return list(pool.items())
+        raise UserError(
+            f"suite {self.suite!r} draws too few contents that differ: {len(pool):,} of the "
+            f"{POOL[split]:,} that {split} needs; widen its draw function"
+        )
 
     def _task(self, name: str) -> Task:
         if name not in self._split_of:

@@ -5,12 +5,16 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 
+from bench.checkpoints import load_backbone
 from bench.episodes import draw_episode, schedule
+from bench.errors import UserError
 from bench.registry import load, names
 from bench.streams import Stream
 from bench.tasks import SPLITS, Suite
-from suites.translation.grammar import FIELD_OF, ROOTS, Language, draw_meaning, english
+from suites.procedural import Procedural
+from suites.words import choose_words
 
 GOLDEN = Path(__file__).parent / "golden"
 SUITES = names("suite")
@@ -74,40 +78,50 @@ def test_the_card_says_what_it_must(suite: Suite) -> None:
         assert word in suite.card
 
 
-def test_roots_and_markers_are_all_different() -> None:
-    roots = [root for cognates in ROOTS.values() for root in cognates]
-    assert len(roots) == len(set(roots)) == 3 * len(FIELD_OF)
+def test_equal_inputs_ask_for_one_answer(suite: Suite) -> None:
+    """A task is a function of its input: what K examples show is all there is to infer."""
+    data = suite.embedded()
+    for name in data.names("meta-validation")[:8]:
+        answers: dict[str, str] = {}
+        for example in itertools.chain(*data.task(name).parts.values()):
+            assert answers.setdefault(example.input, example.target) == example.target
 
 
-def test_a_language_is_its_index() -> None:
-    stream = Stream(1, "test")
-    meanings = [draw_meaning(stream) for _ in range(50)]
-    say = [[Language(i).say(m) for m in meanings] for i in (3, 3, 4)]
-    assert say[0] == say[1] != say[2]
+def test_the_context_of_the_shipped_backbone_holds_eight_examples(suite: Suite) -> None:
+    backbone = load_backbone("tiny", None, torch.device("cpu"), "float32")
+    data = suite.embedded()
+    for name in data.names("meta-test")[:12]:
+        parts = data.task(name).parts
+        longest = sorted((len(backbone.pair_ids(e)[0]) for e in parts["test"]), reverse=True)[0]
+        pieces = backbone.prompt.demonstrations(parts["train"])
+        support = sorted((len(backbone.text_ids(piece)) for piece in pieces), reverse=True)[:8]
+        assert sum(support) + longest + suite.max_new_tokens <= backbone.context
 
 
-def test_a_language_is_regular() -> None:
-    """The same words in another order or with other markers, and nothing besides."""
-    language = Language(7, sporadic=0.0)
-    stream = Stream(2, "test")
-    markers = set(language.marker.values())
-    for _ in range(200):
-        meaning = draw_meaning(stream)
-        words = [w.split("-") for w in language.say(meaning).split()]
-        roots = [w[0] for w in words if w[0] not in markers]
-        nouns = [n for n in (meaning.subject, meaning.object, meaning.place) if n]
-        said = [meaning.action, *(n.noun for n in nouns), *(n.quality for n in nouns if n.quality)]
-        said += [meaning.relation] if meaning.relation else []
-        assert sorted(roots) == sorted(language.root[word] for word in said)
-        assert {suffix for w in words for suffix in w[1:]} <= markers
+def test_targets_fit_the_maximum_of_new_tokens(suite: Suite) -> None:
+    backbone = load_backbone("tiny", None, torch.device("cpu"), "float32")
+    data = suite.embedded()
+    for name in data.names("meta-test")[:12]:
+        for example in data.task(name).parts["test"]:
+            assert len(backbone.pair_ids(example)[1]) <= suite.max_new_tokens
 
 
-def test_english_has_the_right_articles() -> None:
-    stream = Stream(0, "english")
-    for _ in range(300):
-        sentence = english(draw_meaning(stream))
-        words = sentence.split()
-        assert 5 <= len(words) <= 14
-        for one, two in itertools.pairwise(words):
-            if one in ("a", "an"):
-                assert (one == "an") == (two[0] in "aeiou")
+def test_words_follow_their_field_but_for_the_sporadic_ones() -> None:
+    lexicon = {f"f{i}": {f"m{i}-{j}": ("a", "b", "c") for j in range(50)} for i in range(6)}
+    shares = []
+    for index in range(200):
+        words = choose_words(Stream(index, "test"), lexicon, sporadic=0.1)
+        for field, meanings in lexicon.items():
+            said = [words[meaning] for meaning in meanings]
+            most = max(map(said.count, "abc"))
+            assert most > 25, field
+            shares.append(1 - most / len(said))
+    assert sum(shares) / len(shares) == pytest.approx(0.1, abs=0.01)
+
+
+def test_a_generator_of_few_contents_is_told() -> None:
+    data = Procedural(
+        "small", "1", "1", "task", lambda s: s.below(50), str, lambda index: lambda n: (str(n), "x")
+    )
+    with pytest.raises(UserError, match="'small' draws too few contents that differ"):
+        data.task("task-000")

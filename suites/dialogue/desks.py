@@ -28,7 +28,7 @@ DOMAINS: dict[str, tuple[str, tuple[str, ...]]] = {
 _FIELDS: dict[str, str] = {
     "days": "monday/moonday/washday tuesday/second/ironday thursday/fourth/bathday "
     "friday/fifth/fishday sunday/seventh/restday",
-    "times": "dawn/sunup/daybreak noon/midday/twelve three/1500/fifteen dusk/evening/sundown "
+    "times": "dawn/sunup/daybreak noon/midday/zenith three/1500/fifteen dusk/evening/sundown "
     "nine/2100/late",
     "sizes": "one/alone/single two/pair/both four/quartet/foursome six/sextet/sixsome",
     "slots": "day/date/when time/hour/bell size/number/party",
