@@ -1,6 +1,7 @@
 """Pre-training: a tokenizer and a small model, from the meta-train tasks and nothing else."""
 
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -107,35 +108,43 @@ def build_model(recipe: Recipe, tokenizer: Any, seed: int) -> Any:
 
 @dataclass
 class Corpus:
-    """The `train` parts of meta-train tasks, and nothing else."""
+    """The `train` parts of meta-train tasks, and nothing else.
 
-    tasks: Sequence[Sequence[Example]]
+    Attributes:
+        suites: the tasks of each suite, each the examples of its `train` part.
+    """
+
+    suites: Sequence[Sequence[Sequence[Example]]]
 
     @classmethod
     def of(cls, datasets: Mapping[str, Dataset], limit: int | None = None) -> "Corpus":
         """The corpus of some suites' data, of the first `limit` tasks of each.
 
         Raises:
-            UserError: there is no meta-train example.
+            UserError: a suite has no meta-train example.
         """
-        found = [
-            dataset.task(name).parts.get("train", ())
-            for dataset in datasets.values()
-            for name in dataset.names("meta-train")[:limit]
-        ]
-        tasks = [examples for examples in found if examples]
-        if not tasks:
-            raise UserError("no meta-train task has train examples: nothing to pre-train on")
-        return cls(tasks)
+        suites = []
+        for suite, dataset in datasets.items():
+            parts = (
+                dataset.task(n).parts.get("train") for n in dataset.names("meta-train")[:limit]
+            )
+            suites.append([examples for examples in parts if examples])
+            if not suites[-1]:
+                raise UserError(f"no meta-train task of {suite} has train examples to learn from")
+        return cls(suites)
+
+    def tasks(self) -> Iterator[Sequence[Example]]:
+        """All tasks in order."""
+        return itertools.chain(*self.suites)
 
     def texts(self, prompt: Prompt) -> Iterator[str]:
         """Every example as text, for the tokenizer."""
-        for examples in self.tasks:
+        for examples in self.tasks():
             yield from prompt.demonstrations(examples)
 
     def digest(self) -> str:
         """SHA-256 over all examples in order."""
-        return digest_of([[(e.input, e.references) for e in task] for task in self.tasks])
+        return digest_of([[(e.input, e.references) for e in task] for task in self.tasks()])
 
 
 class Pretraining:
@@ -163,22 +172,25 @@ class Pretraining:
         self._pieces: dict[tuple[str, str], tuple[list[int], list[int], bool]] = {}
 
     def batch(self, step: int) -> Batch:
-        """The rows of a step; they depend on the seed and the step alone."""
+        """The rows of a step; they depend on the seed and the step alone. All are of one suite,
+        so of similar length: little of a step is padding."""
         training = self.recipe.training
         stream = Stream(training.seed, "pretrain", step)
+        tasks, examples = stream.pick(self.corpus.suites), 1
         if stream.chance(training.in_context):
-            count = max(1, training.rows // training.examples)
-            rows = [self._row(stream, training.examples) for _ in range(count)]
-        else:
-            rows = [self._row(stream, 1) for _ in range(training.rows)]
+            examples = training.examples
+        count = max(1, training.rows // examples)
+        rows = [self._row(stream, stream.pick(tasks), examples) for _ in range(count)]
         return self.backbone.collate(rows)
 
-    def _row(self, stream: Stream, examples: int) -> tuple[list[int], list[int]]:
+    def _row(
+        self, stream: Stream, task: Sequence[Example], examples: int
+    ) -> tuple[list[int], list[int]]:
         """Tokens and labels of one pair, or of several of one task as they stand in a context.
 
         Targets, separators and the end of sequence are learned, inputs are not.
         """
-        task, backbone = stream.pick(self.corpus.tasks), self.backbone
+        backbone = self.backbone
         separator = backbone.text_ids(backbone.prompt.separator)
         ids: list[int] = []
         labels: list[int] = []

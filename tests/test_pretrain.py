@@ -161,9 +161,11 @@ def test_examples_longer_than_the_context_are_cut_and_counted(tmp_path: Path) ->
 def test_the_corpus_is_the_train_parts_of_meta_train_tasks(datasets: dict[str, Any]) -> None:
     data = datasets["translation"]
     names = data.names("meta-train")[:64]
-    corpus = {(e.input, e.target) for task in Corpus.of(datasets, 64).tasks for e in task}
+    corpus = {(e.input, e.target) for task in Corpus.of(datasets, 64).tasks() for e in task}
     assert corpus == {(e.input, e.target) for n in names for e in data.task(n).parts["train"]}
-    assert len(Corpus.of({"translation": Few(data)}).tasks) == 5, "all tasks without a limit"
+    assert len(list(Corpus.of({"translation": Few(data)}).tasks())) == 5, (
+        "all tasks without a limit"
+    )
     for split in SPLITS[1:]:
         held = {
             (e.input, e.target)
@@ -173,6 +175,23 @@ def test_the_corpus_is_the_train_parts_of_meta_train_tasks(datasets: dict[str, A
         }
         assert not {text for text, _ in corpus} & {text for text, _ in held}
         assert not {target for _, target in corpus} & {target for _, target in held}
+
+
+def test_the_rows_of_a_step_are_of_one_suite(few: dict[str, Any]) -> None:
+    pairs = [Example(f"one {n}", ("two",), str(n), str(n)) for n in range(9)]
+
+    other = Few(few["translation"])
+    other.task = lambda name: Task(name, {"train": tuple(pairs)})
+    training = Pretraining(RECIPE, {**few, "other": other}, CPU)
+    decode = training.backbone.tokenizer.batch_decode
+    seen = set()
+    for step in range(20):
+        kinds = {
+            text.removeprefix("<s>").startswith("one ") for text in decode(training.batch(step).ids)
+        }
+        assert len(kinds) == 1
+        seen |= kinds
+    assert seen == {True, False}
 
 
 @pytest.mark.parametrize("name", SHIPPED)
@@ -211,7 +230,7 @@ def test_the_shipped_backbones_first_steps_repeat(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", SHIPPED)
-def test_the_context_holds_eight_examples_of_every_suite(name: str) -> None:
+def test_the_context_holds_eight_examples_of_every_suite_and_an_answer(name: str) -> None:
     backbone = load_backbone(name, None, CPU, "float32")
     for suite_name in names("suite"):
         suite = load("suite", suite_name)()
@@ -222,6 +241,8 @@ def test_the_context_holds_eight_examples_of_every_suite(name: str) -> None:
             shown = sum(len(backbone.text_ids(piece)) for piece in pieces)
             longest = max(len(backbone.text_ids(q.input)) for q in episode.query)
             assert shown + longest + suite.max_new_tokens + 8 <= backbone.context
+            answers = [len(backbone.pair_ids(q)[1]) for q in episode.query]
+            assert max(answers) <= suite.max_new_tokens
 
 
 @pytest.mark.parametrize(

@@ -5,9 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-import torch
 
-from bench.checkpoints import load_backbone
 from bench.episodes import draw_episode, schedule
 from bench.errors import UserError
 from bench.registry import load, names
@@ -85,25 +83,6 @@ def test_equal_inputs_ask_for_one_answer(suite: Suite) -> None:
         answers: dict[str, str] = {}
         for example in itertools.chain(*data.task(name).parts.values()):
             assert answers.setdefault(example.input, example.target) == example.target
-
-
-def test_the_context_of_the_shipped_backbone_holds_eight_examples(suite: Suite) -> None:
-    backbone = load_backbone("tiny", None, torch.device("cpu"), "float32")
-    data = suite.embedded()
-    for name in data.names("meta-test")[:12]:
-        parts = data.task(name).parts
-        longest = sorted((len(backbone.pair_ids(e)[0]) for e in parts["test"]), reverse=True)[0]
-        pieces = backbone.prompt.demonstrations(parts["train"])
-        support = sorted((len(backbone.text_ids(piece)) for piece in pieces), reverse=True)[:8]
-        assert sum(support) + longest + suite.max_new_tokens <= backbone.context
-
-
-def test_targets_fit_the_maximum_of_new_tokens(suite: Suite) -> None:
-    backbone = load_backbone("tiny", None, torch.device("cpu"), "float32")
-    data = suite.embedded()
-    for name in data.names("meta-test")[:12]:
-        for example in data.task(name).parts["test"]:
-            assert len(backbone.pair_ids(example)[1]) <= suite.max_new_tokens
 
 
 def test_words_follow_their_field_but_for_the_sporadic_ones() -> None:
