@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -17,15 +18,22 @@ from bench.prompt import Prompt
 from bench.tasks import Example
 
 Parameters = Mapping[str, Tensor]
+Pair = tuple[list[int], list[int]]  # tokens of a prompt, tokens of its target and the end
+Row = tuple[list[int], list[int]]  # a pair, or several of one task, as a model reads them
 IGNORED = -100
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Token ids and labels, both (rows, tokens), padded on the right; labels are `IGNORED`
-    where nothing is to be predicted. `tokens` counts what is not padding."""
+    """What one forward pass reads and what it should predict.
 
-    ids: Tensor
+    Attributes:
+        inputs: keyword arguments of the model, tensors of (rows, tokens).
+        labels: (rows, tokens): what the logits at a place should give, `IGNORED` where nothing.
+        tokens: those of all inputs that are not padding.
+    """
+
+    inputs: Mapping[str, Tensor]
     labels: Tensor
     tokens: int
 
@@ -50,13 +58,11 @@ class Generation:
 
 
 def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy in the dtype of `logits` (rows, tokens, vocabulary) over labels that
-    are not `IGNORED`; the label at position t is predicted from position t - 1. transformers'
-    own loss goes through float32, too coarse for the float64 proofs."""
-    shifted = labels[:, 1:].reshape(-1)
-    kept = shifted != IGNORED
-    flat = logits[:, :-1].reshape(-1, logits.shape[-1])[kept]
-    return nn.functional.cross_entropy(flat, shifted[kept])
+    """Mean cross-entropy in the dtype of `logits` (rows, tokens, vocabulary) over the places whose
+    label is not `IGNORED`. transformers' own loss goes through float32, too coarse for the float64
+    proofs."""
+    kept = labels != IGNORED
+    return nn.functional.cross_entropy(logits[kept], labels[kept])
 
 
 def double_backward() -> AbstractContextManager[None]:
@@ -64,8 +70,8 @@ def double_backward() -> AbstractContextManager[None]:
     return sdpa_kernel(SDPBackend.MATH)
 
 
-class CausalBackbone:
-    """A decoder-only model of transformers with its tokenizer.
+class Backbone(ABC):
+    """A model of transformers with its tokenizer; what differs by architecture is abstract.
 
     The model's own weights never change; every method takes the weights it should use. Weights
     are plain dicts in the order of `named_parameters`, where a tied weight stands once.
@@ -80,8 +86,9 @@ class CausalBackbone:
         self.context = _context_of(model.config, tokenizer)
         self.eos = int(tokenizer.eos_token_id)
         self.pad = self.eos if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
-        start = tokenizer("").input_ids
-        self._start = [] if start == [self.eos] and self.eos != tokenizer.bos_token_id else start
+        self._head, self._tail = _wrapping(tokenizer)
+        if prompt.opening:  # a chat template brings its own first token
+            self._head = []
 
     # -- weights ---------------------------------------------------------------------------
 
@@ -122,23 +129,33 @@ class CausalBackbone:
         """Tokens of a text as it stands inside a prompt, without special ones."""
         return list(self.tokenizer(text, add_special_tokens=False).input_ids) if text else []
 
+    @cached_property
+    def _before(self) -> list[int]:
+        """Tokens that stand once at the start of a prompt."""
+        return self._head + self.text_ids(self.prompt.opening)
+
     def _prompt_ids(self, text: str, room: int) -> tuple[list[int], bool]:
         """Tokens of a prompt in at most `room`; the input is cut at its end if it must be."""
-        before = self._start + self.text_ids(self.prompt.before)
-        after = self.text_ids(self.prompt.after)
-        inner = self.text_ids(text)
-        keep = max(room - len(before) - len(after), 0)
-        return before + inner[:keep] + after, len(inner) > keep
+        after, inner = self.text_ids(self.prompt.after), self.text_ids(text)
+        keep = max(room - len(self._before) - len(after), 0)
+        return self._before + inner[:keep] + after, len(inner) > keep
 
+    def _target_ids(self, example: Example) -> list[int]:
+        return [*self.text_ids(self.prompt.target(example.target)), self.eos]
+
+    @abstractmethod
     def pair_ids(self, example: Example) -> tuple[list[int], list[int], bool]:
         """Prompt and target tokens of an example, the end of sequence among them, and whether
-        they were cut to the context: first the input, to half of it at most."""
-        target = [*self.text_ids(self.prompt.target(example.target)), self.eos]
-        texts = (self.prompt.before, example.input, self.prompt.after)
-        whole = len(self._start) + sum(len(self.text_ids(text)) for text in texts)
-        kept = target[: max(self.context // 2, self.context - whole)]
-        prompt, cut = self._prompt_ids(example.input, self.context - len(kept))
-        return prompt, kept, cut or len(kept) < len(target)
+        they were cut to the context."""
+
+    @abstractmethod
+    def row(self, pairs: Sequence[Pair]) -> Row:
+        """One pair, or several of one task as they stand in a context, the last ones left out
+        where they do not fit."""
+
+    @abstractmethod
+    def collate(self, rows: Sequence[Row]) -> Batch:
+        """Rows of `row` as a padded batch."""
 
     def batch(self, examples: Sequence[Example]) -> tuple[Batch, int]:
         """Examples as a padded batch whose labels are the targets and the end of sequence.
@@ -149,28 +166,23 @@ class CausalBackbone:
         for example in examples:
             prompt, target, cut = self.pair_ids(example)
             cuts += cut
-            rows.append((prompt + target, [IGNORED] * len(prompt) + target))
+            rows.append(self.row([(prompt, target)]))
         return self.collate(rows), cuts
 
-    def collate(self, rows: Sequence[tuple[list[int], list[int]]]) -> Batch:
-        """Pads rows of (tokens, labels) on the right: causal attention then needs no mask."""
-        width = max(len(ids) for ids, _ in rows)
-        padded = [ids + [self.pad] * (width - len(ids)) for ids, _ in rows]
-        labels = [row + [IGNORED] * (width - len(row)) for _, row in rows]
-        return Batch(
-            torch.tensor(padded, device=self.device),
-            torch.tensor(labels, device=self.device),
-            sum(len(ids) for ids, _ in rows),
-        )
+    def _padded(self, rows: Sequence[list[int]], filler: int) -> Tensor:
+        """Rows padded on the right."""
+        width = max(map(len, rows))
+        full = [row + [filler] * (width - len(row)) for row in rows]
+        return torch.tensor(full, device=self.device)
 
     # -- model -----------------------------------------------------------------------------
 
     def loss(self, weights: Parameters, batch: Batch) -> Tensor:
         """Mean cross-entropy over the target tokens of a batch, a scalar."""
-        out = functional_call(
-            self.model, dict(weights), (), {"input_ids": batch.ids, "use_cache": False}
+        inputs = {**batch.inputs, "use_cache": False}
+        return token_loss(
+            functional_call(self.model, dict(weights), (), inputs).logits, batch.labels
         )
-        return token_loss(out.logits, batch.labels)
 
     @contextmanager
     def _holding(self, weights: Parameters) -> Iterator[None]:
@@ -196,7 +208,7 @@ class CausalBackbone:
         Demonstrations that do not fit the context are left out whole, the last first.
         """
         result = Generation()
-        room = self.context - max_new_tokens
+        room = self._room(max_new_tokens)
         pieces = [self.text_ids(text) for text in self.prompt.demonstrations(support)]
         rows = []
         for text in inputs:
@@ -206,24 +218,51 @@ class CausalBackbone:
                 fitting.pop()
             result.cut_inputs += cut
             result.dropped += len(pieces) - len(fitting)
-            start = len(self._start)
+            start = len(self._before)
             rows.append(prompt[:start] + [i for piece in fitting for i in piece] + prompt[start:])
         stop = self.prompt.separator if support else None
         with self._holding(weights), torch.no_grad():
-            self._decode(rows, max_new_tokens, stop, result)
+            for new in self._new_tokens(rows, max_new_tokens, stop):
+                self._take(new, stop, result)
         return result
 
-    def _decode(
-        self, rows: list[list[int]], max_new_tokens: int, stop: str | None, result: Generation
-    ) -> None:
+    @abstractmethod
+    def _room(self, max_new_tokens: int) -> int:
+        """Tokens that a prompt may have when so many are to follow."""
+
+    @abstractmethod
+    def _new_tokens(
+        self, rows: Sequence[list[int]], max_new_tokens: int, stop: str | None
+    ) -> list[list[int]]:
+        """Greedy continuations of prompts, each up to the end of sequence, `stop` or the maximum;
+        what ended early is filled up with padding."""
+
+    def _take(self, row: list[int], stop: str | None, result: Generation) -> None:
+        """Adds one answer to the result."""
+        ended = self.eos in row
+        new = row[: row.index(self.eos)] if ended else row
+        while new and new[-1] == self.pad:  # a row that the stop string ended is filled up
+            new.pop()
+        text = self.tokenizer.decode(new, skip_special_tokens=True)
+        stopped = bool(stop) and str(stop) in text
+        result.texts.append((text.split(stop)[0] if stop else text).strip())
+        result.tokens += len(new) + (ended and not stopped)
+        result.cut_outputs += not (ended or stopped)
+
+    def _left_padded(self, rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
+        """Token ids and mask of prompts that end in one column."""
         width = max(map(len, rows))
-        ids = torch.full((len(rows), width), self.pad, device=self.device)
-        mask = torch.zeros_like(ids)
-        for i, row in enumerate(rows):
-            ids[i, width - len(row) :] = torch.tensor(row, device=self.device)
-            mask[i, width - len(row) :] = 1
-        extra = {"stop_strings": [stop], "tokenizer": self.tokenizer} if stop else {}
-        out = self.model.generate(
+        ids = [[self.pad] * (width - len(row)) + row for row in rows]
+        mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
+        return torch.tensor(ids, device=self.device), torch.tensor(mask, device=self.device)
+
+    def _generate(
+        self, ids: Tensor, mask: Tensor, max_new_tokens: int, stop: str | None, **extra: Any
+    ) -> Tensor:
+        """transformers' own greedy search, with no setting but ours."""
+        if stop:
+            extra |= {"stop_strings": [stop], "tokenizer": self.tokenizer}
+        out: Tensor = self.model.generate(
             input_ids=ids,
             attention_mask=mask,
             do_sample=False,
@@ -233,16 +272,66 @@ class CausalBackbone:
             pad_token_id=self.pad,
             **extra,
         )
-        for row in out[:, width:].tolist():
-            ended = self.eos in row
-            new = row[: row.index(self.eos)] if ended else row
-            while new and new[-1] == self.pad:  # a row that the stop string ended is filled up
-                new.pop()
-            text = self.tokenizer.decode(new, skip_special_tokens=True)
-            stopped = bool(stop) and str(stop) in text
-            result.texts.append((text.split(stop)[0] if stop else text).strip())
-            result.tokens += len(new) + (ended and not stopped)
-            result.cut_outputs += not (ended or stopped)
+        return out
+
+
+class CausalBackbone(Backbone):
+    """A decoder-only model: prompt and target are one sequence."""
+
+    def pair_ids(self, example: Example) -> tuple[list[int], list[int], bool]:
+        """Prompt and target; what does not fit is cut, first the input, to half of the context
+        at most."""
+        target = self._target_ids(example)
+        around = len(self._before) + len(self.text_ids(self.prompt.after))
+        whole = around + len(self.text_ids(example.input))
+        kept = target[: max(self.context // 2, self.context - whole)]
+        prompt, cut = self._prompt_ids(example.input, self.context - len(kept))
+        return prompt, kept, cut or len(kept) < len(target)
+
+    def row(self, pairs: Sequence[Pair]) -> Row:
+        """Tokens and labels. Targets, separators and the end of sequence are learned, inputs are
+        not."""
+        separator = self.text_ids(self.prompt.separator) if len(pairs) > 1 else []
+        ids: list[int] = []
+        labels: list[int] = []
+        end: list[int] = []
+        for prompt, target in pairs:
+            join, inner = (separator, prompt[len(self._before) :]) if ids else ([], prompt)
+            if ids and len(ids) + len(join) + len(inner) + len(target) > self.context:
+                break
+            end = target[-1:] if target[-1] == self.eos else []
+            body = target[: len(target) - len(end)]
+            ids += [*join, *inner, *body]
+            labels += [*join, *([IGNORED] * len(inner)), *body]
+        return ids + end, labels + end
+
+    def collate(self, rows: Sequence[Row]) -> Batch:
+        """Pads on the right: causal attention then needs no mask. The label at a place is the next
+        token, so that of the first token is nowhere."""
+        ids = self._padded([ids for ids, _ in rows], self.pad)
+        labels = self._padded([[*labels[1:], IGNORED] for _, labels in rows], IGNORED)
+        return Batch({"input_ids": ids}, labels, sum(len(ids) for ids, _ in rows))
+
+    def _room(self, max_new_tokens: int) -> int:
+        return self.context - max_new_tokens
+
+    def _new_tokens(
+        self, rows: Sequence[list[int]], max_new_tokens: int, stop: str | None
+    ) -> list[list[int]]:
+        ids, mask = self._left_padded(rows)
+        out = self._generate(ids, mask, max_new_tokens, stop)
+        made: list[list[int]] = out[:, ids.shape[1] :].tolist()
+        return made
+
+
+def _wrapping(tokenizer: Any) -> tuple[list[int], list[int]]:
+    """The special tokens that a tokenizer sets before and behind a text."""
+    inner = tokenizer("a", add_special_tokens=False).input_ids
+    whole = tokenizer("a").input_ids
+    for start in range(len(whole) - len(inner) + 1):
+        if whole[start : start + len(inner)] == inner:
+            return whole[:start], whole[start + len(inner) :]
+    return [], []
 
 
 def _context_of(config: Any, tokenizer: Any) -> int:

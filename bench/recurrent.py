@@ -1,0 +1,191 @@
+"""Recurrent backbones: LSTM and GRU language models whose cells are written on `nn.Linear`.
+
+torch's fused cells have no double backward under batching; these are plain operations. Importing
+this module registers the architecture, so that `AutoModelForCausalLM` loads its folders.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
+from transformers.generation import StopStringCriteria
+from transformers.utils import ModelOutput
+
+from bench.backbone import CausalBackbone
+
+State = tuple[Tensor, ...]  # each (rows, hidden)
+
+
+class Cell(nn.Module):
+    """One layer: its two projections, in torch's order of gates and names of none."""
+
+    gates: int  # blocks of `hidden` in a projection
+
+    def __init__(self, hidden: int) -> None:
+        super().__init__()
+        self.hidden = hidden
+        self.of_input = nn.Linear(hidden, self.gates * hidden)
+        self.of_state = nn.Linear(hidden, self.gates * hidden)
+
+    def zeros(self, rows: Tensor) -> State:
+        """The state before the first token, for rows of (rows, tokens, hidden)."""
+        raise NotImplementedError
+
+    def step(self, projected: Tensor, state: State) -> State:
+        """The next state, its output first; `projected` is (rows, gates x hidden)."""
+        raise NotImplementedError
+
+    def forward(
+        self, values: Tensor, state: State | None, mask: Tensor | None
+    ) -> tuple[Tensor, State]:
+        """Outputs (rows, tokens, hidden) and the last state; where `mask` (rows, tokens) is
+        false, the state stays what it was."""
+        state = self.zeros(values) if state is None else state
+        outputs = []
+        # The input's part of all places is one product.
+        for place, projected in enumerate(self.of_input(values).unbind(1)):
+            new = self.step(projected, state)
+            if mask is not None:
+                here = mask[:, place, None]
+                new = tuple(torch.where(here, n, o) for n, o in zip(new, state, strict=True))
+            state = new
+            outputs.append(state[0])
+        return torch.stack(outputs, 1), state
+
+
+class LstmCell(Cell):
+    """Hochreiter and Schmidhuber 1997 with forget gates (Gers et al. 2000), as `torch.nn.LSTM`."""
+
+    gates = 4
+
+    def zeros(self, rows: Tensor) -> State:
+        """Output and memory."""
+        zero = rows.new_zeros(len(rows), self.hidden)
+        return zero, zero
+
+    def step(self, projected: Tensor, state: State) -> State:
+        """Gates: input, forget, candidate, output."""
+        output, memory = state
+        i, f, g, o = (projected + self.of_state(output)).chunk(4, -1)
+        memory = f.sigmoid() * memory + i.sigmoid() * g.tanh()
+        return o.sigmoid() * memory.tanh(), memory
+
+
+class GruCell(Cell):
+    """Cho et al. 2014, with the reset gate behind the product, as `torch.nn.GRU`."""
+
+    gates = 3
+
+    def zeros(self, rows: Tensor) -> State:
+        """The output is all there is."""
+        return (rows.new_zeros(len(rows), self.hidden),)
+
+    def step(self, projected: Tensor, state: State) -> State:
+        """Gates: reset, update, candidate."""
+        (output,) = state
+        r, z, n = projected.chunk(3, -1)
+        state_r, state_z, state_n = self.of_state(output).chunk(3, -1)
+        candidate = (n + (r + state_r).sigmoid() * state_n).tanh()
+        update = (z + state_z).sigmoid()
+        return (candidate + update * (output - candidate),)
+
+
+CELLS: dict[str, type[Cell]] = {"lstm": LstmCell, "gru": GruCell}
+
+
+class RecurrentConfig(PreTrainedConfig):  # type: ignore[misc]
+    """Shape of a recurrent language model; `cell` is lstm or gru. Embeddings are tied."""
+
+    model_type = "recurrent"
+    cell: str = "lstm"
+    vocab_size: int = 1024
+    hidden_size: int = 128
+    num_hidden_layers: int = 2
+    max_position_embeddings: int = 1024
+    tie_word_embeddings: bool = True
+
+
+@dataclass
+class RecurrentOutput(ModelOutput):  # type: ignore[misc]
+    """`logits` (rows, tokens, vocabulary) and the state of every layer behind the last token."""
+
+    logits: Tensor | None = None
+    state: Any = None
+
+
+class RecurrentForCausalLM(PreTrainedModel):  # type: ignore[misc]
+    """Embedding, layers of cells with a residual path, the embedding again as the head."""
+
+    config_class = RecurrentConfig
+    base_model_prefix = "recurrent"
+    main_input_name = "input_ids"
+
+    def __init__(self, config: RecurrentConfig) -> None:
+        super().__init__(config)
+        if config.cell not in CELLS:
+            raise ValueError(f"cell = {config.cell!r}; allowed are {', '.join(CELLS)}")
+        self.embedding = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.layers = nn.ModuleList(
+            CELLS[config.cell](config.hidden_size) for _ in range(config.num_hidden_layers)
+        )
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        if isinstance(module, nn.Embedding):
+            nn.init.normal_(module.weight, std=self.config.hidden_size**-0.5)
+        elif isinstance(module, nn.Linear):
+            bound = self.config.hidden_size**-0.5  # as torch's recurrent layers
+            nn.init.uniform_(module.weight, -bound, bound)
+            nn.init.uniform_(module.bias, -bound, bound)
+
+    def get_input_embeddings(self) -> nn.Embedding:
+        """The embedding of tokens, which is also the head."""
+        return self.embedding
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        state: Sequence[State] | None = None,
+        use_cache: bool = False,
+    ) -> RecurrentOutput:
+        """Logits for every place of `input_ids` (rows, tokens), going on from `state`."""
+        values = self.embedding(input_ids)
+        mask = None if attention_mask is None else attention_mask.bool()
+        states = []
+        for number, layer in enumerate(self.layers):
+            outputs, last = layer(values, state[number] if state else None, mask)
+            values = values + outputs
+            states.append(last)
+        return RecurrentOutput(logits=values @ self.embedding.weight.T, state=states)
+
+
+AutoConfig.register(RecurrentConfig.model_type, RecurrentConfig, exist_ok=True)
+AutoModelForCausalLM.register(RecurrentConfig, RecurrentForCausalLM, exist_ok=True)
+
+
+class RecurrentBackbone(CausalBackbone):
+    """A recurrent language model: generation carries the state from token to token."""
+
+    def _new_tokens(
+        self, rows: Sequence[list[int]], max_new_tokens: int, stop: str | None
+    ) -> list[list[int]]:
+        ids, mask = self._left_padded(rows)
+        stops = StopStringCriteria(self.tokenizer, [stop]) if stop else None
+        done = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
+        out = self.model(ids, attention_mask=mask)
+        made = ids.new_empty(len(rows), 0)
+        for _ in range(max_new_tokens):
+            new = out.logits[:, -1].argmax(-1).masked_fill(done, self.pad)
+            made = torch.cat([made, new[:, None]], 1)
+            done = done | (new == self.eos)
+            if stops:
+                done = done | stops(made, None)
+            if done.all():
+                break
+            out = self.model(new[:, None], state=out.state)
+        tokens: list[list[int]] = made.tolist()
+        return tokens
