@@ -9,7 +9,7 @@ from bench.baseline import GradientLearner
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.backbone import CausalBackbone
+    from bench.backbone import Backbone
 
 
 class FineTunedScratch(GradientLearner):
@@ -23,6 +23,6 @@ class FineTunedScratch(GradientLearner):
         inner_steps: int = Field(30, ge=0, description="n, gradient steps on the support set")
         inner_rate: float = Field(3e-3, ge=0, description="step size of the inner loop")
 
-    def start(self, backbone: "CausalBackbone", seed: int) -> "dict[str, Tensor]":
+    def start(self, backbone: "Backbone", seed: int) -> "dict[str, Tensor]":
         """New weights, the same for every episode of a seed."""
         return backbone.scratch_weights(seed)

@@ -14,7 +14,7 @@ from bench.streams import digest_of
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.backbone import CausalBackbone
+    from bench.backbone import Backbone
 
 Progress = Callable[[float], None]
 COST = "cost.json"
@@ -70,7 +70,7 @@ def make_initialisation(
 
 
 def read_initialisation(
-    folder: Path, backbone: "CausalBackbone"
+    folder: Path, backbone: "Backbone"
 ) -> "tuple[dict[str, Tensor], dict[str, Any]]":
     """Weights, in the backbone's order of names, and the cost of making them."""
     from safetensors.torch import load_file

@@ -79,8 +79,9 @@ class Backbone(ABC):
 
     def __init__(self, model: Any, tokenizer: Any, prompt: Prompt) -> None:
         self.model = model.eval()
-        # A checkpoint may bring settings for decoding; here all models decode alike.
-        self.model.generation_config = type(model.generation_config)()
+        if model.can_generate():
+            # A checkpoint may bring settings for decoding; here all models decode alike.
+            self.model.generation_config = type(model.generation_config)()
         self.tokenizer = tokenizer
         self.prompt = prompt
         self.context = _context_of(model.config, tokenizer)

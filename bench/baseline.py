@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
-    from bench.backbone import CausalBackbone
+    from bench.backbone import Backbone
     from bench.inner_loop import Adapted
     from bench.training import TaskLoss
 
@@ -68,7 +68,7 @@ class Learner(Baseline):
     demonstrates: ClassVar[bool] = False
     trains: ClassVar[bool] = False
 
-    def start(self, backbone: "CausalBackbone", seed: int) -> "dict[str, Tensor]":
+    def start(self, backbone: "Backbone", seed: int) -> "dict[str, Tensor]":
         """The weights that a cell begins with, when nothing was meta-trained."""
         return backbone.weights()
 

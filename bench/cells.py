@@ -16,7 +16,7 @@ from bench.streams import Stream
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from bench.backbone import Batch, CausalBackbone, Generation
+    from bench.backbone import Backbone, Batch, Generation
 
 Progress = Callable[[float], None]
 TASKS_AT_ONCE = 1  # the inner loop adapts one task after another
@@ -146,7 +146,7 @@ class _Solver:
         self.context, self.cell, self.method = context, cell, method
         plan = context.plan
         seed = cell.train_seed if plan.pretrain else None
-        self.backbone: CausalBackbone = context.backbone(seed)
+        self.backbone: Backbone = context.backbone(seed)
         self.train_cost: dict[str, Any] = {}
         self.weights: dict[str, Tensor]
         if method.trains:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.backbone import CausalBackbone
+from bench.backbone import Backbone, CausalBackbone
 from bench.errors import UserError, unknown
 from bench.prompt import Prompt
 from bench.registry import backbone_path, names
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 def load_backbone(
     source: str, revision: str | None, device: "torch.device", dtype: str
-) -> CausalBackbone:
-    """A decoder-only model with its tokenizer, ready for any baseline.
+) -> Backbone:
+    """A model with its tokenizer, ready for any baseline.
 
     Args:
         source: a shipped name, a directory written by `save_pretrained`, or a hub id.
@@ -24,18 +24,20 @@ def load_backbone(
         dtype: `float32` or `bfloat16`.
 
     Raises:
-        UserError: nothing of that name, no causal model or tokenizer in it, no network, or a
+        UserError: nothing of that name, no generating model or tokenizer in it, no network, or a
             tokenizer that is empty or has no end-of-sequence token.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
+    from transformers import AutoConfig, AutoTokenizer
 
     place = locate(source)
     quiet()
+    register()
+    common = {"revision": revision or "main", "trust_remote_code": False}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(place, revision=revision or "main")
-        model: Any = AutoModelForCausalLM.from_pretrained(
-            place, revision=revision or "main", dtype=getattr(torch, dtype), use_safetensors=True
+        tokenizer = AutoTokenizer.from_pretrained(place, **common)
+        model: Any = auto_class(AutoConfig.from_pretrained(place, **common)).from_pretrained(
+            place, dtype=getattr(torch, dtype), use_safetensors=True, **common
         )
     except Exception as error:  # transformers raises many kinds for a checkpoint it cannot read
         raise UserError(f"backbone {source!r} cannot be loaded: {_first_line(error)}") from error
@@ -52,7 +54,30 @@ def load_backbone(
             f"backbone {source!r}: the tokenizer has {len(tokenizer)} tokens, the model only "
             f"{model.get_input_embeddings().num_embeddings}; they do not belong together"
         )
-    return CausalBackbone(model.to(device), tokenizer, Prompt())
+    return backbone_of(model.to(device), tokenizer, Prompt())
+
+
+def register() -> None:
+    """Makes the project's own architectures known to transformers."""
+    import bench.recurrent  # noqa: F401, importing it registers them
+
+
+def auto_class(config: Any) -> Any:
+    """The class of transformers that builds and loads a model of that configuration."""
+    from transformers import AutoModelForCausalLM, AutoModelForSeq2SeqLM
+
+    return AutoModelForSeq2SeqLM if config.is_encoder_decoder else AutoModelForCausalLM
+
+
+def backbone_of(model: Any, tokenizer: Any, prompt: Prompt) -> Backbone:
+    """The backbone that a model's architecture asks for."""
+    from bench.recurrent import RecurrentBackbone, RecurrentConfig
+    from bench.seq2seq import Seq2SeqBackbone
+
+    if isinstance(model.config, RecurrentConfig):
+        return RecurrentBackbone(model, tokenizer, prompt)
+    kind = Seq2SeqBackbone if model.config.is_encoder_decoder else CausalBackbone
+    return kind(model, tokenizer, prompt)
 
 
 def quiet() -> None:

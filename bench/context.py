@@ -16,7 +16,7 @@ from bench.tasks import Dataset, Example, Suite
 if TYPE_CHECKING:
     import torch
 
-    from bench.backbone import CausalBackbone
+    from bench.backbone import Backbone
 
 
 def dataset_of(
@@ -137,7 +137,7 @@ class Context:
             chosen = "cuda" if torch.cuda.is_available() else "cpu"
         return torch.device(chosen)
 
-    def _backbone(self, train_seed: int | None) -> "CausalBackbone":
+    def _backbone(self, train_seed: int | None) -> "Backbone":
         """The backbone of a train seed; one for all (None) unless the plan pre-trains."""
         from bench.artefacts import pretrained_folder
         from bench.checkpoints import load_backbone

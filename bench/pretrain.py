@@ -12,8 +12,8 @@ from typing import Any
 import torch
 from pydantic import Field, ValidationError
 
-from bench.backbone import IGNORED, Batch, CausalBackbone, token_loss
-from bench.checkpoints import locate, quiet
+from bench.backbone import Batch, Pair, Row, token_loss
+from bench.checkpoints import auto_class, backbone_of, locate, quiet, register
 from bench.context import dataset_of
 from bench.errors import UserError
 from bench.plan import Strict, explain, read_toml
@@ -81,13 +81,14 @@ def read_recipe(source: str) -> Recipe:
 
 
 def build_model(recipe: Recipe, tokenizer: Any, seed: int) -> Any:
-    """A new decoder-only model with the tokenizer's vocabulary.
+    """A new model with the tokenizer's vocabulary.
 
     Raises:
         UserError: transformers refuses the architecture.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
+    from transformers import AutoConfig
 
+    register()
     values = dict(recipe.model)
     if "model_type" not in values:
         raise UserError("recipe: [model] needs a model_type, as llama or gpt2")
@@ -100,7 +101,7 @@ def build_model(recipe: Recipe, tokenizer: Any, seed: int) -> Any:
         )
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(Stream(seed, "backbone").torch_seed())
-            return AutoModelForCausalLM.from_config(config)
+            return auto_class(config).from_config(config)
     except Exception as error:  # transformers raises many kinds for a shape it cannot build
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"recipe: [model] {type(error).__name__}: {reason}") from error
@@ -163,13 +164,13 @@ class Pretraining:
             self.corpus.texts(prompt), recipe.tokenizer.vocabulary, _positions(recipe)
         )
         model = build_model(recipe, tokenizer, seed).to(device)
-        self.backbone = CausalBackbone(model, tokenizer, prompt)
+        self.backbone = backbone_of(model, tokenizer, prompt)
         self.optimizer = torch.optim.AdamW(
             model.parameters(), lr=recipe.training.rate, weight_decay=0.01
         )
         self.tokens, self.step, self.truncated = 0, 0, 0
         self.losses: list[float] = []
-        self._pieces: dict[tuple[str, str], tuple[list[int], list[int], bool]] = {}
+        self._pairs: dict[tuple[str, str], tuple[Pair, bool]] = {}
 
     def batch(self, step: int) -> Batch:
         """The rows of a step; they depend on the seed and the step alone. All are of one suite,
@@ -180,39 +181,23 @@ class Pretraining:
         if stream.chance(training.in_context):
             examples = training.examples
         count = max(1, training.rows // examples)
-        rows = [self._row(stream, stream.pick(tasks), examples) for _ in range(count)]
-        return self.backbone.collate(rows)
+        return self.backbone.collate(
+            [self._row(stream, stream.pick(tasks), examples) for _ in range(count)]
+        )
 
-    def _row(
-        self, stream: Stream, task: Sequence[Example], examples: int
-    ) -> tuple[list[int], list[int]]:
-        """Tokens and labels of one pair, or of several of one task as they stand in a context.
+    def _row(self, stream: Stream, task: Sequence[Example], examples: int) -> Row:
+        """One pair, or several of one task as they stand in a context."""
+        return self.backbone.row([self._pair(stream.pick(task)) for _ in range(examples)])
 
-        Targets, separators and the end of sequence are learned, inputs are not.
-        """
-        backbone = self.backbone
-        separator = backbone.text_ids(backbone.prompt.separator)
-        ids: list[int] = []
-        labels: list[int] = []
-        for _ in range(examples):
-            prompt, target, cut = self._ids(stream.pick(task))
-            self.truncated += cut
-            join = separator if ids else []
-            if ids and len(ids) + len(join) + len(prompt) + len(target) >= backbone.context:
-                break
-            ids += [*join, *prompt, *target]
-            labels += [*join, *([IGNORED] * len(prompt)), *target]
-        room = backbone.context
-        return [*ids, backbone.eos][:room], [*labels, backbone.eos][:room]
-
-    def _ids(self, example: Example) -> tuple[list[int], list[int], bool]:
-        """Tokens of a pair without the end of sequence, and whether they had to be cut."""
+    def _pair(self, example: Example) -> Pair:
+        """Tokens of a pair; made once, counted whenever they had to be cut."""
         key = (example.input, example.target)
-        if key not in self._pieces:
+        if key not in self._pairs:
             prompt, target, cut = self.backbone.pair_ids(example)
-            body = target[:-1] if target[-1] == self.backbone.eos else target
-            self._pieces[key] = prompt, body, cut
-        return self._pieces[key]
+            self._pairs[key] = (prompt, target), cut
+        pair, cut = self._pairs[key]
+        self.truncated += cut
+        return pair
 
     def _rate(self) -> float:
         training = self.recipe.training
@@ -224,7 +209,7 @@ class Pretraining:
         model = self.backbone.model
         batch = self.batch(self.step)
         self.optimizer.param_groups[0]["lr"] = self._rate()
-        out = model(input_ids=batch.ids, use_cache=False)
+        out = model(**batch.inputs, use_cache=False)
         loss = token_loss(out.logits, batch.labels)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]

@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from functools import cached_property
 
-import torch
-
 from bench.backbone import IGNORED, Backbone, Batch, Pair, Row
 from bench.tasks import Example
 
@@ -59,7 +57,7 @@ class Seq2SeqBackbone(Backbone):
         encoder = [[*row, *self._tail] for row in rows]
         ids = self._padded(encoder, self.pad)
         mask = self._padded([[1] * len(row) for row in encoder], 0)
-        start = torch.full((len(rows), 1), self._decoder_start, device=self.device)
-        out = self._generate(ids, mask, max_new_tokens, stop, decoder_input_ids=start)
+        start = self._decoder_start
+        out = self._generate(ids, mask, max_new_tokens, stop, decoder_start_token_id=start)
         made: list[list[int]] = out[:, 1:].tolist()
         return made

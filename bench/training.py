@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.backbone import Batch, CausalBackbone, attention
+from bench.backbone import Backbone, Batch, attention
 from bench.baseline import MetaLearner
 from bench.episodes import usable_tasks
 from bench.errors import CellError, UserError
@@ -25,7 +25,7 @@ class TaskLoss:
     """
 
     def __init__(
-        self, backbone: CausalBackbone, support: Sequence[Example], query: Sequence[Example]
+        self, backbone: Backbone, support: Sequence[Example], query: Sequence[Example]
     ) -> None:
         self._backbone = backbone
         self._support, self._query = support, query
@@ -88,7 +88,7 @@ class OuterLoop:
     """One meta-training: a learner, where its tasks come from and its seed."""
 
     learner: MetaLearner
-    backbone: CausalBackbone
+    backbone: Backbone
     dataset: Dataset
     shots: Sequence[int]
     seed: int

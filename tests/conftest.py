@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 import torch
 
-from bench.backbone import CausalBackbone
+from bench.backbone import Backbone, CausalBackbone
+from bench.checkpoints import auto_class, backbone_of, register
 from bench.prompt import Prompt
 from bench.tasks import Example
 from bench.tokenizer import train_tokenizer
@@ -43,8 +44,11 @@ def tokenizer() -> Any:
 
 def build(kind: str, tokenizer: Any, dtype: torch.dtype = torch.float64) -> Any:
     """A very small model with tied embeddings."""
-    from transformers import AutoModelForCausalLM, GPT2Config, LlamaConfig
+    from transformers import GPT2Config, LlamaConfig, T5Config
 
+    from bench.recurrent import RecurrentConfig
+
+    register()
     ids = {"bos_token_id": 0, "eos_token_id": 1, "pad_token_id": 2}
     size = len(tokenizer)
     config = {
@@ -59,9 +63,22 @@ def build(kind: str, tokenizer: Any, dtype: torch.dtype = torch.float64) -> Any:
             tie_word_embeddings=True,
             **ids,
         ),
+        "t5": T5Config(
+            vocab_size=size,
+            d_model=16,
+            d_kv=8,
+            d_ff=24,
+            num_layers=2,
+            num_heads=2,
+            dropout_rate=0.0,
+            decoder_start_token_id=2,
+            **ids,
+        ),
+        "lstm": RecurrentConfig(vocab_size=size, cell="lstm", hidden_size=16, **ids),
+        "gru": RecurrentConfig(vocab_size=size, cell="gru", hidden_size=16, **ids),
     }[kind]
     torch.manual_seed(0)
-    model = AutoModelForCausalLM.from_config(config)
+    model = auto_class(config).from_config(config)
     if dtype == torch.float64:
         _keep_float64(model)
     return model.to(dtype)
@@ -71,14 +88,14 @@ def _keep_float64(model: Any) -> None:
     """transformers' RMS norm goes through float32, too coarse for differences; torch's does not."""
     for module in list(model.modules()):
         for name, child in list(module.named_children()):
-            if type(child).__name__ == "LlamaRMSNorm":
+            if type(child).__name__ in ("LlamaRMSNorm", "T5LayerNorm"):
                 norm = torch.nn.RMSNorm(child.weight.shape, eps=child.variance_epsilon)
                 setattr(module, name, norm)
 
 
-@pytest.fixture(params=["gpt2", "llama"])
-def backbone(request: pytest.FixtureRequest, tokenizer: Any) -> CausalBackbone:
-    return CausalBackbone(build(request.param, tokenizer), tokenizer, Prompt())
+@pytest.fixture(params=["gpt2", "llama", "t5", "lstm", "gru"])
+def backbone(request: pytest.FixtureRequest, tokenizer: Any) -> Backbone:
+    return backbone_of(build(request.param, tokenizer), tokenizer, Prompt())
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from baselines.fomaml import Fomaml
 from baselines.joint import Joint
 from baselines.maml import Maml
 from baselines.reptile import Reptile
-from bench.backbone import CausalBackbone, attention
+from bench.backbone import Backbone, attention
 from bench.errors import CellError
 from bench.inner_loop import Adam, Sgd, adapt
 from bench.tasks import Example
@@ -21,23 +21,39 @@ from bench.training import TaskLoss
 RATE = 0.05
 
 
-def plain_loss(backbone: CausalBackbone, weights: Mapping[str, Tensor], rows: Any) -> Tensor:
+def next_token_logs(backbone: Backbone, weights: Any, prompt: Any, target: Any) -> Tensor:
+    """Log-probabilities (target tokens, vocabulary) of each token of one target."""
+    model, first = backbone.model, len(prompt) - 1
+    inputs: dict[str, Any] = {"input_ids": torch.tensor([prompt + target])}
+    if model.config.is_encoder_decoder:
+        inputs = {
+            "input_ids": torch.tensor([prompt]),
+            "decoder_input_ids": torch.tensor([[2, *target]]),
+        }
+        first = 0
+    with attention(True):
+        logits = functional_call(model, dict(weights), (), inputs).logits[0]
+    return torch.log_softmax(logits, dim=-1)[first : first + len(target)]
+
+
+def plain_loss(backbone: Backbone, weights: Mapping[str, Tensor], rows: Any) -> Tensor:
     """An independent loss: no padding, one row at a time, log-softmax picked by hand."""
     total, count = 0.0, 0
     for example in rows:
         prompt = backbone.tokenizer(f"{example.input} =>").input_ids
         target = [*backbone.tokenizer(f" {example.target}").input_ids, 1]
-        ids = torch.tensor([prompt + target])
-        with attention(True):
-            logits = functional_call(backbone.model, dict(weights), (ids,)).logits[0]
-        logs = torch.log_softmax(logits, dim=-1)
-        for place in range(len(prompt), len(prompt) + len(target)):
-            total = total - logs[place - 1, ids[0, place]]
+        logs = next_token_logs(backbone, weights, prompt, target)
+        for place, token in enumerate(target):
+            total = total - logs[place, token]
             count += 1
     return total / count
 
 
-def start(backbone: CausalBackbone) -> dict[str, Tensor]:
+def ids_of(batch: Any) -> dict[str, Tensor]:
+    return {key: value for key, value in batch.inputs.items() if key.endswith("ids")}
+
+
+def start(backbone: Backbone) -> dict[str, Tensor]:
     return {name: w.requires_grad_() for name, w in backbone.weights().items()}
 
 
@@ -45,7 +61,7 @@ def options(kind: Any, **values: Any) -> Any:
     return kind(kind.Options(inner_rule="sgd", inner_rate=RATE, **values))
 
 
-def unrolled(backbone: CausalBackbone, weights: Any, support: Any, steps: int) -> Any:
+def unrolled(backbone: Backbone, weights: Any, support: Any, steps: int) -> Any:
     now = dict(weights)
     for _ in range(steps):
         grads = torch.autograd.grad(
@@ -60,17 +76,19 @@ def relative(ours: Any, theirs: Any) -> float:
     return float((a - b).norm() / b.norm())
 
 
-def test_a_tied_weight_stands_once(backbone: CausalBackbone) -> None:
+def test_a_tied_weight_stands_once(backbone: Backbone) -> None:
     weights = backbone.weights()
     embedding = backbone.model.get_input_embeddings().weight
-    assert backbone.model.get_output_embeddings().weight is embedding
+    head = backbone.model.get_output_embeddings()
+    assert head is None or head.weight is embedding
     assert sum(w.shape == embedding.shape for w in weights.values()) == 1
 
 
-def test_loss_equals_the_plain_loss(backbone: CausalBackbone, examples: list[Example]) -> None:
+def test_loss_equals_the_plain_loss(backbone: Backbone, examples: list[Example]) -> None:
     batch, cuts = backbone.batch(examples)
     assert cuts == 0
-    assert batch.tokens == int((batch.ids != backbone.pad).sum())
+    pads = backbone.model.config.is_encoder_decoder * len(examples)  # T5's decoder starts with one
+    assert batch.tokens == pads + sum(int((v != 2).sum()) for k, v in ids_of(batch).items())
     weights = backbone.weights()
     torch.testing.assert_close(
         backbone.loss(weights, batch), plain_loss(backbone, weights, examples), rtol=1e-12, atol=0
@@ -79,7 +97,7 @@ def test_loss_equals_the_plain_loss(backbone: CausalBackbone, examples: list[Exa
 
 @pytest.mark.parametrize("steps", [0, 1, 2, 3])
 def test_maml_equals_unrolled_autograd(
-    backbone: CausalBackbone, examples: list[Example], steps: int
+    backbone: Backbone, examples: list[Example], steps: int
 ) -> None:
     weights = start(backbone)
     task = TaskLoss(backbone, examples[:4], examples[4:])
@@ -90,7 +108,7 @@ def test_maml_equals_unrolled_autograd(
     assert relative(ours, theirs) < 1e-9
 
 
-def test_maml_equals_central_differences(backbone: CausalBackbone, examples: list[Example]) -> None:
+def test_maml_equals_central_differences(backbone: Backbone, examples: list[Example]) -> None:
     learner = options(Maml, inner_steps=2)
     weights = start(backbone)
     task = TaskLoss(backbone, examples[:4], examples[4:])
@@ -112,7 +130,7 @@ def test_maml_equals_central_differences(backbone: CausalBackbone, examples: lis
 
 
 def test_fomaml_is_the_gradient_at_the_detached_adapted_weights(
-    backbone: CausalBackbone, examples: list[Example]
+    backbone: Backbone, examples: list[Example]
 ) -> None:
     weights = start(backbone)
     task = TaskLoss(backbone, examples[:4], examples[4:])
@@ -126,7 +144,7 @@ def test_fomaml_is_the_gradient_at_the_detached_adapted_weights(
     assert relative(second, ours) > 1e-4, "order 1 and order 2 must differ, or nothing is proven"
 
 
-def test_joint_is_the_plain_gradient(backbone: CausalBackbone, examples: list[Example]) -> None:
+def test_joint_is_the_plain_gradient(backbone: Backbone, examples: list[Example]) -> None:
     weights = start(backbone)
     task = TaskLoss(backbone, examples[:4], examples[4:])
     ours = options(Joint, inner_steps=5).direction(weights, task)
@@ -134,7 +152,7 @@ def test_joint_is_the_plain_gradient(backbone: CausalBackbone, examples: list[Ex
     assert relative(ours, theirs) < 1e-9
 
 
-def test_reptile_equals_a_plain_loop(backbone: CausalBackbone, examples: list[Example]) -> None:
+def test_reptile_equals_a_plain_loop(backbone: Backbone, examples: list[Example]) -> None:
     weights = start(backbone)
     task = TaskLoss(backbone, examples[:4], examples[4:])
     learner = Reptile(Reptile.Options(inner_steps=3, inner_rate=1e-3))
@@ -186,7 +204,7 @@ def test_step_rules_equal_torch(rule: Any, optimizer: Any) -> None:
         torch.testing.assert_close(ours[name], theirs[name].detach(), rtol=1e-10, atol=1e-14)
 
 
-def test_no_step_leaves_the_weights(backbone: CausalBackbone, examples: list[Example]) -> None:
+def test_no_step_leaves_the_weights(backbone: Backbone, examples: list[Example]) -> None:
     weights = backbone.weights()
     task = TaskLoss(backbone, examples[:4], examples[4:])
     adapted = options(Fomaml, inner_steps=0).adapt(task.support, weights)
@@ -195,7 +213,7 @@ def test_no_step_leaves_the_weights(backbone: CausalBackbone, examples: list[Exa
     assert task.tokens == 0
 
 
-def test_tokens_count_every_pass(backbone: CausalBackbone, examples: list[Example]) -> None:
+def test_tokens_count_every_pass(backbone: Backbone, examples: list[Example]) -> None:
     task = TaskLoss(backbone, examples[:4], examples[4:])
     support, query = (backbone.batch(part)[0].tokens for part in (examples[:4], examples[4:]))
     options(Fomaml, inner_steps=3).direction(start(backbone), task)
@@ -203,7 +221,7 @@ def test_tokens_count_every_pass(backbone: CausalBackbone, examples: list[Exampl
 
 
 def test_a_loss_that_is_no_number_is_a_cell_error(
-    backbone: CausalBackbone, examples: list[Example]
+    backbone: Backbone, examples: list[Example]
 ) -> None:
     task = TaskLoss(backbone, examples[:4], examples[4:])
     learner = Fomaml(Fomaml.Options(inner_rule="sgd", inner_rate=1e30, inner_steps=5))
