@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.backbone import Backbone, CausalBackbone
 from bench.errors import UserError, unknown
-from bench.prompt import Prompt
+from bench.prompt import Prompt, chat_prompt
 from bench.registry import backbone_path, names
 
 if TYPE_CHECKING:
@@ -13,7 +13,14 @@ if TYPE_CHECKING:
 
 
 def load_backbone(
-    source: str, revision: str | None, device: "torch.device", dtype: str
+    source: str,
+    revision: str | None,
+    device: "torch.device",
+    dtype: str,
+    *,
+    chat: bool = False,
+    allow_pickle: bool = False,
+    trust_remote_code: bool = False,
 ) -> Backbone:
     """A model with its tokenizer, ready for any baseline.
 
@@ -22,6 +29,9 @@ def load_backbone(
         revision: of a hub id; None takes the newest.
         device: where its weights go.
         dtype: `float32` or `bfloat16`.
+        chat: prompts by the tokenizer's chat template.
+        allow_pickle: read weights that only a pickle holds, which can run code.
+        trust_remote_code: run the code that a checkpoint brings.
 
     Raises:
         UserError: nothing of that name, no generating model or tokenizer in it, no network, or a
@@ -31,15 +41,25 @@ def load_backbone(
     from transformers import AutoConfig, AutoTokenizer
 
     place = locate(source)
+    if not allow_pickle:
+        _refuse_pickles(source, Path(place))
     quiet()
     register()
-    common = {"revision": revision or "main", "trust_remote_code": False}
+    common = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
     try:
         tokenizer = AutoTokenizer.from_pretrained(place, **common)
         model: Any = auto_class(AutoConfig.from_pretrained(place, **common)).from_pretrained(
-            place, dtype=getattr(torch, dtype), use_safetensors=True, **common
+            place,
+            dtype=getattr(torch, dtype),
+            use_safetensors=None if allow_pickle else True,
+            **common,
         )
     except Exception as error:  # transformers raises many kinds for a checkpoint it cannot read
+        if "custom code" in str(error) and not trust_remote_code:
+            raise UserError(
+                f"backbone {source!r} brings code of its own that must run to load it; if you have "
+                "read it and trust it, add --trust-remote-code"
+            ) from None
         raise UserError(f"backbone {source!r} cannot be loaded: {_first_line(error)}") from error
     if tokenizer.eos_token_id is None:
         raise UserError(f"backbone {source!r}: its tokenizer has no end-of-sequence token; set one")
@@ -54,7 +74,16 @@ def load_backbone(
             f"backbone {source!r}: the tokenizer has {len(tokenizer)} tokens, the model only "
             f"{model.get_input_embeddings().num_embeddings}; they do not belong together"
         )
-    return backbone_of(model.to(device), tokenizer, Prompt())
+    prompt = chat_prompt(tokenizer) if chat else Prompt()
+    return backbone_of(model.to(device), tokenizer, prompt)
+
+
+def _refuse_pickles(source: str, folder: Path) -> None:
+    if any(folder.glob("*.bin")) and not any(folder.glob("*.safetensors")):
+        raise UserError(
+            f"backbone {source!r} holds its weights as pickles, which can run code when they are "
+            "read; if you trust where it is from, add --allow-pickle"
+        )
 
 
 def register() -> None:

@@ -134,6 +134,11 @@ RUN_OPTIONS: Sequence[Any] = (
     click.option("--train-seeds", type=IntegerList(), help="Seeds of meta-training."),
     click.option("--train-budget", type=int, help="Tokens of each meta-training."),
     click.option("--backbone", help="A name, a directory or a hub id."),
+    click.option("--chat", is_flag=True, default=None, help="Use the backbone's chat template."),
+    click.option("--allow-pickle", is_flag=True, default=None, help="Read pickled weights."),
+    click.option(
+        "--trust-remote-code", is_flag=True, default=None, help="Run a checkpoint's code."
+    ),
     click.option("--data", help="A file, a folder or a hub data set."),
     click.option("--revision", help="Of a hub data set."),
     click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Of --data."),

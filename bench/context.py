@@ -145,4 +145,13 @@ class Context:
         source, revision = self.plan.backbone, self.plan.backbone_revision
         if train_seed is not None and self.plan.pretrain:
             source, revision = str(pretrained_folder(self, train_seed)), None
-        return load_backbone(source, revision, self.device, self.plan.dtype)
+        plan = self.plan
+        return load_backbone(
+            source,
+            revision,
+            self.device,
+            plan.dtype,
+            chat=plan.chat,
+            allow_pickle=plan.allow_pickle,
+            trust_remote_code=plan.trust_remote_code,
+        )

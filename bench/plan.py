@@ -48,6 +48,9 @@ class Plan(Strict):
     tasks: list[str] = Field(default=[], description="only these tasks of the split")
     backbone: str = Field(default="tiny", description="a name, a directory or a hub id")
     backbone_revision: str | None = Field(default=None, description="of a hub backbone")
+    chat: bool = Field(default=False, description="prompts by the backbone's chat template")
+    allow_pickle: bool = Field(default=False, description="read a checkpoint's pickled weights")
+    trust_remote_code: bool = Field(default=False, description="run a checkpoint's own code")
     pretrain: Pretraining | None = Field(
         default=None, description="pre-train the backbone per train seed"
     )

@@ -247,6 +247,21 @@ def _notes(facts: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _backbone_notes(context: Context) -> list[str]:
+    """What the plan lets a checkpoint do, and what it leaves unused, a line each."""
+    plan = context.plan
+    lines = []
+    if plan.allow_pickle:
+        lines.append("warning: --allow-pickle: reading pickled weights can run any code")
+    if plan.trust_remote_code:
+        lines.append("warning: --trust-remote-code: the checkpoint's own code is run")
+    learns = any(isinstance(context.baseline(name), Learner) for name in plan.baselines)
+    plain = learns and not plan.pretrain and not plan.chat
+    if plain and getattr(context.backbone(None).tokenizer, "chat_template", None):
+        lines.append("the backbone has a chat template that is not used; --chat uses it")
+    return lines
+
+
 def execute(
     plan: Plan,
     say: Callable[[str], None] = lambda line: None,
@@ -277,7 +292,7 @@ def execute(
         if not (root / "run.json").is_file():
             records.write_whole(root / "plan.toml", plan_text(plan))
             records.write_json(root / "run.json", run)
-        for line in _notes(run["facts"]):
+        for line in [*_notes(run["facts"]), *_backbone_notes(context)]:
             say(line)
         outcome = Outcome(root, cells, len(kept), {})
         _work(context, [cell for cell in cells if cell not in kept], outcome, progress)

@@ -1,0 +1,158 @@
+"""Chat templates, sharded and pickled checkpoints, code that a checkpoint brings."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from click.testing import CliRunner
+
+from bench.checkpoints import load_backbone
+from bench.cli import main
+from bench.errors import UserError
+from bench.prompt import chat_prompt
+from bench.records import read_cell
+from bench.tasks import Example
+from tests.conftest import build
+
+CPU = torch.device("cpu")
+TEMPLATE = (
+    "<s>{% for m in messages %}[{{ m.role }}] {{ m.content }}"
+    "{% if m.role == 'assistant' %}</s>{% endif %}\n{% endfor %}"
+    "{% if add_generation_prompt %}[assistant] {% endif %}"
+)
+
+
+@pytest.fixture
+def chat(tokenizer: Any, tmp_path: Path) -> Path:
+    """A checkpoint whose tokenizer has a chat template."""
+    folder = tmp_path / "chat"
+    build("llama", tokenizer, torch.float32).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "chat_template.jinja").write_text(TEMPLATE)
+    return folder
+
+
+def test_prompt_and_target_are_what_the_template_renders(
+    chat: Path, examples: list[Example]
+) -> None:
+    backbone = load_backbone(str(chat), None, CPU, "float32", chat=True)
+    one, two = examples[:2]
+    prompt, target, _ = backbone.pair_ids(one)
+    said = backbone.tokenizer.apply_chat_template(
+        [{"role": "user", "content": one.input}, {"role": "assistant", "content": one.target}],
+        tokenize=False,
+    )
+    assert backbone.tokenizer.decode(prompt + target) == said.rstrip("\n")
+    assert prompt.count(backbone.tokenizer.bos_token_id) == 1
+    shown = backbone.prompt.opening + backbone.prompt.demonstration(one)
+    whole = backbone.tokenizer.apply_chat_template(
+        [
+            {"role": "user", "content": one.input},
+            {"role": "assistant", "content": one.target},
+            {"role": "user", "content": two.input},
+        ],
+        tokenize=False,
+        add_generation_prompt=True,
+    )
+    assert shown + two.input + backbone.prompt.after == whole
+    made = backbone.generate(backbone.weights(), [two.input], 4, support=[one])
+    assert len(made.texts) == 1
+
+
+def test_without_a_template_chat_is_refused(checkpoint: str) -> None:
+    with pytest.raises(UserError, match="has no chat template; leave --chat out"):
+        load_backbone(checkpoint, None, CPU, "float32", chat=True)
+
+
+@pytest.mark.parametrize("template", ["{{ messages[0].content }}", "{{ raise_exception('no') }}"])
+def test_a_template_that_cannot_be_used_is_told(tokenizer: Any, template: str) -> None:
+    class Own:
+        chat_template = template
+        apply_chat_template = staticmethod(
+            lambda turns, **kw: tokenizer.apply_chat_template(turns, chat_template=template, **kw)
+        )
+
+    with pytest.raises(UserError, match="cannot render a user's and an assistant's turn"):
+        chat_prompt(Own())
+
+
+def run(folder: Path, out: Path, *words: str) -> Any:
+    base = ["run", "--suite", "translation", "--baseline", "zero-shot", "--backbone", str(folder)]
+    small = ["--shots", "2", "--queries", "1", "--episodes", "1", "--max-new-tokens", "4"]
+    return CliRunner().invoke(main, [*base, *small, "--workers", "1", "--out", str(out), *words])
+
+
+def test_a_template_that_is_not_used_is_said(chat: Path, tmp_path: Path) -> None:
+    plain = run(chat, tmp_path / "plain")
+    assert "--chat uses it" in plain.output
+    assert plain.exit_code == 0
+    used = run(chat, tmp_path / "used", "--chat")
+    assert used.exit_code == 0
+    assert "--chat uses it" not in used.output
+    headers = [
+        read_cell(next((tmp_path / n / "cells").rglob("*.jsonl")))[0] for n in ("plain", "used")
+    ]
+    assert [header["settings"]["chat"] for header in headers] == [False, True]
+
+
+def test_a_sharded_checkpoint_is_the_checkpoint(
+    checkpoint: str, tokenizer: Any, tmp_path: Path
+) -> None:
+    build("gpt2", tokenizer, torch.float32).save_pretrained(tmp_path, max_shard_size="10kB")
+    tokenizer.save_pretrained(tmp_path)
+    assert len(list(tmp_path.glob("model-*.safetensors"))) > 1
+    one, two = (
+        load_backbone(str(folder), None, CPU, "float32") for folder in (checkpoint, tmp_path)
+    )
+    assert one.identity == two.identity
+
+
+def test_pickled_weights_are_read_only_when_asked_for(tokenizer: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "pickled"
+    model = build("gpt2", tokenizer, torch.float32)
+    model.config.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    torch.save(model.state_dict(), folder / "pytorch_model.bin")
+    refused = run(folder, tmp_path / "run")
+    assert refused.exit_code == 2
+    assert "add --allow-pickle" in refused.output
+    read = run(folder, tmp_path / "run2", "--allow-pickle")
+    assert read.exit_code == 0, read.output
+    assert "warning: --allow-pickle" in read.output
+    backbone = load_backbone(str(folder), None, CPU, "float32", allow_pickle=True)
+    for name, weight in model.named_parameters():
+        assert torch.equal(backbone.weights()[name], weight)
+
+
+OWN_CODE = """
+from transformers import GPT2Config, GPT2LMHeadModel
+
+
+class OwnConfig(GPT2Config):
+    model_type = "own-kind"
+
+
+class OwnModel(GPT2LMHeadModel):
+    config_class = OwnConfig
+"""
+
+
+def test_code_of_a_checkpoint_runs_only_when_asked_for(tokenizer: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "own-code"
+    build("gpt2", tokenizer, torch.float32).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    (folder / "own.py").write_text(OWN_CODE)
+    config = json.loads((folder / "config.json").read_text())
+    config |= {
+        "model_type": "own-kind",
+        "auto_map": {"AutoConfig": "own.OwnConfig", "AutoModelForCausalLM": "own.OwnModel"},
+    }
+    (folder / "config.json").write_text(json.dumps(config))
+    refused = run(folder, tmp_path / "run")
+    assert refused.exit_code == 2
+    assert "add --trust-remote-code" in refused.output
+    allowed = run(folder, tmp_path / "run2", "--trust-remote-code")
+    assert allowed.exit_code == 0, allowed.output
+    assert "warning: --trust-remote-code" in allowed.output
