@@ -177,7 +177,8 @@ class Pretraining:
         so of similar length: little of a step is padding."""
         training = self.recipe.training
         stream = Stream(training.seed, "pretrain", step)
-        tasks, examples = stream.pick(self.corpus.suites), 1
+        tasks = Stream(training.seed, "pretrain suite", step).pick(self.corpus.suites)
+        examples = 1
         if stream.chance(training.in_context):
             examples = training.examples
         count = max(1, training.rows // examples)
