@@ -247,7 +247,7 @@ def _notes(facts: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _backbone_notes(context: Context) -> list[str]:
+def backbone_notes(context: Context) -> list[str]:
     """What the plan lets a checkpoint do, and what it leaves unused, a line each."""
     plan = context.plan
     lines = []
@@ -292,7 +292,7 @@ def execute(
         if not (root / "run.json").is_file():
             records.write_whole(root / "plan.toml", plan_text(plan))
             records.write_json(root / "run.json", run)
-        for line in [*_notes(run["facts"]), *_backbone_notes(context)]:
+        for line in [*_notes(run["facts"]), *backbone_notes(context)]:
             say(line)
         outcome = Outcome(root, cells, len(kept), {})
         _work(context, [cell for cell in cells if cell not in kept], outcome, progress)

@@ -8,11 +8,15 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from bench.cells import shared_header
 from bench.checkpoints import load_backbone
 from bench.cli import main
+from bench.context import Context
 from bench.errors import UserError
+from bench.plan import make_plan
 from bench.prompt import chat_prompt
-from bench.records import read_cell
+from bench.records import Cell, read_cell
+from bench.runner import backbone_notes
 from bench.tasks import Example
 from tests.conftest import build
 
@@ -78,23 +82,31 @@ def test_a_template_that_cannot_be_used_is_told(tokenizer: Any, template: str) -
         chat_prompt(Own())
 
 
+BASE = ["--suite", "translation", "--baseline", "zero-shot"]
+
+
 def run(folder: Path, out: Path, *words: str) -> Any:
-    base = ["run", "--suite", "translation", "--baseline", "zero-shot", "--backbone", str(folder)]
     small = ["--shots", "2", "--queries", "1", "--episodes", "1", "--max-new-tokens", "4"]
-    return CliRunner().invoke(main, [*base, *small, "--workers", "1", "--out", str(out), *words])
+    where = ["--backbone", str(folder), "--workers", "1", "--out", str(out)]
+    return CliRunner().invoke(main, ["run", *BASE, *small, *where, *words])
+
+
+def context_of(folder: Path, **keys: bool) -> Context:
+    """What a run with these keys works with."""
+    chosen = {"suites": ["translation"], "baselines": ["zero-shot"], "backbone": str(folder)}
+    return Context(make_plan({**chosen, **keys}), folder)
 
 
 def test_a_template_that_is_not_used_is_said(chat: Path, tmp_path: Path) -> None:
-    plain = run(chat, tmp_path / "plain")
-    assert "--chat uses it" in plain.output
-    assert plain.exit_code == 0
     used = run(chat, tmp_path / "used", "--chat")
-    assert used.exit_code == 0
+    assert used.exit_code == 0, used.output
     assert "--chat uses it" not in used.output
-    headers = [
-        read_cell(next((tmp_path / n / "cells").rglob("*.jsonl")))[0] for n in ("plain", "used")
-    ]
-    assert [header["settings"]["chat"] for header in headers] == [False, True]
+    header, _ = read_cell(next((tmp_path / "used" / "cells").rglob("*.jsonl")))
+    assert header["settings"]["chat"] is True
+    plain = context_of(chat)
+    assert "--chat uses it" in " ".join(backbone_notes(plain))
+    cell = Cell("translation", "zero-shot", 2, None, 0)
+    assert shared_header(plain, cell)["settings"]["chat"] is False, "another block"
 
 
 def test_a_sharded_checkpoint_is_the_checkpoint(
@@ -118,10 +130,9 @@ def test_pickled_weights_are_read_only_when_asked_for(tokenizer: Any, tmp_path: 
     refused = run(folder, tmp_path / "run")
     assert refused.exit_code == 2
     assert "add --allow-pickle" in refused.output
-    read = run(folder, tmp_path / "run2", "--allow-pickle")
-    assert read.exit_code == 0, read.output
-    assert "warning: --allow-pickle" in read.output
-    backbone = load_backbone(str(folder), None, CPU, "float32", allow_pickle=True)
+    allowed = context_of(folder, allow_pickle=True)
+    assert backbone_notes(allowed)[0].startswith("warning: --allow-pickle")
+    backbone = allowed.backbone(None)
     for name, weight in model.named_parameters():
         assert torch.equal(backbone.weights()[name], weight)
 
@@ -153,6 +164,6 @@ def test_code_of_a_checkpoint_runs_only_when_asked_for(tokenizer: Any, tmp_path:
     refused = run(folder, tmp_path / "run")
     assert refused.exit_code == 2
     assert "add --trust-remote-code" in refused.output
-    allowed = run(folder, tmp_path / "run2", "--trust-remote-code")
-    assert allowed.exit_code == 0, allowed.output
-    assert "warning: --trust-remote-code" in allowed.output
+    allowed = context_of(folder, trust_remote_code=True)
+    assert backbone_notes(allowed)[0].startswith("warning: --trust-remote-code")
+    assert type(allowed.backbone(None).model).__name__ == "OwnModel"
