@@ -74,8 +74,25 @@ def load_backbone(
             f"backbone {source!r}: the tokenizer has {len(tokenizer)} tokens, the model only "
             f"{model.get_input_embeddings().num_embeddings}; they do not belong together"
         )
+    if not model.config.is_encoder_decoder and _looks_ahead(model, tokenizer):
+        raise UserError(
+            f"backbone {source!r} reads a text in both directions, so it cannot be asked for the "
+            "next token; name a causal or an encoder-decoder model"
+        )
     prompt = chat_prompt(tokenizer) if chat else Prompt()
     return backbone_of(model.to(device), tokenizer, prompt)
+
+
+def _looks_ahead(model: Any, tokenizer: Any) -> bool:
+    """Whether logits depend on later tokens, as those of BERT do, which transformers loads as a
+    causal model all the same."""
+    import torch
+
+    word = tokenizer.encode("a", add_special_tokens=False)[:1]
+    ids = torch.tensor([word * 4, word * 3 + [tokenizer.eos_token_id]])
+    with torch.no_grad():
+        one, two = model.eval()(input_ids=ids).logits[:, :3]
+    return not torch.allclose(one, two, rtol=1e-4, atol=1e-6)
 
 
 def _refuse_pickles(source: str, folder: Path) -> None:

@@ -132,6 +132,22 @@ def test_a_damaged_checkpoint_is_told(
     assert "\n" not in error.value.message
 
 
+def test_a_model_that_reads_both_ways_is_refused(tokenizer: Any, tmp_path: Path) -> None:
+    from transformers import BertConfig, BertForMaskedLM
+
+    config = BertConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+    )
+    BertForMaskedLM(config).save_pretrained(tmp_path)
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(UserError, match="reads a text in both directions"):
+        load_backbone(str(tmp_path), None, CPU, "float32")
+
+
 def test_a_hub_id_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(UserError, match="the hub does not give it"):
