@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from bench.errors import UserError
 from bench.prompt import Prompt
 from bench.tasks import Example
 
@@ -55,14 +56,6 @@ class Generation:
     cut_outputs: int = 0
     cut_inputs: int = 0
     dropped: int = 0
-
-
-def token_loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy in the dtype of `logits` (rows, tokens, vocabulary) over the places whose
-    label is not `IGNORED`. transformers' own loss goes through float32, too coarse for the float64
-    proofs."""
-    kept = labels != IGNORED
-    return nn.functional.cross_entropy(logits[kept], labels[kept])
 
 
 def double_backward() -> AbstractContextManager[None]:
@@ -179,11 +172,29 @@ class Backbone(ABC):
     # -- model -----------------------------------------------------------------------------
 
     def loss(self, weights: Parameters, batch: Batch) -> Tensor:
-        """Mean cross-entropy over the target tokens of a batch, a scalar."""
+        """Mean cross-entropy over the places of a batch that have a label, a scalar, in the dtype
+        of the weights; transformers' own goes through float32, too coarse for float64 proofs."""
+        kept = batch.labels != IGNORED
         inputs = {**batch.inputs, "use_cache": False}
-        return token_loss(
-            functional_call(self.model, dict(weights), (), inputs).logits, batch.labels
-        )
+        with self._logits_at(kept):
+            logits = functional_call(self.model, dict(weights), (), inputs).logits
+        return nn.functional.cross_entropy(logits, batch.labels[kept])
+
+    @contextmanager
+    def _logits_at(self, kept: Tensor) -> Iterator[None]:
+        """The output layer reads only the places of `kept` (rows, tokens), one after another: most
+        places of a batch have no label, and a vocabulary is wide."""
+        head = self.model.get_output_embeddings()
+        if head is None:
+            kind = type(self.model).__name__
+            raise UserError(
+                f"{kind} names no output layer, so cannot be trained; take another model"
+            )
+        hook = head.register_forward_pre_hook(lambda layer, inputs: (inputs[0][kept],))
+        try:
+            yield
+        finally:
+            hook.remove()
 
     @contextmanager
     def _holding(self, weights: Parameters) -> Iterator[None]:

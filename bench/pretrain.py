@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from pydantic import Field, ValidationError
 
-from bench.backbone import Batch, Pair, Row, token_loss
+from bench.backbone import Batch, Pair, Row
 from bench.checkpoints import auto_class, backbone_of, locate, quiet, register
 from bench.context import dataset_of
 from bench.errors import UserError
@@ -210,8 +210,7 @@ class Pretraining:
         model = self.backbone.model
         batch = self.batch(self.step)
         self.optimizer.param_groups[0]["lr"] = self._rate()
-        out = model(**batch.inputs, use_cache=False)
-        loss = token_loss(out.logits, batch.labels)
+        loss = self.backbone.loss(dict(model.named_parameters()), batch)
         self.optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)

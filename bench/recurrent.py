@@ -61,6 +61,14 @@ class LstmCell(Cell):
 
     gates = 4
 
+    def keep_memory(self) -> None:
+        """A new cell begins with its forget gates open (Jozefowicz et al. 2015); one that was
+        loaded stays what it is."""
+        bias = self.of_input.bias
+        if not getattr(bias, "_is_hf_initialized", False):
+            with torch.no_grad():
+                bias[self.hidden : 2 * self.hidden] = 1.0
+
     def zeros(self, rows: Tensor) -> State:
         """Output and memory."""
         zero = rows.new_zeros(len(rows), self.hidden)
@@ -122,6 +130,7 @@ class RecurrentForCausalLM(PreTrainedModel):  # type: ignore[misc]
     config_class = RecurrentConfig
     base_model_prefix = "recurrent"
     main_input_name = "input_ids"
+    _tied_weights_keys = {"head.weight": "embedding.weight"}  # noqa: RUF012
 
     def __init__(self, config: RecurrentConfig) -> None:
         super().__init__(config)
@@ -131,19 +140,26 @@ class RecurrentForCausalLM(PreTrainedModel):  # type: ignore[misc]
         self.layers = nn.ModuleList(
             CELLS[config.cell](config.hidden_size) for _ in range(config.num_hidden_layers)
         )
+        self.head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Embedding):
             nn.init.normal_(module.weight, std=self.config.hidden_size**-0.5)
-        elif isinstance(module, nn.Linear):
+        elif isinstance(module, nn.Linear) and module is not self.head:
             bound = self.config.hidden_size**-0.5  # as torch's recurrent layers
             nn.init.uniform_(module.weight, -bound, bound)
             nn.init.uniform_(module.bias, -bound, bound)
+        elif isinstance(module, LstmCell):
+            module.keep_memory()
 
     def get_input_embeddings(self) -> nn.Embedding:
-        """The embedding of tokens, which is also the head."""
+        """The embedding of tokens."""
         return self.embedding
+
+    def get_output_embeddings(self) -> nn.Linear:
+        """The head, whose weight is the embedding's."""
+        return self.head
 
     def forward(
         self,
@@ -160,7 +176,7 @@ class RecurrentForCausalLM(PreTrainedModel):  # type: ignore[misc]
             outputs, last = layer(values, state[number] if state else None, mask)
             values = values + outputs
             states.append(last)
-        return RecurrentOutput(logits=values @ self.embedding.weight.T, state=states)
+        return RecurrentOutput(logits=self.head(values), state=states)
 
 
 AutoConfig.register(RecurrentConfig.model_type, RecurrentConfig, exist_ok=True)

@@ -128,3 +128,16 @@ def test_a_recipe_with_an_unknown_cell_is_one_line(tokenizer: Any) -> None:
     )
     with pytest.raises(UserError, match="allowed are lstm, gru"):
         build_model(recipe, tokenizer, 0)
+
+
+def test_a_new_lstm_keeps_its_memory_and_a_loaded_one_its_bias(tmp_path: Path) -> None:
+    config = RecurrentConfig(cell="lstm", hidden_size=8, num_hidden_layers=2, vocab_size=20)
+    model = RecurrentForCausalLM(config)
+    for layer in model.layers:
+        gates = layer.of_input.bias.detach().view(4, 8)
+        assert (gates[1] == 1).all()
+        assert (gates[[0, 2, 3]] < 0.5).all()
+        layer.of_input.bias.data.fill_(0.25)
+    model.save_pretrained(tmp_path)
+    for layer in RecurrentForCausalLM.from_pretrained(tmp_path).layers:
+        assert (layer.of_input.bias == 0.25).all()
