@@ -62,12 +62,10 @@ class LstmCell(Cell):
     gates = 4
 
     def keep_memory(self) -> None:
-        """A new cell begins with its forget gates open (Jozefowicz et al. 2015); one that was
-        loaded stays what it is."""
-        bias = self.of_input.bias
-        if not getattr(bias, "_is_hf_initialized", False):
-            with torch.no_grad():
-                bias[self.hidden : 2 * self.hidden] = 1.0
+        """Opens the forget gates of a new cell (Jozefowicz et al. 2015); a checkpoint's own
+        values are read later."""
+        with torch.no_grad():
+            self.of_input.bias[self.hidden : 2 * self.hidden] = 1.0
 
     def zeros(self, rows: Tensor) -> State:
         """Output and memory."""
@@ -142,6 +140,9 @@ class RecurrentForCausalLM(PreTrainedModel):  # type: ignore[misc]
         )
         self.head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
+        for layer in self.layers:
+            if isinstance(layer, LstmCell):
+                layer.keep_memory()
 
     def _init_weights(self, module: nn.Module) -> None:
         if isinstance(module, nn.Embedding):
@@ -150,8 +151,6 @@ class RecurrentForCausalLM(PreTrainedModel):  # type: ignore[misc]
             bound = self.config.hidden_size**-0.5  # as torch's recurrent layers
             nn.init.uniform_(module.weight, -bound, bound)
             nn.init.uniform_(module.bias, -bound, bound)
-        elif isinstance(module, LstmCell):
-            module.keep_memory()
 
     def get_input_embeddings(self) -> nn.Embedding:
         """The embedding of tokens."""

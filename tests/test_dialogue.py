@@ -65,7 +65,7 @@ def test_the_turns_make_the_act_plain() -> None:
             "cancel"
             if "forget it" in last
             else "price"
-            if "coins" in last
+            if "how much ?" in text
             else "confirm"
             if last == "desk : free"
             else "offer"

@@ -118,18 +118,18 @@ def turns(talk: Talk, domain: str) -> str:
     phrases = {"day": "{}", "time": "at {}", "size": "for {}"}
     named = [phrases[slot].format(value) for slot, value in wanted.items()]
     wish = " ".join(named if talk.order else named[::-1])
-    begins = ("a {} ?", "i want a {} .", "a {} please .")[talk.manner]
+    begins = ("a {} ?", "my {} ?", "any {} ?")[talk.manner]
     lines = [
         "guest : " + begins.format(f"{sorts[talk.sort]} {thing}"),
-        "clerk : when and for whom ?",
-        f"guest : {wish} .",
+        "clerk : when ?",
+        f"guest : {wish}",
     ]
     lines += {
         "ask": [],
         "confirm": ["desk : free"],
         "offer": [f"desk : {free_time(talk)} free"],
-        "price": ["guest : how much ?", f"desk : {price(talk)} coins"],
-        "cancel": ["guest : no , forget it ."],
+        "price": ["guest : how much ?", f"desk : {price(talk)}"],
+        "cancel": ["guest : no , forget it"],
     }[talk.act]
     return "\n".join(lines)
 

@@ -122,14 +122,14 @@ def draw_report(stream: Stream) -> Report:
 def wire(report: Report) -> str:
     """The report as the wire sends it: what happened, then the rest, beginning anywhere."""
     facts = [
-        f"it was {report.day} .",
-        f"the place was {report.place} .",
-        f"{report.amount} {KINDS[report.kind]['unit']} were counted .",
-        f"the {report.cause} was named .",
-        f"the mood is {report.mood} .",
+        report.day,
+        f"in {report.place}",
+        f"{report.amount} {KINDS[report.kind]['unit']}",
+        f"through {report.cause}",
+        f"mood {report.mood}",
     ]
     turned = facts[report.order :] + facts[: report.order]
-    return " ".join([f"{report.kind} : the {report.actor} {report.event} .", *turned])
+    return " . ".join([f"{report.kind} : {report.actor} {report.event}", *turned])
 
 
 class Outlet:
