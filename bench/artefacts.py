@@ -34,7 +34,8 @@ def initialisation_folder(context: Context, suite: str, baseline: str, train_see
     plan, dataset = context.plan, context.dataset(suite)
     key = digest_of(
         version(),
-        [suite, context.suite(suite).version, dataset.name, dataset.revision, plan.columns],
+        [suite, context.suite(suite).version, dataset.name, dataset.revision],
+        [plan.columns, plan.configs, plan.layout],
         [baseline, plan.options[baseline], plan.shots, plan.train_budget, train_seed],
         [context.backbone(train_seed if plan.pretrain else None).identity, plan.dtype],
         [context.device.type, plan.threads],

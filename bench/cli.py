@@ -124,6 +124,13 @@ def _progress_bar(label: str) -> Iterator[Any]:
             progress.stop()
 
 
+DATA_OPTIONS: Sequence[Any] = (
+    click.option("--data", help="A file, a folder or a hub data set."),
+    click.option("--revision", help="Of a hub data set."),
+    click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Of --data."),
+    click.option("--config", "configs", multiple=True, help="Of --data that has several."),
+    click.option("--layout", help="The public data set whose layout --data has; see `show`."),
+)
 RUN_OPTIONS: Sequence[Any] = (
     click.option("--suite", "suites", multiple=True, help="A suite; may be repeated."),
     click.option("--baseline", "baselines", multiple=True, help="A baseline; may be repeated."),
@@ -139,9 +146,7 @@ RUN_OPTIONS: Sequence[Any] = (
     click.option(
         "--trust-remote-code", is_flag=True, default=None, help="Run a checkpoint's code."
     ),
-    click.option("--data", help="A file, a folder or a hub data set."),
-    click.option("--revision", help="Of a hub data set."),
-    click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Of --data."),
+    *DATA_OPTIONS,
     click.option("--split", help="meta-test or meta-validation."),
     click.option("--max-new-tokens", type=int, help="In place of the suite's own."),
     click.option("--device", help="auto, cpu or cuda."),
@@ -218,20 +223,31 @@ def run(source: str | None, **flags: Any) -> None:
 @main.command()
 @click.option("--suite", "suites", multiple=True, required=True, help="Suites to train on.")
 @click.option("--backbone", required=True, help="A shipped name or a recipe.toml.")
-@click.option("--data", help="A file or folder in place of the embedded tasks.")
-@click.option("--revision", help="Of a hub data set.")
-@click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Of --data.")
+@_with(DATA_OPTIONS)
 @click.option("--tokens", type=click.IntRange(min=1), help="In place of the recipe's budget.")
 @click.option("--seed", type=click.IntRange(min=0), help="In place of the recipe's seed.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all cores if not given.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="Where it is written.")
-def pretrain(columns: tuple[str, ...], backbone: str, out: Path, **flags: Any) -> None:
+def pretrain(
+    data: str | None,
+    revision: str | None,
+    columns: tuple[str, ...],
+    configs: tuple[str, ...],
+    layout: str | None,
+    backbone: str,
+    out: Path,
+    **flags: Any,
+) -> None:
     """Trains a tokenizer and a backbone on meta-train tasks; goes on where it was stopped."""
     from bench.pretrain import pretrain_to
+    from bench.sources import Source
 
+    if not data and (revision or columns or configs or layout):
+        raise UserError("--revision, --column, --config and --layout speak of data; add --data")
+    source = Source(data, revision, column_map(columns), configs, layout) if data else None
     with _progress_bar(f"fewgen pretrain {backbone}") as update:
-        facts = pretrain_to(out, backbone, columns=column_map(columns), progress=update, **flags)
+        facts = pretrain_to(out, backbone, source=source, progress=update, **flags)
     click.echo(f"{facts['parameters']:,} parameters, {facts['tokens']:,} tokens: written to {out}")
 
 

@@ -1,6 +1,6 @@
 """What a plan's names stand for: suites, data, metrics, baselines and backbones, loaded once."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,22 +17,21 @@ if TYPE_CHECKING:
     import torch
 
     from bench.backbone import Backbone
+    from bench.sources import Source
 
 
-def dataset_of(
-    suite: str, data: str | None, revision: str | None, columns: Mapping[str, str] | None
-) -> Dataset:
-    """The data that a suite is measured on: `data` if it is given, else what it embeds.
+def dataset_of(suite: str, source: "Source | None" = None) -> Dataset:
+    """The data that a suite is measured on: that of `source` if it is given, else what it embeds.
 
     Raises:
         UserError: no such suite, or data that cannot be read.
     """
     declared: Suite = load("suite", suite)()
-    if not data:
+    if source is None:
         return declared.embedded()
     from bench.sources import open_dataset
 
-    return open_dataset(data, revision, columns)
+    return open_dataset(source, declared.public)
 
 
 class Context:
@@ -57,8 +56,12 @@ class Context:
         return suite
 
     def _dataset(self, suite: str) -> Dataset:
-        plan = self.plan
-        return dataset_of(suite, plan.data, plan.revision, plan.columns)
+        from bench.sources import Source
+
+        plan, source = self.plan, None
+        if plan.data:
+            source = Source(plan.data, plan.revision, plan.columns, plan.configs, plan.layout)
+        return dataset_of(suite, source)
 
     def _tasks(self, suite: str, shots: int) -> tuple[list[str], list[str]]:
         """Tasks that the plan measures and a reason for each one left out.

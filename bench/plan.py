@@ -57,6 +57,10 @@ class Plan(Strict):
     data: str | None = Field(default=None, description="a file, a folder or a hub data set")
     revision: str | None = Field(default=None, description="of a hub data set")
     columns: dict[str, str] = Field(default={}, description="our field = the data's column")
+    configs: list[str] = Field(default=[], description="of data that has several")
+    layout: str | None = Field(
+        default=None, description="the declared public data set whose layout the data has"
+    )
     language: str | None = Field(default=None, description="code of the references' language")
     metrics: list[str] = Field(default=[], description="`evaluate` metrics: hub names or paths")
     max_new_tokens: Count | None = Field(default=None, description="in place of the suite's own")
@@ -67,7 +71,9 @@ class Plan(Strict):
     out: str | None = Field(default=None, description="the run directory")
     options: dict[str, dict[str, Any]] = Field(default={}, description="BASELINE.OPTION = value")
 
-    @field_validator("suites", "baselines", "shots", "seeds", "train_seeds", "tasks", "metrics")
+    @field_validator(
+        "suites", "baselines", "shots", "seeds", "train_seeds", "tasks", "configs", "metrics"
+    )
     @classmethod
     def _no_repeats(cls, value: list[Any]) -> list[Any]:
         repeated = [item for i, item in enumerate(value) if item in value[:i]]
@@ -134,7 +140,7 @@ def make_plan(values: Mapping[str, Any], where: str = "plan") -> Plan:
                 raise unknown(kind, name, names(kind))
     if plan.data and len(suites) != 1:
         raise UserError(f"{where}: data needs exactly one suite, which says how it is measured")
-    for key in ("revision", "columns"):
+    for key in ("revision", "columns", "configs", "layout"):
         if getattr(plan, key) and not plan.data:
             raise UserError(f"{where}: {key} speaks of data, and none is named; add --data")
     for name in plan.options:

@@ -20,6 +20,7 @@ from bench.plan import Strict, explain, read_toml
 from bench.prompt import Prompt
 from bench.records import locked, read_json, write_json, write_whole
 from bench.registry import backbone_path, version
+from bench.sources import Source
 from bench.streams import Stream, digest_of
 from bench.tasks import Dataset, Example
 from bench.tokenizer import train_tokenizer
@@ -318,9 +319,7 @@ def pretrain_to(
     backbone: str,
     *,
     suites: Sequence[str],
-    data: str | None = None,
-    revision: str | None = None,
-    columns: Mapping[str, str] | None = None,
+    source: Source | None = None,
     tokens: int | None = None,
     seed: int | None = None,
     threads: int | None = None,
@@ -337,11 +336,9 @@ def pretrain_to(
     recipe = read_recipe(backbone)
     changes = {"tokens": tokens, "seed": seed}
     recipe = recipe.with_training(**{k: v for k, v in changes.items() if v is not None})
-    if not data and (revision or columns):
-        raise UserError("--revision and --column speak of data, and none is named; add --data")
-    if data and len(suites) != 1:
+    if source and len(suites) != 1:
         raise UserError("--data needs exactly one --suite, which says how it is measured")
-    datasets = {name: dataset_of(name, data, revision, columns) for name in suites}
+    datasets = {name: dataset_of(name, source) for name in suites}
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda, but torch sees no GPU here; see `fewgen doctor`")
     torch.set_num_threads(threads or os.cpu_count() or 1)

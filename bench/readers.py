@@ -1,4 +1,4 @@
-"""Reads files of examples into plain rows, each with the place it came from."""
+"""Reads files of examples into plain rows, one after another, each with the place it came from."""
 
 import hashlib
 import json
@@ -11,7 +11,7 @@ from bench.errors import UserError
 
 Row = tuple[str, dict[str, Any]]  # "FILE, line N" and the record
 SUFFIXES = (".jsonl", ".csv", ".parquet")
-PART_NAMES = {"val": "validation", "dev": "validation"}
+PARQUET_ROWS = 256  # rows in memory; a column of long documents is large
 
 
 def read_file(path: Path) -> Iterator[Row]:
@@ -37,10 +37,11 @@ def is_hub_id(source: str) -> bool:
 
 
 def files_of(source: Path) -> list[Path]:
-    """The file itself, or the files of a folder in the order of their names, hidden ones not.
+    """The file itself, or the files in and below a folder in the order of their names, hidden
+    ones not.
 
     Raises:
-        UserError: a file of another kind, a folder without any or with more in folders below.
+        UserError: a file of another kind, or a folder without any.
     """
     if source.is_file():
         if source.suffix.lower() not in SUFFIXES:
@@ -53,9 +54,6 @@ def files_of(source: Path) -> list[Path]:
         and path.is_file()
         and not any(name.startswith(".") for name in path.relative_to(source).parts)
     )
-    below = [path for path in files if path.parent != source]
-    if below:
-        raise UserError(f"{below[0]}: files in folders below {source} are not read; move them up")
     if not files:
         raise UserError(f"{source}: no {', '.join(SUFFIXES)} file in that folder")
     return files
@@ -141,79 +139,25 @@ def _first_bad_line(path: Path) -> int:
 
 
 def _read_parquet(path: Path) -> Iterator[Row]:
-    import pandas as pd
+    from pyarrow import ArrowException
+    from pyarrow.parquet import ParquetFile
 
+    number = 0
     try:
-        frame = pd.read_parquet(path, dtype_backend="numpy_nullable")
-    except (ValueError, OSError, ImportError) as error:
-        raise UserError(f"{path.name}: cannot be read as Parquet: {_first_line(error)}") from None
-    # pandas writes a missing value as NaN or NA and a list as an array; we want None and lists.
-    frame = frame.astype(object).where(frame.notna(), None)
-    for number, record in enumerate(frame.to_dict("records"), 1):
-        yield (
-            f"{path.name}, row {number}",
-            {str(k): v.tolist() if hasattr(v, "tolist") else v for k, v in record.items()},
-        )
+        with ParquetFile(path) as file:
+            for batch in file.iter_batches(batch_size=PARQUET_ROWS):
+                for record in batch.to_pylist():
+                    number += 1
+                    # What pandas wrote for a missing value may be a float that is no number.
+                    yield (
+                        f"{path.name}, row {number}",
+                        {k: None if v != v else v for k, v in record.items()},
+                    )
+    except (ArrowException, OSError) as error:
+        raise UserError(f"{path.name}: cannot be read as Parquet: {first_line(error)}") from None
 
 
-def read_saved(folder: Path) -> Iterator[Row]:
-    """The rows of a folder written by `datasets`' `save_to_disk`.
-
-    Raises:
-        UserError: `datasets` is not installed or cannot read the folder.
-    """
-    datasets = _datasets()
-    try:
-        found = datasets.load_from_disk(str(folder))
-    except Exception as error:  # datasets raises many kinds
-        raise UserError(f"{folder}: cannot be read by datasets: {_first_line(error)}") from None
-    yield from _rows_of(found)
-
-
-def read_hub(name: str, revision: str | None) -> tuple[str, Iterator[Row]]:
-    """The resolved commit and the rows of a hub data set.
-
-    Raises:
-        UserError: no revision, no network, no such data set, or `datasets` is not installed.
-    """
-    if not revision:
-        raise UserError(f"data {name!r} is a hub id: name its revision with --revision")
-    datasets = _datasets()
-    from huggingface_hub import HfApi
-
-    try:
-        commit = str(HfApi().dataset_info(name, revision=revision, timeout=10).sha)
-        found = datasets.load_dataset(name, revision=commit)
-    except Exception as error:  # no network, no such data set, a token is needed, a script in it
-        raise UserError(
-            f"data {name!r} is no file or folder here, and the hub does not give it "
-            f"({_first_line(error)}); check the name and the network, or download it elsewhere and "
-            "name its file"
-        ) from None
-    return commit, _rows_of(found)
-
-
-def _rows_of(found: Any) -> Iterator[Row]:
-    """Rows of a Dataset or DatasetDict; a part's name stands in for a split column."""
-    parts = found.items() if hasattr(found, "items") else [("", found)]
-    for part, rows in parts:
-        for number, record in enumerate(rows, 1):
-            if part and record.get("split") is None:
-                record["split"] = PART_NAMES.get(part, part)
-            yield f"{part or 'data'}, row {number}", record
-
-
-def _datasets() -> Any:
-    try:
-        import datasets
-    except ImportError:
-        raise UserError(
-            "this data is read by the package datasets, which is not installed: "
-            "pip install -c constraints.txt datasets"
-        ) from None
-    return datasets
-
-
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """What an error says, on one line of 160 characters at most."""
     text = str(error).strip().splitlines()
     return text[0][:160] if text else type(error).__name__

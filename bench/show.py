@@ -41,7 +41,20 @@ def _suite_page(suite: Suite, task: str | None, seed: int) -> str:
         f"tasks: {counts}; primary metric {suite.primary}; "
         f"at most {suite.max_new_tokens} new tokens\n"
     )
-    return f"{facts}\n{suite.card}\n{_episode_text(episode)}"
+    return f"{facts}\n{suite.card}\n{_public_text(suite)}{_episode_text(episode)}"
+
+
+def _public_text(suite: Suite) -> str:
+    """The public data sets that the suite can read, and how."""
+    if not suite.public:
+        return ""
+    lines = [
+        f"  {p.id}: {p.summary}; licence {p.licence}\n"
+        f"    --data {p.id} --revision {p.revision}, or a copy: --data FOLDER --layout {p.id}"
+        + (f"\n    configs: {', '.join(p.configs)}" if p.configs else "")
+        for p in suite.public
+    ]
+    return "public data sets it reads\n" + "\n".join(lines) + "\n\n"
 
 
 def _episode_text(episode: Episode) -> str:

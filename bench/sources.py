@@ -1,26 +1,50 @@
 """A data set of one's own: a file, a folder or a hub id, checked record by record."""
 
+import sys
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError, unknown
-from bench.readers import Row, digest_of_files, files_of, is_hub_id, read_file, read_hub, read_saved
+from bench.readers import Row, digest_of_files, files_of, is_hub_id, read_file
+from bench.repository import is_repository, is_saved, read_plain, read_rows, read_saved, resolve
 from bench.splits import divide_groups, divide_tasks, part_of
-from bench.tasks import PARTS, SPLITS, Example, Task
+from bench.streams import fraction_of
+from bench.tasks import PARTS, SPLITS, Example, PublicData, Task
 
 FIELDS = ("input", "target", "references", "task", "group", "id", "split", "language", "task_split")
-SAVED = ("dataset_info.json", "dataset_dict.json", "state.json")
+KEPT_BYTES = 160 * 2**20  # of text in memory; beyond it, a sample of the groups
+RECORD_BYTES = 800  # of a record beside its text
 
 
 @dataclass(frozen=True)
+class Source:
+    """Where data of one's own comes from.
+
+    Attributes:
+        data: a JSONL, CSV or Parquet file; a folder of such files, of `save_to_disk`, or in a
+            hub's layout; a hub id OWNER/NAME.
+        revision: of a hub id.
+        columns: our field to the data's column, for those of another name.
+        configs: those of a data set that has several.
+        layout: the public data set (one that the suite declares) whose layout the data has.
+    """
+
+    data: str
+    revision: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    configs: Sequence[str] = ()
+    layout: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Record:
     """One checked row; empty texts stand for what the data does not say.
 
     Attributes:
-        table: stem of its file, the task of files that name none.
+        table: stem of its file or name of its config, the task of those that name none.
     """
 
     where: str
@@ -33,6 +57,42 @@ class Record:
     split: str
     language: str
     task_split: str
+
+
+@dataclass
+class Kept:
+    """Records in at most `limit` bytes: all of them, or those of a share of the groups.
+
+    A group stays while the hash of its name lies below the share, and the share is halved
+    whenever what stays outgrows the limit. As no prefix of the data is larger than the whole,
+    what is left at the end does not depend on the order of the records.
+    """
+
+    limit: int = KEPT_BYTES
+    share: float = 1.0
+    seen: int = 0
+    size: int = 0
+    records: list[Record] = field(default_factory=list)
+
+    def add(self, record: Record) -> None:
+        """Takes a record or leaves it."""
+        self.seen += 1
+        if not self._stays(record):
+            return
+        self.records.append(record)
+        self.size += size_of(record)
+        while self.size > self.limit:
+            self.share /= 2
+            self.records = [r for r in self.records if self._stays(r)]
+            self.size = sum(map(size_of, self.records))
+
+    def _stays(self, record: Record) -> bool:
+        return self.share == 1.0 or fraction_of("kept", record.group) < self.share
+
+
+def size_of(record: Record) -> int:
+    """Bytes that a record takes in memory, about."""
+    return RECORD_BYTES + sum(map(sys.getsizeof, (record.input, *record.references)))
 
 
 @dataclass
@@ -60,73 +120,107 @@ class TableDataset:
         return self.tasks[name]
 
 
-def open_dataset(
-    source: str, revision: str | None = None, columns: Mapping[str, str] | None = None
-) -> TableDataset:
+def open_dataset(source: Source, public: Sequence[PublicData] = ()) -> TableDataset:
     """Reads a data set and divides its tasks.
 
     Args:
-        source: a JSONL, CSV or Parquet file, a folder of such files or one written by
-            `save_to_disk`, or a hub id `owner/name`.
-        revision: of a hub id.
-        columns: our field to the data's column, for those of another name.
+        source: where it is.
+        public: data sets whose layout is known; one of that id is read by it.
 
     Raises:
         UserError: with file, line and reason, for whatever cannot be read as it stands.
     """
-    columns = dict(columns or {})
-    for name in columns:
+    for name in source.columns:
         if name not in FIELDS:
             raise unknown("field to map a column to", name, FIELDS)
-    name, revision, tables = _open(source, revision)
-    read = [(stem, list(rows)) for stem, rows in tables]
-    _check_columns(name, columns, (row for _, rows in read for _, row in rows))
-    return build(name, revision, list(_records(read, columns)))
-
-
-def _open(source: str, revision: str | None) -> tuple[str, str, list[tuple[str, Iterable[Row]]]]:
-    path = Path(source)
-    name = path.resolve().name
-    if path.exists() and revision:
-        raise UserError(
-            f"data {source!r} is a file or folder here, which has no revision {revision!r}; "
-            "leave --revision out"
+    name, revision, tables = _open(source, _layout_of(source, public))
+    kept = Kept()
+    for record in _records(name, tables, source.columns):
+        kept.add(record)
+    data = build(name, revision, kept.records)
+    if kept.share < 1:
+        data.notes.append(
+            f"{len(kept.records):,} of {kept.seen:,} examples kept: those whose group's hash lies "
+            f"in the first {100 * kept.share:.3g} %, which fit {kept.limit / 2**20:.0f} MiB"
         )
-    if path.is_dir() and any((path / mark).is_file() for mark in SAVED):
-        # The other files hold fingerprints, which change with every writing of the same data.
-        return name, digest_of_files(sorted(path.rglob("*.arrow"))), [(name, read_saved(path))]
+    return data
+
+
+def _layout_of(source: Source, public: Sequence[PublicData]) -> PublicData | None:
+    """The declared data set that the plan names, or whose id the data is.
+
+    Raises:
+        UserError: a layout of no declared data set, or columns beside one.
+    """
+    declared = {data.id: data for data in public}
+    if source.layout and source.layout not in declared:
+        raise unknown("layout of this suite", source.layout, declared)
+    layout = declared.get(source.layout or source.data)
+    if source.layout is None and Path(source.data).exists():
+        return None
+    if layout and source.columns:
+        raise UserError(f"the layout {layout.id} maps its columns itself; leave --column out")
+    return layout
+
+
+Table = tuple[str, Iterable[Row]]  # stem of a file or name of a config, and its rows
+
+
+def _open(source: Source, layout: PublicData | None) -> tuple[str, str, Iterable[Table]]:
+    path = Path(source.data)
+    commit = None
     if path.exists():
-        files = files_of(path)
-        return name, digest_of_files(files), [(file.stem, read_file(file)) for file in files]
-    if not is_hub_id(source):
-        raise UserError(f"data {source!r}: no such file or folder")
-    commit, rows = read_hub(source, revision)
-    return source, commit[:12], [(source.split("/")[1], rows)]
-
-
-def _check_columns(
-    source: str, columns: Mapping[str, str], rows: Iterable[Mapping[str, Any]]
-) -> None:
-    found = {column for row in rows for column in row}
-    for name, column in columns.items():
-        if column not in found:
+        if source.revision:
             raise UserError(
-                f"{source}: no column {column!r} for {name}; there are: {', '.join(sorted(found))}"
+                f"data {source.data!r} is a file or folder here, which has no revision "
+                f"{source.revision!r}; leave --revision out"
             )
+        if path.is_dir() and is_saved(path):
+            revision, rows = read_saved(path)
+            return path.resolve().name, revision, [(path.resolve().name, rows)]
+        files = files_of(path)
+        name, revision = path.resolve().name, digest_of_files(files)
+        if not (layout or source.configs) and not (path.is_dir() and is_repository(path, files)):
+            return name, revision, ((file.stem, read_file(file)) for file in files)
+        if not path.is_dir():
+            raise UserError(f"{path}: a file has no layout and no configs; name its folder")
+    elif is_hub_id(source.data):
+        name, commit = source.data, resolve(source.data, source.revision)
+        revision = commit[:12]
+    else:
+        raise UserError(f"data {source.data!r}: no such file or folder")
+    if layout:
+        configs = source.configs or layout.configs
+        raw = read_rows(source.data, commit, configs, layout.folders, layout.parts)
+        return name, revision, [(name, layout.records(raw))]
+    configs = source.configs or [""]
+    return name, revision, ((c or name, read_plain(source.data, commit, c)) for c in configs)
 
 
-def _records(
-    tables: Iterable[tuple[str, list[Row]]], columns: Mapping[str, str]
-) -> Iterator[Record]:
-    """Checked records, each id once."""
-    ids: dict[str, str] = {}
-    for stem, where, row in ((stem, *row) for stem, rows in tables for row in rows):
-        values = {name: row.get(columns.get(name, name)) for name in FIELDS}
-        record = _check(where, values, row, stem)
-        if record.id in ids:
-            raise UserError(f"{where}: the id {record.id!r} stands already at {ids[record.id]}")
-        ids[record.id] = where
-        yield record
+def _records(name: str, tables: Iterable[Table], columns: Mapping[str, str]) -> Iterator[Record]:
+    """Checked records.
+
+    Raises:
+        UserError: a bad record, or a mapped column that no record has.
+    """
+    missing, found = dict(columns), set[str]()
+    for stem, rows in tables:
+        for where, row in rows:
+            if missing:
+                found.update(row)
+                missing = {f: column for f, column in missing.items() if column not in row}
+            for wanted in {"input", "target"} & missing.keys():
+                if wanted == "input" or row.get(columns.get("references", "references")) is None:
+                    raise _no_column(where, wanted, missing[wanted], row)
+            values = {field: row.get(columns.get(field, field)) for field in FIELDS}
+            yield _check(where, values, row, stem)
+    for wanted, column in missing.items():
+        raise _no_column(name, wanted, column, found)
+
+
+def _no_column(where: str, wanted: str, column: str, found: Iterable[str]) -> UserError:
+    names = ", ".join(sorted(map(str, found)))
+    return UserError(f"{where}: no column {column!r} for {wanted}; there are: {names}")
 
 
 def _check(where: str, values: dict[str, Any], row: dict[str, Any], stem: str) -> Record:
@@ -202,10 +296,11 @@ def build(name: str, revision: str, records: list[Record]) -> TableDataset:
     """A data set of checked records.
 
     Raises:
-        UserError: no record, too few tasks, or a column that only some records have.
+        UserError: no record, an id twice, too few tasks, or a column that only some records have.
     """
     if not records:
         raise UserError(f"{name}: no records; it needs at least one a task")
+    _check_ids(records)
     records = _named(name, records)
     has_parts = _all_or_none(name, records, "split")
     splits = _task_splits(name, records)
@@ -250,6 +345,15 @@ def _named(name: str, records: list[Record]) -> list[Record]:
         tables.setdefault(record.table, []).append(record)
     bare = {table for table, own in tables.items() if not _all_or_none(name, own, "task")}
     return [replace(r, task=r.table) if r.table in bare else r for r in records]
+
+
+def _check_ids(records: list[Record]) -> None:
+    """Raises `UserError` if two records have one id."""
+    places: dict[str, str] = {}
+    for record in records:
+        first = places.setdefault(record.id, record.where)
+        if first is not record.where:
+            raise UserError(f"{record.where}: the id {record.id!r} stands already at {first}")
 
 
 def _in_order(examples: list[Example]) -> tuple[Example, ...]:

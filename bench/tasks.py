@@ -1,8 +1,8 @@
 """The nouns of a benchmark: example, task, dataset, suite."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, NamedTuple, Protocol
 
 SPLITS = ("meta-train", "meta-validation", "meta-test")
 PARTS = ("train", "validation", "test")
@@ -47,6 +47,43 @@ class Dataset(Protocol):
         ...
 
 
+class RawRow(NamedTuple):
+    """A row of a data set as `datasets` gives it; `where` names it in messages."""
+
+    where: str
+    config: str
+    part: str
+    values: Mapping[str, Any]
+
+
+Mapped = tuple[str, dict[str, Any]]  # where it came from, and a record with our fields
+
+
+@dataclass(frozen=True)
+class PublicData:
+    """A public data set that a suite reads in its own layout.
+
+    Attributes:
+        id: OWNER/NAME on the hub.
+        summary: one line: what a task is.
+        licence: as its card states it.
+        revision: the branch that holds plain files; a run records the commit it found there.
+        parts: the data set's name of a part to ours; its other parts stay unread.
+        records: the rows of all configs in order, to records.
+        configs: what is read, in this order; empty where there is one only.
+        folders: whether configs are folders, as in branches that the hub converted.
+    """
+
+    id: str
+    summary: str
+    licence: str
+    revision: str
+    parts: Mapping[str, str]
+    records: Callable[[Iterable[RawRow]], Iterator[Mapped]] = field(repr=False)
+    configs: tuple[str, ...] = ()
+    folders: bool = False
+
+
 @dataclass(frozen=True)
 class Suite:
     """What a family of tasks declares about itself; mostly data.
@@ -60,6 +97,7 @@ class Suite:
         max_new_tokens: where generation stops.
         language: code of the references, for the metrics' tokenizers.
         embedded: makes the data set that needs no download.
+        public: public data sets of this kind whose layout it knows.
     """
 
     name: str
@@ -70,3 +108,4 @@ class Suite:
     max_new_tokens: int
     language: str
     embedded: Callable[[], Dataset] = field(repr=False)
+    public: tuple[PublicData, ...] = ()

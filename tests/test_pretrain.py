@@ -59,7 +59,7 @@ RECIPE = Recipe.model_validate(
 
 @pytest.fixture(scope="module")
 def datasets() -> dict[str, Any]:
-    return {"translation": dataset_of("translation", None, None, None)}
+    return {"translation": dataset_of("translation")}
 
 
 @pytest.fixture(scope="module")
@@ -217,7 +217,7 @@ def test_the_shipped_backbones_first_steps_repeat(name: str) -> None:
     folder = backbone_path(name)
     assert folder
     facts = json.loads((folder / "training.json").read_text())
-    datasets = {suite: dataset_of(suite, None, None, None) for suite in facts["sources"]}
+    datasets = {suite: dataset_of(suite) for suite in facts["sources"]}
     assert (
         Corpus.of(datasets, facts["recipe"]["training"]["tasks"]).digest()
         == (facts["corpus_digest"])

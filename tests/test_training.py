@@ -18,7 +18,7 @@ from bench.training import OuterLoop, draw_training_task
 
 @pytest.fixture(scope="module")
 def data() -> Any:
-    return dataset_of("translation", None, None, None)
+    return dataset_of("translation")
 
 
 def small(kind: Any, **values: Any) -> Any:
