@@ -97,7 +97,7 @@ def read_plain(source: str, commit: str | None, config: str) -> Iterator[Row]:
     Raises:
         UserError: `datasets` cannot read it.
     """
-    return _parted(source, _load(source, commit, config, folders=False))
+    return _parted(source, _load(source, commit, config, folders=False), config)
 
 
 def _load(source: str, commit: str | None, config: str, folders: bool) -> Mapping[str, Any]:
@@ -114,7 +114,7 @@ def _load(source: str, commit: str | None, config: str, folders: bool) -> Mappin
     return found
 
 
-def _parted(source: str, found: Any) -> Iterator[Row]:
+def _parted(source: str, found: Any, config: str = "") -> Iterator[Row]:
     """Rows of a data set or of its parts. The name of a part stands in for a split column, unless
     there is one part only."""
     parts = dict(found.items()) if hasattr(found, "items") else {"data": found}
@@ -123,7 +123,7 @@ def _parted(source: str, found: Any) -> Iterator[Row]:
             values = dict(record)
             if len(parts) > 1 and values.get("split") is None:
                 values["split"] = PART_NAMES.get(part, part)
-            yield f"{part}, row {number}", values
+            yield f"{config} {part}, row {number}".strip(), values
 
 
 def _told(source: str, rows: Iterable[Any]) -> Iterator[Any]:

@@ -12,7 +12,7 @@ from bench.readers import Row, digest_of_files, files_of, is_hub_id, read_file
 from bench.repository import is_repository, is_saved, read_plain, read_rows, read_saved, resolve
 from bench.splits import divide_groups, divide_tasks, part_of
 from bench.streams import fraction_of
-from bench.tasks import PARTS, SPLITS, Example, PublicData, Task
+from bench.tasks import PARTS, SPLITS, Example, PublicData, RawRow, Task
 
 FIELDS = ("input", "target", "references", "task", "group", "id", "split", "language", "task_split")
 KEPT_BYTES = 160 * 2**20  # of text in memory; beyond it, a sample of the groups
@@ -192,9 +192,20 @@ def _open(source: Source, layout: PublicData | None) -> tuple[str, str, Iterable
     if layout:
         configs = source.configs or layout.configs
         raw = read_rows(source.data, commit, configs, layout.folders, layout.parts)
-        return name, revision, [(name, layout.records(raw))]
+        return name, revision, [(name, _mapped(source.data, layout, raw))]
     configs = source.configs or [""]
     return name, revision, ((c or name, read_plain(source.data, commit, c)) for c in configs)
+
+
+def _mapped(data: str, layout: PublicData, rows: Iterable[RawRow]) -> Iterator[Row]:
+    """The records of a declared layout; rows of another shape are told."""
+    try:
+        yield from layout.records(rows)
+    except (KeyError, IndexError, TypeError, AttributeError) as error:
+        raise UserError(
+            f"{data}: a row has not the layout of {layout.id} ({type(error).__name__}: {error}); "
+            "leave --layout out and map its columns, or ask for the revision that `show` names"
+        ) from error
 
 
 def _records(name: str, tables: Iterable[Table], columns: Mapping[str, str]) -> Iterator[Record]:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bench.tasks import Suite
 from suites.dialogue.desks import HOUSE, Clerk, Talk, draw_talk, said, turns
+from suites.dialogue.hub import PUBLIC
 from suites.procedural import Procedural
 
 VERSION = "1"
@@ -30,4 +31,5 @@ def suite() -> Suite:
         max_new_tokens=32,
         language="en",
         embedded=_embedded,
+        public=PUBLIC,
     )

@@ -6,6 +6,7 @@ from pathlib import Path
 from bench.tasks import Suite
 from suites.procedural import Procedural
 from suites.translation.grammar import GRAMMAR, Language, Meaning, draw_meaning, english
+from suites.translation.hub import PUBLIC
 
 VERSION = "2"
 
@@ -30,4 +31,5 @@ def suite() -> Suite:
         max_new_tokens=32,
         language="en",
         embedded=_embedded,
+        public=PUBLIC,
     )

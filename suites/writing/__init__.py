@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bench.tasks import Suite
 from suites.procedural import Procedural
+from suites.writing.hub import PUBLIC
 from suites.writing.stanzas import WORKSHOP, Opening, Poet, draw_opening, opening_text
 
 VERSION = "1"
@@ -30,4 +31,5 @@ def suite() -> Suite:
         max_new_tokens=32,
         language="en",
         embedded=_embedded,
+        public=PUBLIC,
     )
