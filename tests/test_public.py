@@ -355,4 +355,4 @@ def test_one_part_only_is_divided_by_hash(tmp_path: Path) -> None:
     )
     data = open_dataset(Source(str(tmp_path)))
     assert "divided by hash" in data.notes[0]
-    assert all(data.task(str(t)).parts["test"] for t in range(5))
+    assert all(data.task(f"t{t}").parts["test"] for t in range(5))
