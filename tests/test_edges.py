@@ -76,7 +76,7 @@ def test_without_a_train_part_support_is_validation_and_the_row_says_so(
 
 def test_meta_training_without_a_train_part_is_told(tmp_path: Path, checkpoint: str) -> None:
     path = data(tmp_path / "d.jsonl", {"validation": 8, "test": 8})
-    with pytest.raises(UserError, match="no meta-train task of d.jsonl"):
+    with pytest.raises(UserError, match=r"no meta-train task of d\.jsonl"):
         run(path, checkpoint, ["fomaml"])
 
 
