@@ -12,6 +12,7 @@ from bench.errors import UserError
 Row = tuple[str, dict[str, Any]]  # "FILE, line N" and the record
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 PARQUET_ROWS = 256  # rows in memory; a column of long documents is large
+PARQUET_BYTES = 2**20  # read at a time
 
 
 def read_file(path: Path) -> Iterator[Row]:
@@ -144,17 +145,20 @@ def _read_parquet(path: Path) -> Iterator[Row]:
 
     number = 0
     try:
-        with ParquetFile(path) as file:
-            for batch in file.iter_batches(batch_size=PARQUET_ROWS):
-                for record in batch.to_pylist():
-                    number += 1
-                    # What pandas wrote for a missing value may be a float that is no number.
-                    yield (
-                        f"{path.name}, row {number}",
-                        {k: None if v != v else v for k, v in record.items()},
-                    )
+        # Without these settings a file's columns stay in memory as they are read.
+        with ParquetFile(path, buffer_size=PARQUET_BYTES, pre_buffer=False) as file:
+            for group in range(file.num_row_groups):
+                for batch in file.iter_batches(PARQUET_ROWS, row_groups=[group]):
+                    for record in batch.to_pylist():
+                        number += 1
+                        yield f"{path.name}, row {number}", _without_nan(record)
     except (ArrowException, OSError) as error:
         raise UserError(f"{path.name}: cannot be read as Parquet: {first_line(error)}") from None
+
+
+def _without_nan(record: dict[str, Any]) -> dict[str, Any]:
+    """The record with None where pandas wrote a float that is no number for a missing value."""
+    return {name: None if value != value else value for name, value in record.items()}
 
 
 def first_line(error: Exception) -> str:

@@ -15,7 +15,7 @@ from bench.streams import fraction_of
 from bench.tasks import PARTS, SPLITS, Example, PublicData, RawRow, Task
 
 FIELDS = ("input", "target", "references", "task", "group", "id", "split", "language", "task_split")
-KEPT_BYTES = 160 * 2**20  # of text in memory; beyond it, a sample of the groups
+KEPT_BYTES = 64 * 2**20  # of text in memory; beyond it, a sample of the groups
 RECORD_BYTES = 800  # of a record beside its text
 
 
