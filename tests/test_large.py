@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.sources import Kept, Record, size_of
+from bench.rows import Record
+from bench.sampling import Kept, size_of
 
 GIB = 2**30
 LIMIT_MIB = 500

@@ -10,10 +10,11 @@ from typing import Any
 import pandas as pd
 import pytest
 
+from bench.division import TableDataset
 from bench.errors import UserError
 from bench.registry import load, names
 from bench.show import page
-from bench.sources import Source, TableDataset, open_dataset
+from bench.sources import Source, open_dataset
 from bench.tasks import SPLITS, Example, PublicData
 
 PUBLIC = {

@@ -11,8 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bench import sources
+from bench.division import TableDataset
 from bench.errors import UserError
-from bench.sources import Source, TableDataset
+from bench.sources import Source
 from bench.splits import SHARES, divide_groups, divide_tasks
 from bench.tasks import SPLITS
 
