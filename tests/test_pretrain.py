@@ -211,7 +211,9 @@ def test_the_shipped_backbone_is_what_its_card_says(name: str) -> None:
     assert 300_000 <= size <= 2_000_000
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize(
+    "name", [n if n == "tiny" else pytest.param(n, marks=pytest.mark.slow) for n in SHIPPED]
+)
 def test_the_shipped_backbones_first_steps_repeat(name: str) -> None:
     """The recorded losses come from the recorded text: no other was seen."""
     folder = backbone_path(name)
