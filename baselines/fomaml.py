@@ -23,6 +23,7 @@ class Fomaml(MetaLearner):
     class Options(MetaLearner.Options):
         """Chosen on meta-validation tasks, see CONTRIBUTING.md."""
 
+        outer_rate: float = Field(1e-3, gt=0, description="step size of the outer loop, to 0")
         tasks_per_step: int = Field(2, ge=1, description="tasks in one outer step")
 
     def direction(self, weights: "Weights", task: "TaskLoss") -> "Sequence[Tensor]":

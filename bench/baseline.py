@@ -139,7 +139,7 @@ class MetaLearner(GradientLearner, ABC):
         test_steps: int | None = Field(
             None, ge=0, description="steps on a test episode; 3 x inner_steps if not given"
         )
-        outer_rate: float = Field(1e-3, gt=0, description="step size of the outer loop, to 0")
+        outer_rate: float = Field(3e-4, gt=0, description="step size of the outer loop, to 0")
         tasks_per_step: int = Field(4, ge=1, description="tasks in one outer step")
         train_queries: int = Field(32, ge=1, description="query examples of a training task")
 
