@@ -120,7 +120,8 @@ def test_a_kill_while_a_cell_is_written_leaves_no_half(checkpoint: str, tmp_path
         "from bench.cli import main\n"
         "main(sys.argv[1:])"
     )
-    words = ["run", "--baseline", "nearest", "--episodes", "2", "--queries", "2", "--out", str(out)]
+    words = ["run", "--suite", "translation", "--baseline", "nearest", "--out", str(out)]
+    words += ["--episodes", "2", "--queries", "2"]
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True)
     assert done.returncode == -signal.SIGKILL
     assert list(out.rglob("*.part"))

@@ -158,6 +158,8 @@ def test_a_held_directory_is_refused(finished: Path, checkpoint: str) -> None:
 def test_a_cell_that_fails_does_not_stop_the_others(checkpoint: str, tmp_path: Path) -> None:
     words = [
         "run",
+        "--suite",
+        "translation",
         "--baseline",
         "copy",
         "--baseline",
