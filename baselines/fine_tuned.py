@@ -11,5 +11,5 @@ class FineTuned(GradientLearner):
     class Options(GradientLearner.Options):
         """Chosen on meta-validation tasks, see CONTRIBUTING.md."""
 
-        inner_steps: int = Field(24, ge=0, description="n, gradient steps on the support set")
-        inner_rate: float = Field(1e-3, ge=0, description="step size of the inner loop")
+        inner_steps: int = Field(36, ge=0, description="n, gradient steps on the support set")
+        inner_rate: float = Field(7e-4, ge=0, description="step size of the inner loop")

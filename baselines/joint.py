@@ -23,10 +23,11 @@ class Joint(MetaLearner):
     class Options(MetaLearner.Options):
         """Chosen on meta-validation tasks, see CONTRIBUTING.md."""
 
-        inner_steps: int = Field(16, ge=0, description="n, gradient steps on the support set")
+        inner_steps: int = Field(24, ge=0, description="n, gradient steps on the support set")
         test_steps: int | None = Field(
             None, ge=0, description="steps on a test episode; inner_steps if not given"
         )
+        outer_rate: float = Field(1e-3, gt=0, description="step size of the outer loop, to 0")
 
     # Training has no inner loop to keep short.
     test_factor = 1

@@ -22,7 +22,6 @@ class Reptile(MetaLearner):
     order = "1"
     clip: ClassVar[float | None] = None
     warm_up: ClassVar[float] = 0.0
-    test_factor = 4
 
     class Options(MetaLearner.Options):
         """Chosen on meta-validation tasks, see CONTRIBUTING.md."""
@@ -31,9 +30,6 @@ class Reptile(MetaLearner):
             "adam-beta1-0", description="step rule of the inner loop"
         )
         inner_rate: float = Field(3e-3, ge=0, description="step size of the inner loop")
-        test_steps: int | None = Field(
-            None, ge=0, description="steps on a test episode; 4 x inner_steps if not given"
-        )
         tasks_per_step: int = Field(8, ge=1, description="tasks in one outer step")
         train_queries: int = Field(8, ge=1, description="further examples of a training task")
         outer_rate: float = Field(0.05, gt=0, description="epsilon, annealed to 0")

@@ -91,7 +91,7 @@ class GradientLearner(Learner):
         """The inner loop."""
 
         inner_steps: int = Field(4, ge=0, description="n, gradient steps on the support set")
-        inner_rate: float = Field(2e-3, ge=0, description="step size of the inner loop")
+        inner_rate: float = Field(1e-3, ge=0, description="step size of the inner loop")
         inner_rule: Literal["sgd", "adam", "adam-beta1-0"] = Field(
             "adam", description="step rule of the inner loop"
         )
@@ -137,7 +137,7 @@ class MetaLearner(GradientLearner, ABC):
         """The outer loop."""
 
         test_steps: int | None = Field(
-            None, ge=0, description="steps on a test episode; 3 x inner_steps if not given"
+            None, ge=0, description="steps on a test episode; 6 x inner_steps if not given"
         )
         outer_rate: float = Field(3e-4, gt=0, description="step size of the outer loop, to 0")
         tasks_per_step: int = Field(4, ge=1, description="tasks in one outer step")
@@ -169,7 +169,7 @@ class MetaLearner(GradientLearner, ABC):
         return torch.optim.Adam(weights, lr=self.options.outer_rate)
 
     #: Steps on a test episode for each of `inner_steps`.
-    test_factor: ClassVar[int] = 3
+    test_factor: ClassVar[int] = 6
     #: Largest norm of an outer gradient; None leaves it as it is.
     clip: ClassVar[float | None] = 1.0
     #: Share of the budget over which the outer rate rises from 0; then it falls to 0.

@@ -1,5 +1,6 @@
 """Clocks and memory marks of the device that a cell runs on."""
 
+import ctypes
 import re
 import time
 from pathlib import Path
@@ -44,6 +45,14 @@ class Stopwatch:
         """Milliseconds from the start to now; adds a mark."""
         self.mark()
         return sum(self.laps())
+
+
+def release_memory() -> None:
+    """Gives memory that was freed back to the system, as far as the C library can: what earlier
+    work kept would else count into a peak."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim:
+        trim(0)
 
 
 def reset_peak(device: torch.device) -> bool:

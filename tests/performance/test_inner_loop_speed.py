@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 def material() -> Any:
     torch.set_num_threads(1)
     backbone = load_backbone("tiny", None, torch.device("cpu"), "float32")
-    data = dataset_of("translation", None, None, None)
+    data = dataset_of("translation")
     episode = draw_episode("translation", data.task(data.names("meta-test")[0]), 8, 16, 0, 0)
     return backbone, episode
 
