@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from bench.errors import UserError
 from bench.streams import Stream, digest_of
@@ -42,10 +43,10 @@ def draw_episode(
     """
     part = support_part(task)
     stream = Stream(seed, "episode", suite, task.name, index)
-    support = tuple(stream.shuffled(task.parts.get(part, ()))[:shots])
+    support = tuple(islice(stream.visit(task.parts.get(part, ())), shots))
     groups = {example.group for example in support}
-    pool = stream.shuffled(task.parts.get("test", ()))
-    query = tuple(example for example in pool if example.group not in groups)[:queries]
+    pool = stream.visit(task.parts.get("test", ()))
+    query = tuple(islice((e for e in pool if e.group not in groups), queries))
     if len(support) < shots or not query:
         raise UserError(
             f"task {task.name!r} gives {len(support)} support and {len(query)} query examples; "
@@ -80,10 +81,14 @@ def usable_tasks(dataset: Dataset, split: str, shots: int) -> tuple[list[str], l
 
 
 def _leaves_queries(task: Task, support: str, query: str, shots: int) -> bool:
-    """Whether any `shots` examples leave a query of another group."""
-    asked = {example.group for example in task.parts[query]}
-    shared = asked & {example.group for example in task.parts[support]}
-    return len(shared) > shots or len(asked) > len(shared)
+    """Whether any `shots` examples leave a query of another group: there are more groups of
+    queries than they can hold, or one that is in no support."""
+    asked = set[str]()
+    for example in task.parts[query]:
+        asked.add(example.group)
+        if len(asked) > shots:
+            return True
+    return bool(asked - {example.group for example in task.parts[support]})
 
 
 def schedule(names: Sequence[str], episodes: int, suite: str, seed: int) -> list[str]:

@@ -130,7 +130,7 @@ class Corpus:
             parts = (
                 dataset.task(n).parts.get("train") for n in dataset.names("meta-train")[:limit]
             )
-            suites.append([examples for examples in parts if examples])
+            suites.append([tuple(examples) for examples in parts if examples])
             if not suites[-1]:
                 raise UserError(f"no meta-train task of {suite} has train examples to learn from")
         return cls(suites)

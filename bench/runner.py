@@ -5,7 +5,7 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
@@ -15,6 +15,7 @@ from bench import records
 from bench.baseline import Learner, MetaLearner
 from bench.cells import shared_header
 from bench.context import Context
+from bench.episodes import usable_tasks
 from bench.errors import UserError
 from bench.plan import Plan, differences, plan_text
 from bench.pool import Events, Job, pool
@@ -33,6 +34,7 @@ PACKAGES = [
     "numpy",
 ]
 FREE = ("out", "workers")  # plan keys that change no result
+LISTED = 12  # tasks left out that are told one by one
 
 
 @dataclass
@@ -124,6 +126,7 @@ def _versions() -> dict[str, str | None]:
 def _facts(context: Context) -> dict[str, Any]:
     """What the plan's names stood for on this machine: part of what must not change."""
     plan = context.plan
+    trains = any(isinstance(context.baseline(name), MetaLearner) for name in plan.baselines)
     data = {}
     for suite in plan.suites:
         dataset = context.dataset(suite)
@@ -134,6 +137,9 @@ def _facts(context: Context) -> dict[str, Any]:
             "language": context.language(suite),
             "tasks": {f"k{k}": context.tasks(suite, k)[0] for k in plan.shots},
             "left_out": {f"k{k}": context.tasks(suite, k)[1] for k in plan.shots},
+            "left_out_of_training": usable_tasks(dataset, "meta-train", max(plan.shots))[1]
+            if trains
+            else [],
             "notes": list(getattr(dataset, "notes", [])),
         }
     needs_model = any(isinstance(context.baseline(name), Learner) for name in plan.baselines)
@@ -243,8 +249,16 @@ def _notes(facts: dict[str, Any]) -> list[str]:
     for suite, found in facts["suites"].items():
         lines += [f"{suite}: {note}" for note in found["notes"]]
         reasons = {reason for shots in found["left_out"].values() for reason in shots}
-        lines += [f"{suite}: left out {reason}" for reason in sorted(reasons)]
+        lines += _listed(f"{suite}: left out", reasons)
+        lines += _listed(f"{suite}: left out of meta-training", found["left_out_of_training"])
     return lines
+
+
+def _listed(what: str, reasons: Iterable[str]) -> list[str]:
+    """A line each for the first reasons, and one that counts the others."""
+    lines = [f"{what} {reason}" for reason in sorted(reasons)]
+    more = len(lines) - LISTED
+    return [*lines[:LISTED], *([f"{what} {more} more; run.json lists them"] if more > 0 else [])]
 
 
 def backbone_notes(context: Context) -> list[str]:

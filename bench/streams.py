@@ -3,7 +3,7 @@
 import hashlib
 import json
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -54,6 +54,10 @@ class Stream:
             j = self.below(i + 1)
             result[i], result[j] = result[j], result[i]
         return result
+
+    def visit(self, items: Sequence[T]) -> Iterator[T]:
+        """`shuffled`, item by item: a sequence that makes its items makes only those taken."""
+        return map(items.__getitem__, self.shuffled(range(len(items))))
 
     def torch_seed(self) -> int:
         """A seed for `torch.Generator.manual_seed`, which takes 63 bits."""

@@ -1,6 +1,6 @@
 """The nouns of a benchmark: example, task, dataset, suite."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, Protocol
 
@@ -28,7 +28,7 @@ class Task:
     """Examples that one adaptation should solve together, in the parts of `PARTS`."""
 
     name: str
-    parts: Mapping[str, tuple[Example, ...]]
+    parts: Mapping[str, Sequence[Example]]
     language: str | None = None
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -75,12 +76,11 @@ def draw_training_task(
 ) -> tuple[list[Example], list[Example]]:
     """K support and up to `queries` query examples of one random meta-train task, from its
     `train` part, without a group in both; K is drawn from `shots`."""
-    examples = stream.shuffled(dataset.task(stream.pick(names)).parts["train"])
-    size = stream.pick(shots)
-    support = examples[:size]
+    examples = dataset.task(stream.pick(names)).parts["train"]
+    visited = stream.visit(examples)
+    support = list(islice(visited, stream.pick(shots)))
     groups = {example.group for example in support}
-    rest = [example for example in examples[size:] if example.group not in groups]
-    return support, rest[:queries]
+    return support, list(islice((e for e in visited if e.group not in groups), queries))
 
 
 @dataclass

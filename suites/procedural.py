@@ -1,9 +1,10 @@
 """What every embedded suite shares: tasks by index, parts without overlap, splits kept apart."""
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property, lru_cache
-from typing import Generic, TypeVar
+from functools import cache, cached_property, lru_cache, partial
+from typing import Generic, TypeVar, overload
 
 from bench.errors import UserError, unknown
 from bench.streams import Stream, fraction_of
@@ -18,6 +19,30 @@ BOUNDS = {"meta-train": (0.0, 0.6), "meta-validation": (0.6, 0.8), "meta-test": 
 PARTS = {"train": 512, "validation": 32, "test": 128}
 DRAWS = 100  # for each content of a pool, before it is given up
 KEPT = 256  # tasks in memory
+
+
+class Part(Sequence[Example]):
+    """The examples of one part, each made when it is asked for: most of a task is never read."""
+
+    def __init__(self, size: int, make: Callable[[int], Example]) -> None:
+        self._size, self._make = size, make
+
+    def __len__(self) -> int:
+        return self._size
+
+    @overload
+    def __getitem__(self, place: int) -> Example: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> tuple[Example, ...]: ...
+
+    def __getitem__(self, place: int | slice) -> Example | tuple[Example, ...]:
+        """The example of a number, or those of a slice."""
+        chosen = range(self._size)[place]
+        return self._make(chosen) if isinstance(chosen, int) else tuple(map(self._make, chosen))
+
+    def __iter__(self) -> Iterator[Example]:
+        return map(self._make, range(self._size))
 
 
 @dataclass
@@ -83,13 +108,18 @@ class Procedural(Generic[C]):
             raise unknown(f"{self.suite} task", name, self._split_of)
         rules = self.rules(int(name.rsplit("-", 1)[1]))
         stream = Stream(0, self.suite, self.streams, "examples", name)
-        contents = iter(stream.shuffled(self._pool(self._split_of[name])))
-        parts: dict[str, tuple[Example, ...]] = {}
-        for part, size in PARTS.items():
-            examples = []
-            for number in range(size):
-                key, content = next(contents)
-                text, target = rules(content)
-                examples.append(Example(text, (target,), f"{name}-{part}-{number:03d}", key))
-            parts[part] = tuple(examples)
-        return Task(name, parts)
+        contents = stream.shuffled(self._pool(self._split_of[name]))
+
+        def make(part: str, start: int, number: int) -> Example:
+            key, content = contents[start + number]
+            text, target = rules(content)
+            return Example(text, (target,), f"{name}-{part}-{number:03d}", key)
+
+        starts = itertools.accumulate(PARTS.values(), initial=0)
+        return Task(
+            name,
+            {
+                part: Part(size, partial(make, part, start))
+                for (part, size), start in zip(PARTS.items(), starts, strict=False)
+            },
+        )

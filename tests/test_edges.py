@@ -12,7 +12,9 @@ import sacrebleu
 
 import bench
 from bench.errors import UserError
-from bench.records import read_cell
+from bench.plan import make_plan
+from bench.records import read_cell, read_json
+from bench.runner import execute
 
 TASKS = [f"t{i}" for i in range(6)]
 
@@ -35,11 +37,8 @@ def data(path: Path, parts: dict[str, int], **change: Any) -> Path:
     return path
 
 
-def run(
-    path: Path, checkpoint: str, baselines: list[str], **more: Any
-) -> tuple[Path, pd.DataFrame]:
-    out = path.parent / "run"
-    values = {
+def values_of(path: Path, checkpoint: str, baselines: list[str], **more: Any) -> dict[str, Any]:
+    return {
         "suites": ["translation"],
         "baselines": baselines,
         "data": str(path),
@@ -50,13 +49,18 @@ def run(
         "train_budget": 500,
         "max_new_tokens": 4,
         "workers": 1,
-        "out": str(out),
+        "out": str(path.parent / "run"),
         **more,
     }
-    outcome = bench.run(values)
+
+
+def run(
+    path: Path, checkpoint: str, baselines: list[str], **more: Any
+) -> tuple[Path, pd.DataFrame]:
+    outcome = bench.run(values_of(path, checkpoint, baselines, **more))
     if outcome.failures:
         raise UserError("; ".join(outcome.failures.values()))
-    return out, bench.leaderboard([str(out)]).set_index("baseline")
+    return outcome.root, bench.leaderboard([outcome.root]).set_index("baseline")
 
 
 def cell_of(out: Path, baseline: str) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -78,6 +82,27 @@ def test_meta_training_without_a_train_part_is_told(tmp_path: Path, checkpoint: 
     path = data(tmp_path / "d.jsonl", {"validation": 8, "test": 8})
     with pytest.raises(UserError, match=r"no meta-train task of d\.jsonl"):
         run(path, checkpoint, ["fomaml"])
+
+
+def test_tasks_too_small_to_train_on_are_listed(tmp_path: Path, checkpoint: str) -> None:
+    path, small = tmp_path / "d.jsonl", [f"small-{i:02d}" for i in range(15)]
+    splits = {**dict.fromkeys([*small, "large"], "meta-train"), "v": "meta-validation"}
+    rows = [
+        example(task, part, i, task_split=split)
+        for task, split in {**splits, "t": "meta-test"}.items()
+        for part in ("train", "test")
+        for i in range(3 if task in small else 8)
+    ]
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    plan = make_plan(values_of(path, checkpoint, ["fomaml", "nearest"]))
+    lines: list[str] = []
+    assert execute(plan, say=lines.append).failures == {}
+    told = [line for line in lines if "left out of meta-training" in line]
+    assert told[0].endswith("small-00: 3 examples in train, 5 needed")
+    assert len(told) == 13
+    assert told[-1].endswith("3 more; run.json lists them")
+    facts = read_json(Path(plan.out or "") / "run.json")["facts"]["suites"]["translation"]
+    assert [reason.split(":")[0] for reason in facts["left_out_of_training"]] == small
 
 
 def test_three_test_items_are_three_queries(tmp_path: Path, checkpoint: str) -> None:
