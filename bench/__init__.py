@@ -5,6 +5,7 @@ outcome = bench.run({"baselines": ["nearest", "fine-tuned"], "out": "results/try
 table = bench.leaderboard(["results/try"])
 """
 
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -32,7 +33,7 @@ def run(plan: Mapping[str, Any] | str) -> "Outcome":
 
     values = read_plan(plan) if isinstance(plan, str) else dict(plan)
     values.setdefault("out", f"results/{Path(plan).stem if isinstance(plan, str) else 'run'}")
-    return execute(make_plan(values))
+    return execute(make_plan(values), say=lambda line: print(line, file=sys.stderr))
 
 
 def leaderboard(dirs: "Sequence[str | Path]", metric: str | None = None) -> "pandas.DataFrame":

@@ -22,6 +22,14 @@ Parameters = Mapping[str, Tensor]
 Pair = tuple[list[int], list[int]]  # tokens of a prompt, tokens of its target and the end
 Row = tuple[list[int], list[int]]  # a pair, or several of one task, as a model reads them
 IGNORED = -100
+POSITIONS = (
+    "max_position_embeddings",
+    "max_encoder_position_embeddings",
+    "max_decoder_position_embeddings",
+    "n_positions",
+    "max_seq_len",
+    "seq_length",
+)
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,7 @@ class Backbone(ABC):
     """
 
     def __init__(self, model: Any, tokenizer: Any, prompt: Prompt) -> None:
+        self.notes: list[str] = []  # what was noticed when it was loaded
         self.model = model.eval()
         if model.can_generate():
             # A checkpoint may bring settings for decoding; here all models decode alike.
@@ -78,11 +87,19 @@ class Backbone(ABC):
         self.tokenizer = tokenizer
         self.prompt = prompt
         self.context = _context_of(model.config, tokenizer)
-        self.eos = int(tokenizer.eos_token_id)
-        self.pad = self.eos if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
+        end = int(tokenizer.eos_token_id)
+        self.pad = end if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
         self._head, self._tail = _wrapping(tokenizer)
-        if prompt.opening:  # a chat template brings its own first token
+        if prompt.turns:  # a chat template brings its own first token, and a turn may end otherwise
             self._head = []
+        self.eos = self._end_of_turn(end)
+        self.ends = {self.eos, end}
+
+    def _end_of_turn(self, end: int) -> int:
+        """What ends a target: a chat template's own token for the end of a turn, if it has one."""
+        behind = self.text_ids(self.prompt.separator)[:1] if self.prompt.turns else []
+        added = self.tokenizer.added_tokens_decoder.get(behind[0]) if behind else None
+        return behind[0] if added is not None and added.special else end
 
     # -- weights ---------------------------------------------------------------------------
 
@@ -115,13 +132,20 @@ class Backbone(ABC):
         for name, weight in self.model.named_parameters():
             parts.update(name.encode())
             parts.update(weight.detach().float().cpu().numpy().tobytes())
+        if self.prompt.turns:  # another template asks the same weights another question
+            parts.update(repr(self.prompt).encode())
         return f"{self.model.config.model_type}-{parts.hexdigest()[:12]}"
 
     # -- text to tokens --------------------------------------------------------------------
 
     def text_ids(self, text: str) -> list[int]:
-        """Tokens of a text as it stands inside a prompt, without special ones."""
-        return list(self.tokenizer(text, add_special_tokens=False).input_ids) if text else []
+        """Tokens of a text as it stands inside a prompt. The name of a special token in it is text
+        as any other, but for a chat template's, which are meant."""
+        if not text:
+            return []
+        plain = not self.prompt.turns
+        made = self.tokenizer(text, add_special_tokens=False, split_special_tokens=plain)
+        return list(made.input_ids)
 
     @cached_property
     def _before(self) -> list[int]:
@@ -232,7 +256,7 @@ class Backbone(ABC):
             result.dropped += len(pieces) - len(fitting)
             start = len(self._before)
             rows.append(prompt[:start] + [i for piece in fitting for i in piece] + prompt[start:])
-        stop = self.prompt.separator if support else None
+        stop = self.prompt.separator if support or self.prompt.turns else None
         with self._holding(weights), torch.no_grad():
             for new in self._new_tokens(rows, max_new_tokens, stop):
                 self._take(new, stop, result)
@@ -251,8 +275,9 @@ class Backbone(ABC):
 
     def _take(self, row: list[int], stop: str | None, result: Generation) -> None:
         """Adds one answer to the result."""
-        ended = self.eos in row
-        new = row[: row.index(self.eos)] if ended else row
+        places = [place for place, token in enumerate(row) if token in self.ends]
+        ended = bool(places)
+        new = row[: places[0]] if ended else row
         while new and new[-1] == self.pad:  # a row that the stop string ended is filled up
             new.pop()
         text = self.tokenizer.decode(new, skip_special_tokens=True)
@@ -280,7 +305,7 @@ class Backbone(ABC):
             do_sample=False,
             num_beams=1,
             max_new_tokens=max_new_tokens,
-            eos_token_id=self.eos,
+            eos_token_id=sorted(self.ends),
             pad_token_id=self.pad,
             **extra,
         )
@@ -347,9 +372,10 @@ def _wrapping(tokenizer: Any) -> tuple[list[int], list[int]]:
 
 
 def _context_of(config: Any, tokenizer: Any) -> int:
-    """Positions the model has; the tokenizer's own limit if it is smaller and meant."""
-    named = (getattr(config, name, None) for name in ("max_position_embeddings", "n_positions"))
-    positions = next((int(value) for value in named if value), 1024)
+    """Positions the model has, by whatever name; the tokenizer's own limit if it is smaller and
+    meant."""
+    named = (getattr(config, name, None) for name in POSITIONS)
+    positions = min((value for value in named if isinstance(value, int) and value), default=1024)
     return min(positions, int(tokenizer.model_max_length or positions))
 
 

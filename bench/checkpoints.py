@@ -1,5 +1,7 @@
 """Loads a backbone: one that ships with the package, a local directory, or a hub id."""
 
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,27 +42,34 @@ def load_backbone(
     import torch
     from transformers import AutoConfig, AutoTokenizer
 
-    place = locate(source)
-    if not allow_pickle:
-        _refuse_pickles(source, Path(place))
+    place, branch = locate(source), revision or "main"
     quiet()
     register()
-    common = {"revision": revision or "main", "trust_remote_code": trust_remote_code}
+    common = {"revision": branch, "trust_remote_code": trust_remote_code}
     try:
+        if not allow_pickle:
+            _refuse_pickles(source, place, branch)
         tokenizer = AutoTokenizer.from_pretrained(place, **common)
-        model: Any = auto_class(AutoConfig.from_pretrained(place, **common)).from_pretrained(
+        kind: Any = auto_class(AutoConfig.from_pretrained(place, **common))
+        model, found = kind.from_pretrained(
             place,
             dtype=getattr(torch, dtype),
             use_safetensors=None if allow_pickle else True,
+            output_loading_info=True,
             **common,
         )
+    except UserError:
+        raise
     except Exception as error:  # transformers raises many kinds for a checkpoint it cannot read
         if "custom code" in str(error) and not trust_remote_code:
             raise UserError(
                 f"backbone {source!r} brings code of its own that must run to load it; if you have "
                 "read it and trust it, add --trust-remote-code"
             ) from None
-        raise UserError(f"backbone {source!r} cannot be loaded: {_first_line(error)}") from error
+        hint = "; pickled weights need --allow-pickle" if "safetensors" in str(error) else ""
+        reason = f"{_first_line(error)}{hint}"
+        raise UserError(f"backbone {source!r} cannot be loaded: {reason}") from error
+    notes = _weights_notes(source, found)
     if tokenizer.eos_token_id is None:
         raise UserError(f"backbone {source!r}: its tokenizer has no end-of-sequence token; set one")
     if not tokenizer.encode("a", add_special_tokens=False):
@@ -74,16 +83,40 @@ def load_backbone(
             f"backbone {source!r}: the tokenizer has {len(tokenizer)} tokens, the model only "
             f"{model.get_input_embeddings().num_embeddings}; they do not belong together"
         )
-    if not model.config.is_encoder_decoder and _looks_ahead(model, tokenizer):
+    if not model.config.is_encoder_decoder and looks_ahead(model, tokenizer):
         raise UserError(
             f"backbone {source!r} reads a text in both directions, so it cannot be asked for the "
             "next token; name a causal or an encoder-decoder model"
         )
     prompt = chat_prompt(tokenizer) if chat else Prompt()
-    return backbone_of(model.to(device), tokenizer, prompt)
+    backbone = backbone_of(model.to(device), tokenizer, prompt)
+    backbone.notes = notes
+    return backbone
 
 
-def _looks_ahead(model: Any, tokenizer: Any) -> bool:
+def _weights_notes(source: str, found: Mapping[str, Any]) -> list[str]:
+    """What of a checkpoint's weights the model has no place for.
+
+    Raises:
+        UserError: the checkpoint lacks weights of the model, which transformers would draw at
+            random.
+    """
+    lacking = sorted(found["missing_keys"]) + sorted(str(key) for key in found["mismatched_keys"])
+    if lacking:
+        raise UserError(
+            f"backbone {source!r}: its files lack {len(lacking)} weight(s) of the model that its "
+            f"config describes, among them {lacking[0]}; save the whole model beside its config"
+        )
+    surplus = sorted(found["unexpected_keys"])
+    if not surplus:
+        return []
+    return [
+        f"backbone {source!r}: {len(surplus)} weight(s) in its files are not in the model that its "
+        f"config describes and stay unread, among them {surplus[0]}"
+    ]
+
+
+def looks_ahead(model: Any, tokenizer: Any) -> bool:
     """Whether logits depend on later tokens, as those of BERT do, which transformers loads as a
     causal model all the same."""
     import torch
@@ -95,8 +128,25 @@ def _looks_ahead(model: Any, tokenizer: Any) -> bool:
     return not torch.allclose(one, two, rtol=1e-4, atol=1e-6)
 
 
-def _refuse_pickles(source: str, folder: Path) -> None:
-    if any(folder.glob("*.bin")) and not any(folder.glob("*.safetensors")):
+def _refuse_pickles(source: str, place: str, revision: str) -> None:
+    """Raises `UserError` where weights would come from a pickle: there are no safetensors, or
+    their index names other files, which transformers would read as pickles."""
+    from transformers.utils import cached_file
+
+    def file(name: str) -> str | None:
+        path: str | None = cached_file(
+            place, name, revision=revision, _raise_exceptions_for_missing_entries=False
+        )
+        return path
+
+    if file("model.safetensors"):
+        return
+    if index := file("model.safetensors.index.json"):
+        shards = json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values()
+        pickles = not all(name.endswith(".safetensors") for name in shards)
+    else:
+        pickles = any(Path(place).glob("pytorch_model*.bin"))
+    if pickles:
         raise UserError(
             f"backbone {source!r} holds its weights as pickles, which can run code when they are "
             "read; if you trust where it is from, add --allow-pickle"

@@ -248,6 +248,10 @@ def pretrain(
     source = Source(data, revision, column_map(columns), configs, layout) if data else None
     with _progress_bar(f"fewgen pretrain {backbone}") as update:
         facts = pretrain_to(out, backbone, source=source, progress=update, **flags)
+    for note in facts.get("notes", []):
+        click.echo(note, err=True)
+    if facts["truncated"]:
+        click.echo(f"{facts['truncated']:,} examples were cut to the context", err=True)
     click.echo(f"{facts['parameters']:,} parameters, {facts['tokens']:,} tokens: written to {out}")
 
 

@@ -10,8 +10,8 @@ from bench.episodes import usable_tasks
 from bench.errors import UserError
 from bench.metrics import Metric, build_metrics, language_of
 from bench.plan import Plan
-from bench.registry import load
-from bench.tasks import Dataset, Example, Suite
+from bench.registry import load, load_suite
+from bench.tasks import Dataset, Example
 
 if TYPE_CHECKING:
     import torch
@@ -26,7 +26,7 @@ def dataset_of(suite: str, source: "Source | None" = None) -> Dataset:
     Raises:
         UserError: no such suite, or data that cannot be read.
     """
-    declared: Suite = load("suite", suite)()
+    declared = load_suite(suite)
     if source is None:
         return declared.embedded()
     from bench.sources import open_dataset
@@ -44,16 +44,12 @@ class Context:
 
     def __init__(self, plan: Plan, root: Path) -> None:
         self.plan, self.root = plan, root
-        self.suite = lru_cache(maxsize=None)(self._suite)
+        self.suite = lru_cache(maxsize=None)(load_suite)
         self.dataset = lru_cache(maxsize=None)(self._dataset)
         self.tasks = lru_cache(maxsize=None)(self._tasks)
         self.metrics = lru_cache(maxsize=None)(self._metrics)
         self.baseline = lru_cache(maxsize=None)(self._baseline)
         self.backbone = lru_cache(maxsize=1)(self._backbone)
-
-    def _suite(self, name: str) -> Suite:
-        suite: Suite = load("suite", name)()
-        return suite
 
     def _dataset(self, suite: str) -> Dataset:
         from bench.sources import Source
@@ -86,7 +82,14 @@ class Context:
     def _metrics(self, suite: str) -> list[Metric]:
         counts = {len(example.references) for example in self._queries(suite)}
         num_refs = counts.pop() if len(counts) == 1 else None
-        return build_metrics(self.language(suite), self.plan.metrics, num_refs)
+        metrics = build_metrics(self.language(suite), self.plan.metrics, num_refs)
+        primary, known = self.suite(suite).primary, [metric.name for metric in metrics]
+        if primary not in known:
+            raise UserError(
+                f"suite {suite!r} ranks by {primary!r}, which is not among the run's metrics: "
+                f"{', '.join(known)}"
+            )
+        return metrics
 
     def _queries(self, suite: str) -> Iterator[Example]:
         """Every example that may be asked in the measured split."""

@@ -13,9 +13,9 @@ import torch
 from pydantic import Field, ValidationError
 
 from bench.backbone import Batch, Pair, Row
-from bench.checkpoints import auto_class, backbone_of, locate, quiet, register
+from bench.checkpoints import auto_class, backbone_of, locate, looks_ahead, quiet, register
 from bench.context import dataset_of
-from bench.errors import UserError
+from bench.errors import UserError, unknown
 from bench.plan import Strict, explain, read_toml
 from bench.prompt import Prompt
 from bench.records import locked, read_json, write_json, write_whole
@@ -96,16 +96,27 @@ def build_model(recipe: Recipe, tokenizer: Any, seed: int) -> Any:
     ids = {
         f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")
     }
+    kind = values.pop("model_type")
     try:
-        config = AutoConfig.for_model(
-            values.pop("model_type"), vocab_size=len(tokenizer), **values, **ids
-        )
+        known = AutoConfig.for_model(kind)
+        for key in values:
+            if not hasattr(known, key):  # transformers keeps what it does not know, and ignores it
+                raise unknown(f"key of a {kind} model", key, known.to_dict())
+        config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), **values, **ids)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(Stream(seed, "backbone").torch_seed())
-            return auto_class(config).from_config(config)
+            model = auto_class(config).from_config(config)
+    except UserError as error:
+        raise UserError(f"recipe: [model] {error.message}") from None
     except Exception as error:  # transformers raises many kinds for a shape it cannot build
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"recipe: [model] {type(error).__name__}: {reason}") from error
+    if not config.is_encoder_decoder and looks_ahead(model, tokenizer):
+        raise UserError(
+            f"recipe: [model] a {kind} model reads a text in both directions, so it cannot learn "
+            "to go on with one; take a causal or an encoder-decoder model"
+        )
+    return model
 
 
 @dataclass
@@ -159,6 +170,7 @@ class Pretraining:
         self.recipe, self.device = recipe, device
         self.corpus = Corpus.of(datasets, recipe.training.tasks)
         self.sources = {s: [d.name, d.revision] for s, d in datasets.items()}
+        self.notes = [f"{s}: {note}" for s, d in datasets.items() for note in _notes(d)]
         prompt = Prompt()
         seed = recipe.training.seed
         tokenizer = train_tokenizer(
@@ -305,6 +317,7 @@ class Pretraining:
             "steps": self.step,
             "tokens": self.tokens,
             "truncated": self.truncated,
+            "notes": self.notes,
             "first_losses": self.losses,
             "parameters": sum(p.numel() for p in self.backbone.model.parameters()),
             "digests": {n: file_digest(out / n) for n in ("model.safetensors", "tokenizer.json")},
@@ -348,6 +361,17 @@ def pretrain_to(
     return facts
 
 
+def _notes(dataset: Dataset) -> list[str]:
+    """What a data set left out, and the meta-train tasks that have nothing to learn from."""
+    names = dataset.names("meta-train")
+    bare = [name for name in names if not dataset.task(name).parts.get("train")]
+    notes = list(getattr(dataset, "notes", []))
+    if bare:
+        some = ", ".join(bare[:5])
+        notes.append(f"{len(bare)} of {len(names)} meta-train tasks have no train part: {some}")
+    return notes
+
+
 def _positions(recipe: Recipe) -> int:
     values = recipe.model
     return int(values.get("max_position_embeddings") or values.get("n_positions") or 1024)
@@ -364,6 +388,7 @@ def card(facts: Mapping[str, Any]) -> str:
     sources = "; ".join(f"{s}: {n} ({r})" for s, (n, r) in facts["sources"].items())
     training = ", ".join(f"{k} {v}" for k, v in recipe["training"].items() if v is not None)
     digests = "\n".join(f"- {name}: SHA-256 `{value}`" for name, value in facts["digests"].items())
+    notes = "".join(f"- Note: {note}.\n" for note in facts.get("notes", []))
     suites = "".join(f" --suite {name}" for name in facts["sources"])
     return f"""# A backbone pre-trained by fewgen {facts["fewgen"]}
 
@@ -377,6 +402,6 @@ def card(facts: Mapping[str, Any]) -> str:
 - First losses: {", ".join(f"{loss:.4f}" for loss in facts["first_losses"])}.
 - Made by: `fewgen pretrain{suites} --backbone RECIPE --out DIR` with the recipe in `training.json`.
 {digests}
-- Use: a start for few-shot baselines on the same suites; it knows nothing else.
+{notes}- Use: a start for few-shot baselines on the same suites; it knows nothing else.
 - Licence: Apache-2.0 for the weights of embedded suites; data of your own keeps its licence.
 """

@@ -17,12 +17,17 @@ class Prompt:
         after: stands between an input and its target.
         space: stands before a target.
         separator: stands between demonstrations; ends an answer given in context.
+        shown: stands between the input and the target of a demonstration, where that differs from
+            `after`: templates may open the turn to come otherwise than those that were.
+        turns: the pieces are those of a chat template, special tokens among them.
     """
 
     opening: str = ""
     after: str = " =>"
     space: str = " "
     separator: str = "\n\n"
+    shown: str | None = None
+    turns: bool = False
 
     def target(self, text: str) -> str:
         """The text a model is to produce for a target."""
@@ -30,7 +35,8 @@ class Prompt:
 
     def demonstration(self, example: Example) -> str:
         """One solved example, as it stands in a context."""
-        return f"{example.input}{self.after}{self.target(example.target)}{self.separator}"
+        after = self.after if self.shown is None else self.shown
+        return f"{example.input}{after}{self.target(example.target)}{self.separator}"
 
     def demonstrations(self, examples: Sequence[Example]) -> list[str]:
         """Solved examples in order, each a whole piece that can be left out."""
@@ -46,11 +52,10 @@ def chat_prompt(tokenizer: Any) -> Prompt:
     """
     if not tokenizer.chat_template:
         raise UserError("chat: the backbone's tokenizer has no chat template; leave --chat out")
-    one, two, three = "XfirstX", "XsecondX", "XthirdX"
+    texts = one, two, three, four, five = "XfirstX", "XsecondX", "XthirdX", "XfourthX", "XfifthX"
     turns = [
-        {"role": "user", "content": one},
-        {"role": "assistant", "content": two},
-        {"role": "user", "content": three},
+        {"role": "assistant" if number % 2 else "user", "content": text}
+        for number, text in enumerate(texts)
     ]
 
     def render(count: int) -> str:
@@ -61,11 +66,16 @@ def chat_prompt(tokenizer: Any) -> Prompt:
 
     try:
         opening, after = render(1).split(one)
-        _, between = render(3).split(two)
-        separator, _ = between.split(three)
+        before, behind = render(3).split(two)
+        shown, separator = before.removeprefix(opening + one), behind.split(three)[0]
+        prompt = Prompt(opening, after, "", separator, shown, turns=True)
+        pairs = (Example(i, (t,), "", "") for i, t in ((one, two), (three, four)))
+        whole = opening + "".join(prompt.demonstrations(list(pairs))) + five + after
+        if render(5) != whole:
+            raise ValueError("earlier turns are not kept as they were said")
     except Exception as error:  # templates raise what they like
         raise UserError(
             f"chat: the backbone's chat template cannot render a user's and an assistant's turn "
             f"({' '.join(str(error).split())[:120]}); leave --chat out"
         ) from None
-    return Prompt(opening, after, "", separator)
+    return prompt

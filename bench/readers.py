@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from bench.errors import UserError
 
 Row = tuple[str, dict[str, Any]]  # "FILE, line N" and the record
 SUFFIXES = (".jsonl", ".csv", ".parquet")
+DATA = (*SUFFIXES, ".json", ".ndjson", ".tsv", ".xlsx", ".arrow", ".gz", ".zst", ".zip")
 PARQUET_ROWS = 256  # rows in memory; a column of long documents is large
 PARQUET_BYTES = 2**20  # read at a time
 
@@ -23,9 +24,12 @@ def read_file(path: Path) -> Iterator[Row]:
     """
     readers = {".jsonl": _read_jsonl, ".csv": _read_csv, ".parquet": _read_parquet}
     empty = True
-    for row in readers[path.suffix.lower()](path):
-        empty = False
-        yield row
+    try:
+        for row in readers[path.suffix.lower()](path):
+            empty = False
+            yield row
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     if empty:
         raise UserError(f"{path}: the file is empty; it needs a record a line, or leave it out")
 
@@ -33,8 +37,7 @@ def read_file(path: Path) -> Iterator[Row]:
 def is_hub_id(source: str) -> bool:
     """Whether a source that is no path here can be OWNER/NAME of a hub; names may hold dots."""
     suffix = Path(source).suffix.lower()
-    data = (*SUFFIXES, ".json", ".ndjson", ".txt", ".tsv", ".xlsx", ".arrow", ".gz", ".zip")
-    return bool(re.fullmatch(r"\w[\w.-]*/[\w.-]+", source)) and suffix not in data
+    return bool(re.fullmatch(r"\w[\w.-]*/[\w.-]+", source)) and suffix not in (*DATA, ".txt")
 
 
 def files_of(source: Path) -> list[Path]:
@@ -48,26 +51,53 @@ def files_of(source: Path) -> list[Path]:
         if source.suffix.lower() not in SUFFIXES:
             raise UserError(f"{source}: {', '.join(SUFFIXES)} are read, not {source.suffix!r}")
         return [source]
-    files = sorted(
-        path
-        for path in source.rglob("[!.]*")
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(name.startswith(".") for name in path.relative_to(source).parts)
-    )
+    files = [path for path in files_below(source) if path.suffix.lower() in SUFFIXES]
     if not files:
         raise UserError(f"{source}: no {', '.join(SUFFIXES)} file in that folder")
     return files
 
 
-def digest_of_files(paths: list[Path]) -> str:
-    """SHA-256 over names and bytes, shortened to 12 digits."""
+def files_below(folder: Path) -> list[Path]:
+    """All files in and below a folder in the order of their names, hidden ones not.
+
+    Raises:
+        UserError: a link leads nowhere, as in a copy of a hub's cache without its blobs.
+    """
+    found = sorted(
+        path
+        for path in folder.rglob("[!.]*")
+        if not any(name.startswith(".") for name in path.relative_to(folder).parts)
+    )
+    for path in found:
+        if path.is_symlink() and not path.exists():
+            raise UserError(f"{path}: a link to a file that is not there; copy the file itself")
+    return [path for path in found if path.is_file()]
+
+
+def unread(folder: Path, read: Collection[Path]) -> list[Path]:
+    """Files of data below a folder that are not among those read; texts such as a licence are
+    no data."""
+    known = {path.resolve() for path in read}
+    data = [path for path in files_below(folder) if path.suffix.lower() in DATA]
+    return [path for path in data if path.resolve() not in known]
+
+
+def digest_of_files(paths: Sequence[Path], root: Path) -> str:
+    """SHA-256 over names below `root` and bytes, shortened to 12 digits.
+
+    Raises:
+        UserError: a file cannot be read.
+    """
     digest = hashlib.sha256()
     for path in paths:
-        digest.update(path.name.encode() + b"\0")
-        with path.open("rb") as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        name = path.name if path == root else path.relative_to(root).as_posix()
+        digest.update(name.encode() + b"\0")
+        try:
+            with path.open("rb") as file:
+                while block := file.read(1 << 20):
+                    digest.update(block)
+        except OSError as error:
+            raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     return digest.hexdigest()[:12]
 
 
@@ -131,11 +161,12 @@ def _read_csv(path: Path) -> Iterator[Row]:
 
 def _first_bad_line(path: Path) -> int:
     """Where a file stops being UTF-8; a text stream's error counts from its last block."""
-    data = path.read_bytes()
-    try:
-        data.decode()
-    except UnicodeDecodeError as error:
-        return data.count(b"\n", 0, error.start) + 1
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                line.decode()
+            except UnicodeDecodeError:
+                return number
     return 1
 
 

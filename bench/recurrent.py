@@ -190,13 +190,14 @@ class RecurrentBackbone(CausalBackbone):
     ) -> list[list[int]]:
         ids, mask = self._left_padded(rows)
         stops = StopStringCriteria(self.tokenizer, [stop]) if stop else None
+        ends = torch.tensor(sorted(self.ends), device=self.device)
         done = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
         out = self.model(ids, attention_mask=mask)
         made = ids.new_empty(len(rows), 0)
         for _ in range(max_new_tokens):
             new = out.logits[:, -1].argmax(-1).masked_fill(done, self.pad)
             made = torch.cat([made, new[:, None]], 1)
-            done = done | (new == self.eos)
+            done = done | torch.isin(new, ends)
             if stops:
                 done = done | stops(made, None)
             if done.all():

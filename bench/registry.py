@@ -8,9 +8,12 @@ from collections.abc import Mapping
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError, unknown
+
+if TYPE_CHECKING:
+    from bench.tasks import Suite
 
 GROUPS = {"suite": "fewgen.suites", "baseline": "fewgen.baselines"}
 HERE = Path(__file__).parent
@@ -38,7 +41,14 @@ def version() -> str:
 @lru_cache(maxsize=2)
 def _entry_points(kind: str) -> Mapping[str, metadata.EntryPoint]:
     group = GROUPS[kind]
-    found = {point.name: point for point in metadata.entry_points(group=group)}
+    found: dict[str, metadata.EntryPoint] = {}
+    for point in metadata.entry_points(group=group):
+        first = found.setdefault(point.name, point)
+        if first.value != point.value:
+            raise UserError(
+                f"two packages register the {kind} {point.name!r}: {first.value} and "
+                f"{point.value}; uninstall one, or give it another name"
+            )
     for name, value in _project().get("entry-points", {}).get(group, {}).items():
         found.setdefault(name, metadata.EntryPoint(name=name, value=value, group=group))
     return found
@@ -68,10 +78,28 @@ def load(kind: str, name: str) -> Any:
         raise unknown(kind, name, points)
     try:
         return points[name].load()
-    except (ImportError, AttributeError) as error:
-        raise UserError(
-            f"{kind} {name!r} ({points[name].value}) cannot be loaded: {error}"
-        ) from error
+    except Exception as error:  # a third party's module may raise anything
+        raise _cannot_load(kind, name, error) from error
+
+
+def load_suite(name: str) -> "Suite":
+    """The suite of a name, as its entry point makes it.
+
+    Raises:
+        UserError: no such name, or its module or function fails.
+    """
+    make = load("suite", name)
+    try:
+        suite: Suite = make()
+    except Exception as error:  # as above
+        raise _cannot_load("suite", name, error) from error
+    return suite
+
+
+def _cannot_load(kind: str, name: str, error: Exception) -> UserError:
+    value = _entry_points(kind)[name].value
+    reason = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+    return UserError(f"{kind} {name!r} ({value}) cannot be loaded: {reason}")
 
 
 def preset_path(name: str) -> Path:
@@ -83,7 +111,7 @@ def preset_path(name: str) -> Path:
 
 def display_name(backbone: str) -> str:
     """A backbone as a table shows it: a shipped name, a directory's last part, a hub id."""
-    return Path(backbone).name if Path(backbone).is_dir() else backbone
+    return Path(backbone).resolve().name if Path(backbone).is_dir() else backbone
 
 
 def backbone_path(name: str) -> Path | None:

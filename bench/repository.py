@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.readers import Row, digest_of_files, first_line
-from bench.tasks import RawRow
+from bench.readers import SUFFIXES, Row, digest_of_files, first_line, read_file, unread
+from bench.tasks import PARTS, RawRow
 
 SAVED = ("dataset_info.json", "dataset_dict.json", "state.json")
 PART_NAMES = {"val": "validation", "valid": "validation", "dev": "validation", "devtest": "test"}
@@ -18,9 +18,11 @@ def is_saved(folder: Path) -> bool:
 
 
 def is_repository(folder: Path, files: Sequence[Path]) -> bool:
-    """Whether a folder of files is laid out as on the hub: with a card that lists configs, or with
-    files in folders below."""
+    """Whether a folder of files is laid out as on the hub: with a card that lists configs, with
+    files in folders below, or with files that are called as parts are."""
     card = folder / "README.md"
+    if len(files) > 1 and all(file.stem in (*PARTS, *PART_NAMES) for file in files):
+        return True
     if card.is_file():
         text = card.read_text(encoding="utf-8", errors="replace")
         if text.startswith("---") and "\nconfigs:" in text:
@@ -40,7 +42,9 @@ def read_saved(folder: Path) -> tuple[str, Iterator[Row]]:
     except Exception as error:  # datasets raises many kinds
         raise UserError(f"{folder}: cannot be read by datasets: {first_line(error)}") from None
     # The other files hold fingerprints, which change with every writing of the same data.
-    return digest_of_files(sorted(folder.rglob("*.arrow"))), _parted(str(folder), found)
+    parts = dict(found.items()) if hasattr(found, "items") else {"data": found}
+    rows = {part: _numbered(str(folder), part, values) for part, values in parts.items()}
+    return digest_of_files(sorted(folder.rglob("*.arrow")), folder), _parted(rows)
 
 
 def resolve(name: str, revision: str | None) -> str:
@@ -69,6 +73,7 @@ def read_rows(
     configs: Sequence[str],
     folders: bool,
     parts: Collection[str],
+    notes: list[str],
 ) -> Iterator[RawRow]:
     """The rows of a hub data set or of a copy of it, as a stream: nothing is written, little is
     held.
@@ -79,59 +84,92 @@ def read_rows(
         configs: read in this order; the only one if empty.
         folders: whether configs are folders.
         parts: those to read, by the data's names.
+        notes: gets a line for what stays unread.
 
     Raises:
         UserError: `datasets` cannot read it.
     """
     for config in configs or [""]:
-        found = _load(source, commit, config, folders)
+        found = _load(source, commit, config, folders, notes)
+        if others := [part for part in found if part not in parts]:
+            notes.append(f"{config or source}: part(s) not read: {', '.join(others)}")
         for part in [name for name in found if name in parts]:
-            place = f"{config} {part}".strip()
-            for number, values in enumerate(_told(source, found[part]), 1):
-                yield RawRow(f"{place}, row {number}", config, part, values)
+            for where, values in found[part]:
+                yield RawRow(where, config, part, values)
 
 
-def read_plain(source: str, commit: str | None, config: str) -> Iterator[Row]:
+def read_plain(source: str, commit: str | None, config: str, notes: list[str]) -> Iterator[Row]:
     """Rows of one config of a data set that has our columns, or those that a plan maps.
 
     Raises:
         UserError: `datasets` cannot read it.
     """
-    return _parted(source, _load(source, commit, config, folders=False), config)
+    return _parted(_load(source, commit, config, False, notes))
 
 
-def _load(source: str, commit: str | None, config: str, folders: bool) -> Mapping[str, Any]:
-    """The parts of a config, each an iterable of rows."""
+def _load(
+    source: str, commit: str | None, config: str, folders: bool, notes: list[str]
+) -> Mapping[str, Iterable[Row]]:
+    """The rows of each part of a config."""
     datasets = _datasets()
     named = {"data_dir" if folders else "name": config or None}
+    place = f"{source}, {config}" if config else source
     try:
-        found: Mapping[str, Any] = datasets.load_dataset(
-            source, revision=commit, streaming=True, **named
-        )
+        if commit is None:
+            # datasets knows which files are which part; the files themselves are read as any are.
+            builder = datasets.load_dataset_builder(source, **named)
+            files = {
+                part: [Path(name).absolute() for name in names]
+                for part, names in (builder.config.data_files or {}).items()
+            }
+            chosen = {file for part in files.values() for file in part}
+            if chosen and all(file.suffix.lower() in SUFFIXES for file in chosen):
+                if folders or not config:  # else what is left may be of other configs
+                    notes += _unread(Path(source, config), chosen)
+                root = Path(source).absolute()
+                return {part: _read_files(root, names) for part, names in files.items()}
+        found = datasets.load_dataset(source, revision=commit, streaming=True, **named)
+    except UserError:
+        raise
     except Exception as error:  # a script in it, no such config, no files, the network
-        place = f"{source}, {config}" if config else source
         raise UserError(f"{place}: cannot be read by datasets: {first_line(error)}") from None
-    return found
+    return {p: _numbered(source, f"{config} {p}".strip(), rows) for p, rows in found.items()}
 
 
-def _parted(source: str, found: Any, config: str = "") -> Iterator[Row]:
-    """Rows of a data set or of its parts. The name of a part stands in for a split column, unless
-    there is one part only."""
-    parts = dict(found.items()) if hasattr(found, "items") else {"data": found}
+def _unread(folder: Path, chosen: Collection[Path]) -> list[str]:
+    """A note of the files that belong to no part."""
+    left = unread(folder, chosen)
+    names = ", ".join(path.relative_to(folder).as_posix() for path in left[:5])
+    return [f"{folder}: {len(left)} file(s) not read, in no part: {names}"] if left else []
+
+
+def _read_files(root: Path, files: Sequence[Path]) -> Iterator[Row]:
+    """Rows of files below `root`, their places named from there: many may have one name."""
+    for file in files:
+        folder = file.parent.relative_to(root) if file.is_relative_to(root) else file.parent
+        for where, values in read_file(file):
+            yield (folder / where).as_posix(), values
+
+
+def _numbered(source: str, place: str, rows: Iterable[Any]) -> Iterator[Row]:
+    """The rows that `datasets` gives, each with its place; what breaks while they are read is told
+    in one line."""
+    try:
+        for number, values in enumerate(rows, 1):
+            yield f"{place}, row {number}", values
+    except Exception as error:  # a damaged file, the network
+        raise UserError(f"{source}: cannot be read by datasets: {first_line(error)}") from None
+
+
+def _parted(parts: Mapping[str, Iterable[Row]]) -> Iterator[Row]:
+    """Rows of a data set's parts. The name of a part stands in for a split column, unless there is
+    one part only."""
     for part, rows in parts.items():
-        for number, record in enumerate(_told(source, rows), 1):
+        for where, record in rows:
             values = dict(record)
             if len(parts) > 1 and values.get("split") is None:
                 values["split"] = PART_NAMES.get(part, part)
-            yield f"{config} {part}, row {number}".strip(), values
-
-
-def _told(source: str, rows: Iterable[Any]) -> Iterator[Any]:
-    """The rows; what breaks while they are read is told in one line."""
-    try:
-        yield from rows
-    except Exception as error:  # a damaged file, the network
-        raise UserError(f"{source}: cannot be read by datasets: {first_line(error)}") from None
+            yield where, values
 
 
 def _datasets() -> Any:

@@ -19,8 +19,10 @@ from bench.episodes import usable_tasks
 from bench.errors import UserError
 from bench.plan import Plan, differences, plan_text
 from bench.pool import Events, Job, pool
+from bench.readers import digest_of_files, files_below, is_hub_id
 from bench.records import Cell
 from bench.registry import version
+from bench.repository import resolve
 
 PACKAGES = [
     "torch",
@@ -154,9 +156,21 @@ def _facts(context: Context) -> dict[str, Any]:
     return {
         "suites": data,
         "backbone": identity,
+        "backbone_files": _files_digest(plan.backbone) if needs_model else None,
         "device": context.device.type,
         "code": _code_digest(),
     }
+
+
+def _files_digest(backbone: str) -> str | None:
+    """SHA-256, shortened, of what a directory holds beside weights, which `identity` covers:
+    tokenizer, templates, code."""
+    folder = Path(backbone)
+    if not folder.is_dir():
+        return None
+    weights = (".safetensors", ".bin")
+    kept = [path for path in files_below(folder) if path.suffix not in weights]
+    return digest_of_files(kept, folder)
 
 
 def _check_room(context: Context) -> None:
@@ -261,19 +275,34 @@ def _listed(what: str, reasons: Iterable[str]) -> list[str]:
     return [*lines[:LISTED], *([f"{what} {more} more; run.json lists them"] if more > 0 else [])]
 
 
-def backbone_notes(context: Context) -> list[str]:
-    """What the plan lets a checkpoint do, and what it leaves unused, a line each."""
-    plan = context.plan
+def warnings_of(plan: Plan) -> list[str]:
+    """What the plan lets a checkpoint do, a line each; said before anything is loaded."""
     lines = []
     if plan.allow_pickle:
         lines.append("warning: --allow-pickle: reading pickled weights can run any code")
     if plan.trust_remote_code:
         lines.append("warning: --trust-remote-code: the checkpoint's own code is run")
-    learns = any(isinstance(context.baseline(name), Learner) for name in plan.baselines)
-    plain = learns and not plan.pretrain and not plan.chat
-    if plain and getattr(context.backbone(None).tokenizer, "chat_template", None):
+    return lines
+
+
+def backbone_notes(context: Context) -> list[str]:
+    """What a loaded backbone leaves unused, a line each."""
+    plan = context.plan
+    if plan.pretrain or not any(isinstance(context.baseline(b), Learner) for b in plan.baselines):
+        return []
+    backbone = context.backbone(None)
+    lines = list(backbone.notes)
+    if not plan.chat and getattr(backbone.tokenizer, "chat_template", None):
         lines.append("the backbone has a chat template that is not used; --chat uses it")
     return lines
+
+
+def pinned(plan: Plan) -> Plan:
+    """The plan with the commit that its branch of a hub data set stands for now, so that workers
+    and repetitions read the same."""
+    if not plan.data or Path(plan.data).exists() or not is_hub_id(plan.data):
+        return plan
+    return plan.model_copy(update={"revision": resolve(plan.data, plan.revision)})
 
 
 def execute(
@@ -295,6 +324,9 @@ def execute(
 
     assert plan.out
     root = Path(plan.out)
+    for line in warnings_of(plan):
+        say(line)
+    plan = pinned(plan)
     with records.locked(root):
         context = Context(plan, root)
         for suite in plan.suites:

@@ -29,7 +29,7 @@ class Seq2SeqBackbone(Backbone):
         the last."""
         separator = self.text_ids(self.prompt.separator)
         *shown, (prompt, target) = pairs
-        start, end = len(self._before), {self.eos, *self._head}
+        start, end = len(self._before), {*self.ends, *self._head}
         pieces = [[*p[start:], *(i for i in t if i not in end), *separator] for p, t in shown]
         while sum(map(len, pieces)) + len(prompt) > self._room(0):
             pieces.pop()

@@ -3,7 +3,7 @@
 from bench.baseline import Baseline
 from bench.episodes import Episode, draw_episode
 from bench.errors import UserError, unknown
-from bench.registry import backbone_path, load, names, preset_path
+from bench.registry import backbone_path, load, load_suite, names, preset_path
 from bench.tasks import SPLITS, Example, Suite
 
 SHOTS, QUERIES = 8, 4
@@ -16,7 +16,7 @@ def page(name: str, task: str | None = None, seed: int = 0) -> str:
         UserError: nothing of that name.
     """
     if name in names("suite"):
-        return _suite_page(load("suite", name)(), task, seed)
+        return _suite_page(load_suite(name), task, seed)
     if task is not None:
         raise UserError(f"--task goes with a suite; {name!r} is none")
     if name in names("baseline"):

@@ -6,7 +6,15 @@ from pathlib import Path
 
 from bench.division import TableDataset, build
 from bench.errors import UserError, unknown
-from bench.readers import Row, digest_of_files, files_of, is_hub_id, read_file
+from bench.readers import (
+    Row,
+    digest_of_files,
+    files_below,
+    files_of,
+    is_hub_id,
+    read_file,
+    unread,
+)
 from bench.repository import is_repository, is_saved, read_plain, read_rows, read_saved, resolve
 from bench.rows import FIELDS, Record, check
 from bench.sampling import Kept
@@ -46,11 +54,13 @@ def open_dataset(source: Source, public: Sequence[PublicData] = ()) -> TableData
     for name in source.columns:
         if name not in FIELDS:
             raise unknown("field to map a column to", name, FIELDS)
-    name, revision, tables = _open(source, _layout_of(source, public))
+    notes: list[str] = []
+    name, revision, tables = _open(source, _layout_of(source, public), notes)
     kept = Kept()
     for record in _records(name, tables, source.columns):
         kept.add(record)
     data = build(name, revision, kept.records)
+    data.notes += notes
     if kept.share < 1:
         data.notes.append(
             f"{len(kept.records):,} of {kept.seen:,} examples kept: those whose group's hash lies "
@@ -79,7 +89,9 @@ def _layout_of(source: Source, public: Sequence[PublicData]) -> PublicData | Non
 Table = tuple[str, Iterable[Row]]  # stem of a file or name of a config, and its rows
 
 
-def _open(source: Source, layout: PublicData | None) -> tuple[str, str, Iterable[Table]]:
+def _open(
+    source: Source, layout: PublicData | None, notes: list[str]
+) -> tuple[str, str, Iterable[Table]]:
     path = Path(source.data)
     commit = None
     if path.exists():
@@ -89,14 +101,25 @@ def _open(source: Source, layout: PublicData | None) -> tuple[str, str, Iterable
                 f"{source.revision!r}; leave --revision out"
             )
         if path.is_dir() and is_saved(path):
+            if layout or source.configs:
+                raise UserError(
+                    f"{path}: a folder of save_to_disk has no layout and no configs; map its "
+                    "columns with --column"
+                )
             revision, rows = read_saved(path)
             return path.resolve().name, revision, [(path.resolve().name, rows)]
         files = files_of(path)
-        name, revision = path.resolve().name, digest_of_files(files)
+        name = path.resolve().name
         if not (layout or source.configs) and not (path.is_dir() and is_repository(path, files)):
+            if path.is_dir() and (others := unread(path, files)):
+                names = ", ".join(other.relative_to(path).as_posix() for other in others[:5])
+                notes.append(f"{path}: {len(others)} file(s) not read: {names}")
+            revision = digest_of_files(files, path)
             return name, revision, ((file.stem, read_file(file)) for file in files)
         if not path.is_dir():
             raise UserError(f"{path}: a file has no layout and no configs; name its folder")
+        # The card and the folders' names say what the files are.
+        revision = digest_of_files(files_below(path), path)
     elif is_hub_id(source.data):
         name, commit = source.data, resolve(source.data, source.revision)
         revision = commit[:12]
@@ -104,10 +127,11 @@ def _open(source: Source, layout: PublicData | None) -> tuple[str, str, Iterable
         raise UserError(f"data {source.data!r}: no such file or folder")
     if layout:
         configs = source.configs or layout.configs
-        raw = read_rows(source.data, commit, configs, layout.folders, layout.parts)
+        raw = read_rows(source.data, commit, configs, layout.folders, layout.parts, notes)
         return name, revision, [(name, _mapped(source.data, layout, raw))]
     configs = source.configs or [""]
-    return name, revision, ((c or name, read_plain(source.data, commit, c)) for c in configs)
+    plain = ((c or name, read_plain(source.data, commit, c, notes)) for c in configs)
+    return name, revision, plain
 
 
 def _mapped(data: str, layout: PublicData, rows: Iterable[RawRow]) -> Iterator[Row]:

@@ -1,5 +1,6 @@
 """Chat templates, sharded and pickled checkpoints, code that a checkpoint brings."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -8,15 +9,16 @@ import pytest
 import torch
 from click.testing import CliRunner
 
+from bench.backbone import Generation
 from bench.cells import shared_header
-from bench.checkpoints import load_backbone
+from bench.checkpoints import backbone_of, load_backbone
 from bench.cli import main
 from bench.context import Context
 from bench.errors import UserError
 from bench.plan import make_plan
 from bench.prompt import chat_prompt
 from bench.records import Cell, read_cell
-from bench.runner import backbone_notes
+from bench.runner import backbone_notes, warnings_of
 from bench.tasks import Example
 from tests.conftest import build
 
@@ -82,6 +84,66 @@ def test_a_template_that_cannot_be_used_is_told(tokenizer: Any, template: str) -
         chat_prompt(Own())
 
 
+def templated(tokenizer: Any, template: str, *special: str) -> Any:
+    """A copy of the tokenizer with that template and further special tokens."""
+    made = copy.deepcopy(tokenizer)
+    made.add_special_tokens({"additional_special_tokens": list(special)})
+    made.chat_template = template
+    return made
+
+
+# As ChatML; a turn ends with a token that is not the tokenizer's end of sequence.
+ENDS = (
+    "{% for m in messages %}<|a|>{{ m.role }}\n{{ m.content }}<|z|>\n{% endfor %}"
+    "{% if add_generation_prompt %}<|a|>assistant\n{% endif %}"
+)
+
+
+@pytest.mark.parametrize("kind", ["llama", "lstm", "t5"])
+def test_a_turn_ends_with_the_templates_own_token(kind: str, tokenizer: Any) -> None:
+    own = templated(tokenizer, ENDS, "<|a|>", "<|z|>")
+    backbone = backbone_of(build(kind, own, torch.float32), own, chat_prompt(own))
+    end = own.convert_tokens_to_ids("<|z|>")
+    assert backbone.pair_ids(Example("x", ("y",), "", ""))[1][-1] == end
+    for stop in (end, own.eos_token_id):
+        made = Generation()
+        said = own("the answer", add_special_tokens=False).input_ids
+        behind = own("\n<|a|>user\nnext", add_special_tokens=False).input_ids
+        backbone._take([*said, stop, *behind], backbone.prompt.separator, made)
+        assert made.texts == ["the answer"]
+        assert made.tokens == len(said) + 1
+        assert made.cut_outputs == 0
+
+
+def test_a_turn_to_come_may_open_otherwise_than_those_that_were(tokenizer: Any) -> None:
+    thinks = ENDS.replace("<|a|>assistant\n{% endif", "<|a|>assistant\n(no thought)\n{% endif")
+    own = templated(tokenizer, thinks, "<|a|>", "<|z|>")
+    prompt = chat_prompt(own)
+    assert prompt.after.endswith("assistant\n(no thought)\n")
+    shown = prompt.demonstration(Example("x", ("y",), "", ""))
+    assert shown == "x<|z|>\n<|a|>assistant\ny<|z|>\n<|a|>user\n"
+
+
+@pytest.mark.parametrize(
+    "template",
+    [
+        ENDS.replace("{{ m.role }}", "{{ loop.index }} {{ m.role }}"),  # numbers its turns
+        ENDS.replace("{{ m.content }}", "{{ m.content if loop.last else '...' }}"),  # forgets
+    ],
+)
+def test_a_template_that_changes_earlier_turns_is_told(template: str, tokenizer: Any) -> None:
+    with pytest.raises(UserError, match="cannot render"):
+        chat_prompt(templated(tokenizer, template, "<|a|>", "<|z|>"))
+
+
+def test_another_template_is_another_run(chat: Path, tmp_path: Path) -> None:
+    assert run(chat, tmp_path / "run", "--chat").exit_code == 0
+    (chat / "chat_template.jinja").write_text(TEMPLATE.replace("[assistant]", "[me]"))
+    again = run(chat, tmp_path / "run", "--chat")
+    assert again.exit_code == 2
+    assert "is of another plan (facts.backbone" in again.output
+
+
 BASE = ["--suite", "translation", "--baseline", "zero-shot"]
 
 
@@ -131,7 +193,7 @@ def test_pickled_weights_are_read_only_when_asked_for(tokenizer: Any, tmp_path: 
     assert refused.exit_code == 2
     assert "add --allow-pickle" in refused.output
     allowed = context_of(folder, allow_pickle=True)
-    assert backbone_notes(allowed)[0].startswith("warning: --allow-pickle")
+    assert warnings_of(allowed.plan)[0].startswith("warning: --allow-pickle")
     backbone = allowed.backbone(None)
     for name, weight in model.named_parameters():
         assert torch.equal(backbone.weights()[name], weight)
@@ -165,5 +227,5 @@ def test_code_of_a_checkpoint_runs_only_when_asked_for(tokenizer: Any, tmp_path:
     assert refused.exit_code == 2
     assert "add --trust-remote-code" in refused.output
     allowed = context_of(folder, trust_remote_code=True)
-    assert backbone_notes(allowed)[0].startswith("warning: --trust-remote-code")
+    assert warnings_of(allowed.plan)[0].startswith("warning: --trust-remote-code")
     assert type(allowed.backbone(None).model).__name__ == "OwnModel"

@@ -257,6 +257,8 @@ def test_the_context_holds_eight_examples_of_every_suite_and_an_answer(name: str
         (WRONG.format("n_head = 2"), "needs a model_type"),
         (WRONG.format("model_type = 'gpt2'\nn_head = 'x'"), "n_head"),
         (WRONG.format("model_type = 'frobnicate'"), "frobnicate"),
+        (WRONG.format("model_type = 'gpt2'\nn_embdd = 8"), "did you mean n_embd"),
+        (WRONG.format("model_type = 'bert'\nhidden_size = 12"), "reads a text in both directions"),
     ],
 )
 def test_a_wrong_recipe_is_told(text: str, told: str, tmp_path: Path) -> None:

@@ -12,7 +12,9 @@ import pytest
 
 from bench.division import TableDataset
 from bench.errors import UserError
+from bench.plan import make_plan
 from bench.registry import load, names
+from bench.runner import pinned
 from bench.show import page
 from bench.sources import Source, open_dataset
 from bench.tasks import SPLITS, Example, PublicData
@@ -327,6 +329,8 @@ def test_a_hub_id_is_read_at_the_commit_of_its_revision(
     assert (data.name, data.revision) == (public.id, Info.sha[:12])
     with pytest.raises(UserError, match="name its revision with --revision"):
         open_dataset(Source(public.id), [public])
+    values = {"suites": ["translation"], "data": public.id, "revision": "refs/convert/parquet"}
+    assert pinned(make_plan(values)).revision == Info.sha
 
 
 def test_a_folder_in_a_hub_layout_without_a_declaration(tmp_path: Path) -> None:

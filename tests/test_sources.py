@@ -253,6 +253,72 @@ def test_files_without_a_task_column_are_tasks(tmp_path: Path) -> None:
     assert data.notes == []
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_files_that_are_called_as_parts_are_parts(tmp_path: Path, suffix: str) -> None:
+    """Labels with leading zeros and texts such as None are kept as they stand."""
+    for part, name in (("train", "train"), ("validation", "dev"), ("test", "test")):
+        own = [
+            {"task": f"0{r['task'][1]}", "input": r["input"], "target": f"None {i}"}
+            for i, r in enumerate(r for r in rows() if r["split"] == part)
+        ]
+        if suffix == "csv":
+            pd.DataFrame(own).to_csv(tmp_path / f"{name}.csv", index=False)
+        else:
+            write(tmp_path / f"{name}.jsonl", own)
+    data = open_dataset(str(tmp_path))
+    assert sorted(data.tasks) == [f"0{t}" for t in range(6)]
+    assert {p: len(found) for p, found in data.task("03").parts.items()} == {
+        "train": 6,
+        "validation": 2,
+        "test": 2,
+    }
+    assert data.task("03").parts["test"][0].target.startswith("None ")
+    assert data.notes == []
+
+
+def test_files_that_stay_unread_are_noted(tmp_path: Path) -> None:
+    write(tmp_path / "d.jsonl", rows())
+    write(tmp_path / "more.ndjson", rows())
+    (tmp_path / "LICENSE.txt").write_text("free")
+    (note,) = open_dataset(str(tmp_path)).notes
+    assert note == f"{tmp_path}: 1 file(s) not read: more.ndjson"
+
+
+def test_files_of_no_part_are_noted(tmp_path: Path) -> None:
+    for place in ("train", "test", "heldout"):
+        (tmp_path / place).mkdir()
+        write(tmp_path / place / "a.jsonl", [{**r, "split": None, "id": None} for r in rows()])
+    (note,) = open_dataset(str(tmp_path)).notes
+    assert note == f"{tmp_path}: 1 file(s) not read, in no part: heldout/a.jsonl"
+
+
+def test_a_link_that_leads_nowhere_is_told(tmp_path: Path) -> None:
+    write(tmp_path / "d.jsonl", rows())
+    (tmp_path / "e.jsonl").symlink_to(tmp_path / "gone")
+    with pytest.raises(UserError, match=r"e\.jsonl: a link to a file that is not there"):
+        open_dataset(str(tmp_path))
+
+
+def test_a_repositorys_card_and_folders_are_part_of_its_revision(tmp_path: Path) -> None:
+    own = [{**r, "split": None, "id": None} for r in rows()]
+    for part in ("train", "test"):
+        (tmp_path / part).mkdir()
+        write(tmp_path / part / "a.jsonl", own)
+    first = open_dataset(str(tmp_path)).revision
+    (tmp_path / "test").rename(tmp_path / "validation")
+    second = open_dataset(str(tmp_path)).revision
+    (tmp_path / "README.md").write_text("# Another card")
+    assert len({first, second, open_dataset(str(tmp_path)).revision}) == 3
+
+
+def test_a_saved_folder_has_no_layout_and_no_configs(tmp_path: Path) -> None:
+    from datasets import Dataset
+
+    Dataset.from_list(rows()).save_to_disk(str(tmp_path / "saved"))
+    with pytest.raises(UserError, match="no layout and no configs"):
+        open_dataset(str(tmp_path / "saved"), configs=["one"])
+
+
 @pytest.mark.parametrize("suffix", ["csv", "parquet", "jsonl"])
 def test_a_missing_label_is_missing_in_every_format(tmp_path: Path, suffix: str) -> None:
     records = rows(language=None)

@@ -27,6 +27,13 @@ def test_below_stays_below(seed: int, n: int) -> None:
     assert all(0 <= stream.below(n) < n for _ in range(20))
 
 
+def test_a_visit_is_a_shuffle_taken_one_by_one() -> None:
+    items = [f"item {i}" for i in range(30)]
+    one, two = Stream(3, "a"), Stream(3, "a")
+    assert list(one.visit(items)) == two.shuffled(items)
+    assert one.below(10**9) == two.below(10**9)
+
+
 def test_names_and_seeds_give_other_streams() -> None:
     draws = {
         tuple(Stream(*key).below(10**6) for _ in range(1))

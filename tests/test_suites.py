@@ -71,6 +71,16 @@ def test_parts_of_a_task_share_no_group(suite: Suite) -> None:
     assert sum(map(len, groups)) == len(set().union(*groups))
 
 
+def test_examples_are_made_when_asked_for_and_are_the_same_ones(suite: Suite) -> None:
+    data = suite.embedded()
+    part = data.task(data.names("meta-train")[0]).parts["train"]
+    whole = list(part)
+    assert (part[0], part[-1], part[3:5]) == (whole[0], whole[-1], tuple(whole[3:5]))
+    assert len(whole) == len(part) == len({example.id for example in whole})
+    with pytest.raises(IndexError):
+        part[len(part)]
+
+
 def test_the_card_says_what_it_must(suite: Suite) -> None:
     for word in ("What varies", "What is measured", "Limits", "Licence", suite.version):
         assert word in suite.card

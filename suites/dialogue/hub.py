@@ -10,7 +10,7 @@ PARTS = {"train": "train", "validation": "validation", "test": "test"}
 
 def schema_guided(rows: Iterable[RawRow]) -> Iterator[Mapped]:
     """A task is a service, an example one turn of the system after all turns before it. The same
-    service may be in every part; a dialogue is in one."""
+    service may be in every part; a dialogue is in one, and each part numbers its own."""
     for row in rows:
         values = row.values
         turns = [*values["context"]]
@@ -23,7 +23,7 @@ def schema_guided(rows: Iterable[RawRow]) -> Iterator[Mapped]:
                 "split": PARTS[row.part],
                 "input": "\n".join(turns),
                 "references": [*values["references"]] or [values["target"]],
-                "group": values["dialog_id"],
+                "group": f"{row.part} {values['dialog_id']}",
             },
         )
 
