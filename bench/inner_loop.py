@@ -73,8 +73,8 @@ class Adam:
         """One step of Adam."""
         count, first, second = state
         gradient, count = _flat(gradients), count + 1
-        first = first + (1 - self.beta1) * (gradient - first)
-        second = second + (1 - self.beta2) * (gradient * gradient - second)
+        first = torch.lerp(first, gradient, 1 - self.beta1)
+        second = torch.addcmul(second * self.beta2, gradient, gradient, value=1 - self.beta2)
         scale, root = 1 - self.beta1**count, 1 - self.beta2**count
         moves = (self.rate / scale) * first / (_root(second / root) + self.epsilon)
         parts = moves.split([w.numel() for w in weights.values()])
@@ -89,6 +89,8 @@ def _flat(tensors: Iterable[Tensor]) -> Tensor:
 def _root(value: Tensor) -> Tensor:
     """Square root whose derivative at 0 is 0: a weight without gradient (a position that no
     example reaches) stays out of the meta-gradient, where infinity times 0 would be no number."""
+    if not value.requires_grad:
+        return value.sqrt()
     positive = value > 0
     return torch.where(positive, torch.where(positive, value, 1.0).sqrt(), 0.0)
 
