@@ -21,7 +21,7 @@ from bench.plan import Plan, differences, plan_text
 from bench.pool import Events, Job, pool
 from bench.readers import digest_of_files, files_below, is_hub_id
 from bench.records import Cell
-from bench.registry import version
+from bench.registry import backbone_path, version
 from bench.repository import resolve
 
 PACKAGES = [
@@ -291,7 +291,7 @@ def backbone_notes(context: Context) -> list[str]:
     if plan.pretrain or not any(isinstance(context.baseline(b), Learner) for b in plan.baselines):
         return []
     backbone = context.backbone(None)
-    lines = list(backbone.notes)
+    lines = [*backbone.notes, *_trained_elsewhere(context)]
     if not plan.chat and getattr(backbone.tokenizer, "chat_template", None):
         lines.append("the backbone has a chat template that is not used; --chat uses it")
     return lines
@@ -303,6 +303,25 @@ def pinned(plan: Plan) -> Plan:
     if not plan.data or Path(plan.data).exists() or not is_hub_id(plan.data):
         return plan
     return plan.model_copy(update={"revision": resolve(plan.data, plan.revision)})
+
+
+def _trained_elsewhere(context: Context) -> list[str]:
+    """A line for each suite whose data our pre-training saw in another state: a task that was
+    meta-train there may be held out here."""
+    place = backbone_path(context.plan.backbone) or Path(context.plan.backbone)
+    if not (place / "training.json").is_file():
+        return []
+    sources = records.read_json(place / "training.json").get("sources", {})
+    lines = []
+    for suite in context.plan.suites:
+        data = context.dataset(suite)
+        name, revision = sources.get(suite, (data.name, data.revision))
+        if name == data.name and revision != data.revision:
+            lines.append(
+                f"{suite}: the backbone was trained on {name} of revision {revision}, this is "
+                f"{data.revision}; it may have seen held-out tasks"
+            )
+    return lines
 
 
 def execute(

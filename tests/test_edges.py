@@ -2,6 +2,7 @@
 references, long inputs, other scripts. Texts were written for these tests."""
 
 import json
+import shutil
 import unicodedata
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,11 @@ import pytest
 import sacrebleu
 
 import bench
+from bench.context import Context
 from bench.errors import UserError
 from bench.plan import make_plan
 from bench.records import read_cell, read_json
-from bench.runner import execute
+from bench.runner import backbone_notes, execute
 
 TASKS = [f"t{i}" for i in range(6)]
 
@@ -148,6 +150,20 @@ def test_an_input_of_5000_tokens_is_cut_and_counted(tmp_path: Path, checkpoint: 
         assert table.loc[name, "truncated"] > 0
     assert table.loc["lead", "truncated"] == 0
     assert table["chrf"].notna().all()
+
+
+def test_a_backbone_of_other_data_is_told(tmp_path: Path, checkpoint: str) -> None:
+    path = data(tmp_path / "d.jsonl", {"train": 6, "test": 4})
+    folder = tmp_path / "trained"
+    shutil.copytree(checkpoint, folder)
+    plan = make_plan(values_of(path, str(folder), ["zero-shot"]))
+    context = Context(plan, tmp_path)
+    own = context.dataset("translation")
+    for revision, told in ((own.revision, 0), ("another", 1)):
+        facts = {"sources": {"translation": [own.name, revision]}}
+        (folder / "training.json").write_text(json.dumps(facts))
+        notes = [line for line in backbone_notes(context) if "may have seen held-out" in line]
+        assert len(notes) == told
 
 
 SCRIPTS = {

@@ -74,7 +74,8 @@ PUBLIC = (
     ),
     PublicData(
         id="openlanguagedata/flores_plus",
-        summary="English to 37 languages; a task is a language, dev its train part; ask for access",
+        summary="English to 37 languages, sentences that both have; a task is a language, dev its "
+        "train part; ask for access",
         licence="CC BY-SA 4.0",
         revision="main",
         parts=FLORES_PARTS,
