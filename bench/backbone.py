@@ -22,14 +22,8 @@ Parameters = Mapping[str, Tensor]
 Pair = tuple[list[int], list[int]]  # tokens of a prompt, tokens of its target and the end
 Row = tuple[list[int], list[int]]  # a pair, or several of one task, as a model reads them
 IGNORED = -100
-POSITIONS = (
-    "max_position_embeddings",
-    "max_encoder_position_embeddings",
-    "max_decoder_position_embeddings",
-    "n_positions",
-    "max_seq_len",
-    "seq_length",
-)
+POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
+SIDES = ("max_encoder_position_embeddings", "max_decoder_position_embeddings")
 
 
 @dataclass(frozen=True)
@@ -97,7 +91,7 @@ class Backbone(ABC):
 
     def _end_of_turn(self, end: int) -> int:
         """What ends a target: a chat template's own token for the end of a turn, if it has one."""
-        behind = self.text_ids(self.prompt.separator)[:1] if self.prompt.turns else []
+        behind = self.text_ids(self.prompt.separator, template=True) if self.prompt.turns else []
         added = self.tokenizer.added_tokens_decoder.get(behind[0]) if behind else None
         return behind[0] if added is not None and added.special else end
 
@@ -138,23 +132,33 @@ class Backbone(ABC):
 
     # -- text to tokens --------------------------------------------------------------------
 
-    def text_ids(self, text: str) -> list[int]:
+    def text_ids(self, text: str, template: bool = False) -> list[int]:
         """Tokens of a text as it stands inside a prompt. The name of a special token in it is text
-        as any other, but for a chat template's, which are meant."""
+        as any other, but in pieces of a `template`, where it is meant."""
         if not text:
             return []
-        plain = not self.prompt.turns
-        made = self.tokenizer(text, add_special_tokens=False, split_special_tokens=plain)
+        made = self.tokenizer(text, add_special_tokens=False, split_special_tokens=not template)
         return list(made.input_ids)
+
+    def _demonstration_ids(self, example: Example) -> list[int]:
+        """Tokens of a solved example; a chat template's pieces are read apart from the data's."""
+        if not self.prompt.turns:
+            return self.text_ids(self.prompt.demonstration(example))
+        return [
+            *self.text_ids(example.input),
+            *self.text_ids(self.prompt.shown or "", template=True),
+            *self.text_ids(self.prompt.target(example.target)),
+            *self.text_ids(self.prompt.separator, template=True),
+        ]
 
     @cached_property
     def _before(self) -> list[int]:
         """Tokens that stand once at the start of a prompt."""
-        return self._head + self.text_ids(self.prompt.opening)
+        return self._head + self.text_ids(self.prompt.opening, template=True)
 
     def _prompt_ids(self, text: str, room: int) -> tuple[list[int], bool]:
         """Tokens of a prompt in at most `room`; the input is cut at its end if it must be."""
-        after, inner = self.text_ids(self.prompt.after), self.text_ids(text)
+        after, inner = self.text_ids(self.prompt.after, template=True), self.text_ids(text)
         keep = max(room - len(self._before) - len(after), 0)
         return self._before + inner[:keep] + after, len(inner) > keep
 
@@ -245,7 +249,7 @@ class Backbone(ABC):
         """
         result = Generation()
         room = self._room(max_new_tokens)
-        pieces = [self.text_ids(text) for text in self.prompt.demonstrations(support)]
+        pieces = [self._demonstration_ids(example) for example in support]
         rows = []
         for text in inputs:
             prompt, cut = self._prompt_ids(text, room)
@@ -319,7 +323,7 @@ class CausalBackbone(Backbone):
         """Prompt and target; what does not fit is cut, first the input, to half of the context
         at most."""
         target = self._target_ids(example)
-        around = len(self._before) + len(self.text_ids(self.prompt.after))
+        around = len(self._before) + len(self.text_ids(self.prompt.after, template=True))
         whole = around + len(self.text_ids(example.input))
         kept = target[: max(self.context // 2, self.context - whole)]
         prompt, cut = self._prompt_ids(example.input, self.context - len(kept))
@@ -375,7 +379,9 @@ def _context_of(config: Any, tokenizer: Any) -> int:
     """Positions the model has, by whatever name; the tokenizer's own limit if it is smaller and
     meant."""
     named = (getattr(config, name, None) for name in POSITIONS)
-    positions = min((value for value in named if isinstance(value, int) and value), default=1024)
+    positions = next((int(value) for value in named if value), 1024)
+    sides = [int(value) for name in SIDES if (value := getattr(config, name, None))]
+    positions = min(sides, default=positions)
     return min(positions, int(tokenizer.model_max_length or positions))
 
 

@@ -227,10 +227,8 @@ class _Solver:
         from torch.utils.flop_counter import FlopCounterMode
 
         from bench.baseline import GradientLearner
-        from bench.timing import release_memory
 
         self.warm = True
-        release_memory()
         batch, _ = self.backbone.batch(episode.support)
         if isinstance(self.method, GradientLearner) and self.method.steps_at_test > 0:
             leaves = {name: w.detach().requires_grad_() for name, w in self.weights.items()}

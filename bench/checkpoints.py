@@ -66,7 +66,9 @@ def load_backbone(
                 f"backbone {source!r} brings code of its own that must run to load it; if you have "
                 "read it and trust it, add --trust-remote-code"
             ) from None
-        hint = "; pickled weights need --allow-pickle" if "safetensors" in str(error) else ""
+        elsewhere = not Path(place).is_dir() or any(Path(place).glob("*.bin"))
+        asks = elsewhere and not allow_pickle and "no file named" in str(error)
+        hint = "; pickled weights need --allow-pickle" if asks else ""
         reason = f"{_first_line(error)}{hint}"
         raise UserError(f"backbone {source!r} cannot be loaded: {reason}") from error
     notes = _weights_notes(source, found)
@@ -83,7 +85,7 @@ def load_backbone(
             f"backbone {source!r}: the tokenizer has {len(tokenizer)} tokens, the model only "
             f"{model.get_input_embeddings().num_embeddings}; they do not belong together"
         )
-    if not model.config.is_encoder_decoder and looks_ahead(model, tokenizer):
+    if not model.config.is_encoder_decoder and _tried(source, model, tokenizer):
         raise UserError(
             f"backbone {source!r} reads a text in both directions, so it cannot be asked for the "
             "next token; name a causal or an encoder-decoder model"
@@ -114,6 +116,16 @@ def _weights_notes(source: str, found: Mapping[str, Any]) -> list[str]:
         f"backbone {source!r}: {len(surplus)} weight(s) in its files are not in the model that its "
         f"config describes and stay unread, among them {surplus[0]}"
     ]
+
+
+def _tried(source: str, model: Any, tokenizer: Any) -> bool:
+    """`looks_ahead`; a model that cannot read four tokens is told."""
+    try:
+        return looks_ahead(model, tokenizer)
+    except Exception as error:  # whatever its own code raises
+        raise UserError(
+            f"backbone {source!r} cannot read four tokens: {_first_line(error)}"
+        ) from error
 
 
 def looks_ahead(model: Any, tokenizer: Any) -> bool:

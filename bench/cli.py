@@ -251,7 +251,9 @@ def pretrain(
     for note in facts.get("notes", []):
         click.echo(note, err=True)
     if facts["truncated"]:
-        click.echo(f"{facts['truncated']:,} examples were cut to the context", err=True)
+        click.echo(
+            f"{facts['truncated']:,} examples were cut to the context as they passed", err=True
+        )
     click.echo(f"{facts['parameters']:,} parameters, {facts['tokens']:,} tokens: written to {out}")
 
 

@@ -92,9 +92,10 @@ def _check_ids(records: list[Record]) -> None:
     """Raises `UserError` if two records have one id."""
     places: dict[str, str] = {}
     for record in records:
-        first = places.setdefault(record.id, record.where)
-        if first is not record.where:
+        if record.id in places:
+            first = places[record.id]
             raise UserError(f"{record.where}: the id {record.id!r} stands already at {first}")
+        places[record.id] = record.where
 
 
 def _in_order(examples: list[Example]) -> tuple[Example, ...]:

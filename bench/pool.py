@@ -18,7 +18,7 @@ Message = dict[str, Any]
 
 # glibc's mallopt(3): a worker keeps memory that it freed. By default vectors as long as a model's
 # weights go back to the system at every step, and come again page by page.
-KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**28), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
+KEEP_MEMORY = {"MALLOC_MMAP_THRESHOLD_": str(2**25), "MALLOC_TRIM_THRESHOLD_": str(2**30)}
 
 
 @dataclass(frozen=True)
@@ -56,10 +56,10 @@ class Worker:
         self.fraction = 0.0
         here = str(Path(__file__).parent.parent)
         environment = {
+            **KEEP_MEMORY,
             **os.environ,
             "PYTHONPATH": os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")])),
             "OMP_NUM_THREADS": str(threads),
-            **KEEP_MEMORY,
             "TOKENIZERS_PARALLELISM": "false",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "TRANSFORMERS_VERBOSITY": "error",

@@ -98,25 +98,37 @@ def build_model(recipe: Recipe, tokenizer: Any, seed: int) -> Any:
     }
     kind = values.pop("model_type")
     try:
-        known = AutoConfig.for_model(kind)
         for key in values:
-            if not hasattr(known, key):  # transformers keeps what it does not know, and ignores it
-                raise unknown(f"key of a {kind} model", key, known.to_dict())
+            _check_key(kind, key, values[key])
         config = AutoConfig.for_model(kind, vocab_size=len(tokenizer), **values, **ids)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(Stream(seed, "backbone").torch_seed())
             model = auto_class(config).from_config(config)
+        if not config.is_encoder_decoder and looks_ahead(model, tokenizer):
+            raise UserError(
+                f"a {kind} model reads a text in both directions, so it cannot learn to go on with "
+                "one; take a causal or an encoder-decoder model"
+            )
     except UserError as error:
         raise UserError(f"recipe: [model] {error.message}") from None
     except Exception as error:  # transformers raises many kinds for a shape it cannot build
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"recipe: [model] {type(error).__name__}: {reason}") from error
-    if not config.is_encoder_decoder and looks_ahead(model, tokenizer):
-        raise UserError(
-            f"recipe: [model] a {kind} model reads a text in both directions, so it cannot learn "
-            "to go on with one; take a causal or an encoder-decoder model"
-        )
     return model
+
+
+def _check_key(kind: str, key: str, value: Any) -> None:
+    """Raises `UserError` for a key that transformers keeps and ignores: it is no attribute of the
+    configuration, and setting it changes nothing else."""
+    from transformers import AutoConfig
+
+    usual = AutoConfig.for_model(kind)
+    if hasattr(usual, key):
+        return
+    changed = AutoConfig.for_model(kind, **{key: value}).to_dict()
+    changed.pop(key, None)
+    if changed == usual.to_dict():
+        raise unknown(f"key of a {kind} model", key, usual.to_dict())
 
 
 @dataclass
@@ -170,7 +182,9 @@ class Pretraining:
         self.recipe, self.device = recipe, device
         self.corpus = Corpus.of(datasets, recipe.training.tasks)
         self.sources = {s: [d.name, d.revision] for s, d in datasets.items()}
-        self.notes = [f"{s}: {note}" for s, d in datasets.items() for note in _notes(d)]
+        self.notes = [
+            f"{s}: {note}" for s, d in datasets.items() for note in _notes(d, recipe.training.tasks)
+        ]
         prompt = Prompt()
         seed = recipe.training.seed
         tokenizer = train_tokenizer(
@@ -361,9 +375,10 @@ def pretrain_to(
     return facts
 
 
-def _notes(dataset: Dataset) -> list[str]:
-    """What a data set left out, and the meta-train tasks that have nothing to learn from."""
-    names = dataset.names("meta-train")
+def _notes(dataset: Dataset, limit: int | None) -> list[str]:
+    """What a data set left out, and the meta-train tasks that have nothing to learn from, of the
+    first `limit`."""
+    names = dataset.names("meta-train")[:limit]
     bare = [name for name in names if not dataset.task(name).parts.get("train")]
     notes = list(getattr(dataset, "notes", []))
     if bare:

@@ -7,6 +7,10 @@ from typing import Any
 from bench.errors import UserError
 from bench.tasks import Example
 
+# Templates such as Llama 3's tell the date, and would ask another question every day; this is their
+# own default.
+DATE = "26 Jul 2024"
+
 
 @dataclass(frozen=True)
 class Prompt:
@@ -60,7 +64,10 @@ def chat_prompt(tokenizer: Any) -> Prompt:
 
     def render(count: int) -> str:
         text: str = tokenizer.apply_chat_template(
-            turns[:count], tokenize=False, add_generation_prompt=True
+            turns[:count],
+            tokenize=False,
+            add_generation_prompt=True,
+            date_string=DATE,
         )
         return text
 

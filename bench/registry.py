@@ -77,9 +77,15 @@ def load(kind: str, name: str) -> Any:
     if name not in points:
         raise unknown(kind, name, points)
     try:
-        return points[name].load()
+        found = points[name].load()
+        if kind == "baseline":
+            from bench.baseline import Baseline
+
+            if not (isinstance(found, type) and issubclass(found, Baseline)):
+                raise TypeError("it is no subclass of bench.baseline.Baseline")
     except Exception as error:  # a third party's module may raise anything
         raise _cannot_load(kind, name, error) from error
+    return found
 
 
 def load_suite(name: str) -> "Suite":
@@ -90,7 +96,11 @@ def load_suite(name: str) -> "Suite":
     """
     make = load("suite", name)
     try:
-        suite: Suite = make()
+        from bench.tasks import Suite
+
+        suite = make()
+        if not isinstance(suite, Suite):
+            raise TypeError("its function returns no bench.tasks.Suite")
     except Exception as error:  # as above
         raise _cannot_load("suite", name, error) from error
     return suite

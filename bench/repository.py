@@ -1,15 +1,27 @@
 """Data sets in a layout of their own, read by `datasets`: hub ids, copies of them, saved ones."""
 
+import dataclasses
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
 from bench.readers import SUFFIXES, Row, digest_of_files, first_line, read_file, unread
-from bench.tasks import PARTS, RawRow
+from bench.tasks import RawRow
 
 SAVED = ("dataset_info.json", "dataset_dict.json", "state.json")
-PART_NAMES = {"val": "validation", "valid": "validation", "dev": "validation", "devtest": "test"}
+PART_NAMES = {
+    "train": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "devtest": "test",
+    "eval": "test",
+}
+SHARD = re.compile(r"-\d+-of-\d+$")  # how a hub numbers the files of a part
 
 
 def is_saved(folder: Path) -> bool:
@@ -18,16 +30,32 @@ def is_saved(folder: Path) -> bool:
 
 
 def is_repository(folder: Path, files: Sequence[Path]) -> bool:
-    """Whether a folder of files is laid out as on the hub: with a card that lists configs, with
-    files in folders below, or with files that are called as parts are."""
+    """Whether a folder of files is laid out as on the hub: with a card that lists configs, or with
+    files in folders below."""
     card = folder / "README.md"
-    if len(files) > 1 and all(file.stem in (*PARTS, *PART_NAMES) for file in files):
-        return True
     if card.is_file():
         text = card.read_text(encoding="utf-8", errors="replace")
         if text.startswith("---") and "\nconfigs:" in text:
             return True
     return any(file.parent != folder for file in files)
+
+
+def read_named_parts(files: Sequence[Path], notes: list[str]) -> Iterator[Row] | None:
+    """The rows of files that are called as parts are, in one folder; None where they are not, with
+    a note where only some of them are."""
+    names = [PART_NAMES.get(SHARD.sub("", file.stem)) for file in files]
+    if None in names or len(set(names)) < 2:
+        if len({name for name in names if name}) > 1:
+            known = ", ".join(PART_NAMES)
+            notes.append(
+                f"{files[0].parent}: some files are called as parts are and some are not, so all "
+                f"are taken as one; parts are called {known}"
+            )
+        return None
+    parts: dict[str, list[Path]] = {}
+    for name, file in zip(names, files, strict=True):
+        parts.setdefault(str(name), []).append(file)
+    return _parted({part: _read_files(part, file.parent, found) for part, found in parts.items()})
 
 
 def read_saved(folder: Path) -> tuple[str, Iterator[Row]]:
@@ -116,18 +144,22 @@ def _load(
     place = f"{source}, {config}" if config else source
     try:
         if commit is None:
-            # datasets knows which files are which part; the files themselves are read as any are.
+            source = str(Path(source).resolve())
+            # datasets knows which files are which part; the files themselves are read as any are,
+            # unless their card says more of them.
             builder = datasets.load_dataset_builder(source, **named)
             files = {
-                part: [Path(name).absolute() for name in names]
+                part: [Path(name) for name in names]
                 for part, names in (builder.config.data_files or {}).items()
             }
             chosen = {file for part in files.values() for file in part}
-            if chosen and all(file.suffix.lower() in SUFFIXES for file in chosen):
-                if folders or not config:  # else what is left may be of other configs
-                    notes += _unread(Path(source, config), chosen)
-                root = Path(source).absolute()
-                return {part: _read_files(root, names) for part, names in files.items()}
+            if folders or not config:  # else what is left may be of other configs
+                notes += _unread(Path(source, config), chosen)
+            if _is_plain(builder.config, chosen):
+                return {
+                    part: _read_files(f"{config} {part}".strip(), Path(source), names)
+                    for part, names in files.items()
+                }
         found = datasets.load_dataset(source, revision=commit, streaming=True, **named)
     except UserError:
         raise
@@ -143,12 +175,23 @@ def _unread(folder: Path, chosen: Collection[Path]) -> list[str]:
     return [f"{folder}: {len(left)} file(s) not read, in no part: {names}"] if left else []
 
 
-def _read_files(root: Path, files: Sequence[Path]) -> Iterator[Row]:
-    """Rows of files below `root`, their places named from there: many may have one name."""
+def _is_plain(config: Any, files: Collection[Path]) -> bool:
+    """Whether files are of kinds that we read and their builder has no settings but which they
+    are, such as a separator of its own."""
+    own = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
+    usual = type(config)()
+    free = {"name", "version", "data_dir", "data_files", "description"}
+    changed = [key for key in own if key not in free and own[key] != getattr(usual, key)]
+    return bool(files) and not changed and all(f.suffix.lower() in SUFFIXES for f in files)
+
+
+def _read_files(part: str, root: Path, files: Sequence[Path]) -> Iterator[Row]:
+    """Rows of a part's files below `root`, their places named from there: many may have one
+    name."""
     for file in files:
         folder = file.parent.relative_to(root) if file.is_relative_to(root) else file.parent
         for where, values in read_file(file):
-            yield (folder / where).as_posix(), values
+            yield f"{part} {(folder / where).as_posix()}", values
 
 
 def _numbered(source: str, place: str, rows: Iterable[Any]) -> Iterator[Row]:

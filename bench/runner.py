@@ -19,7 +19,7 @@ from bench.episodes import usable_tasks
 from bench.errors import UserError
 from bench.plan import Plan, differences, plan_text
 from bench.pool import Events, Job, pool
-from bench.readers import digest_of_files, files_below, is_hub_id
+from bench.readers import digest_of_files, is_hub_id
 from bench.records import Cell
 from bench.registry import backbone_path, version
 from bench.repository import resolve
@@ -36,6 +36,7 @@ PACKAGES = [
     "numpy",
 ]
 FREE = ("out", "workers")  # plan keys that change no result
+CHECKPOINT_TEXTS = (".json", ".jinja", ".model", ".py")
 LISTED = 12  # tasks left out that are told one by one
 
 
@@ -163,13 +164,12 @@ def _facts(context: Context) -> dict[str, Any]:
 
 
 def _files_digest(backbone: str) -> str | None:
-    """SHA-256, shortened, of what a directory holds beside weights, which `identity` covers:
-    tokenizer, templates, code."""
+    """SHA-256, shortened, of what a checkpoint's directory holds beside weights, which `identity`
+    covers: configs, tokenizer, templates, code."""
     folder = Path(backbone)
-    if not folder.is_dir():
+    if backbone_path(backbone) or not folder.is_dir():
         return None
-    weights = (".safetensors", ".bin")
-    kept = [path for path in files_below(folder) if path.suffix not in weights]
+    kept = [path for path in sorted(folder.iterdir()) if path.suffix in CHECKPOINT_TEXTS]
     return digest_of_files(kept, folder)
 
 
@@ -311,11 +311,13 @@ def _trained_elsewhere(context: Context) -> list[str]:
     place = backbone_path(context.plan.backbone) or Path(context.plan.backbone)
     if not (place / "training.json").is_file():
         return []
-    sources = records.read_json(place / "training.json").get("sources", {})
+    facts = records.read_json(place / "training.json")
+    if not isinstance(facts, dict) or "fewgen" not in facts:  # another trainer's file
+        return []
     lines = []
     for suite in context.plan.suites:
         data = context.dataset(suite)
-        name, revision = sources.get(suite, (data.name, data.revision))
+        name, revision = facts["sources"].get(suite, (data.name, data.revision))
         if name == data.name and revision != data.revision:
             lines.append(
                 f"{suite}: the backbone was trained on {name} of revision {revision}, this is "

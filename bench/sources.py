@@ -15,7 +15,15 @@ from bench.readers import (
     read_file,
     unread,
 )
-from bench.repository import is_repository, is_saved, read_plain, read_rows, read_saved, resolve
+from bench.repository import (
+    is_repository,
+    is_saved,
+    read_named_parts,
+    read_plain,
+    read_rows,
+    read_saved,
+    resolve,
+)
 from bench.rows import FIELDS, Record, check
 from bench.sampling import Kept
 from bench.tasks import PublicData, RawRow
@@ -115,6 +123,8 @@ def _open(
                 names = ", ".join(other.relative_to(path).as_posix() for other in others[:5])
                 notes.append(f"{path}: {len(others)} file(s) not read: {names}")
             revision = digest_of_files(files, path)
+            if path.is_dir() and (parted := read_named_parts(files, notes)):
+                return name, revision, [(name, parted)]
             return name, revision, ((file.stem, read_file(file)) for file in files)
         if not path.is_dir():
             raise UserError(f"{path}: a file has no layout and no configs; name its folder")

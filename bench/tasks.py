@@ -48,7 +48,7 @@ class Dataset(Protocol):
 
 
 class RawRow(NamedTuple):
-    """A row of a data set as `datasets` gives it; `where` names it in messages."""
+    """A row of a data set in a layout of its own; `where` names it in messages."""
 
     where: str
     config: str

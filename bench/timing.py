@@ -47,19 +47,15 @@ class Stopwatch:
         return sum(self.laps())
 
 
-def release_memory() -> None:
-    """Gives memory that was freed back to the system, as far as the C library can: what earlier
-    work kept would else count into a peak."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim:
-        trim(0)
-
-
 def reset_peak(device: torch.device) -> bool:
     """Starts a new measurement of peak memory; False where the system cannot."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
         return True
+    # Freed memory that the C library keeps would count as resident.
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim:
+        trim(0)
     try:
         CLEAR.write_text("5")
     except OSError:

@@ -61,7 +61,8 @@ class Procedural(Generic[C]):
         label: tasks are named LABEL-INDEX.
         draw: a random content.
         key: a content as text; equal keys are the same content.
-        rules: the rules of the task of an index: content to (input, target).
+        rules: the rules of the task of an index: content to (input, target). What is drawn is
+            drawn when they are made; then they are a pure function, asked again for each reading.
     """
 
     suite: str

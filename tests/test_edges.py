@@ -160,10 +160,12 @@ def test_a_backbone_of_other_data_is_told(tmp_path: Path, checkpoint: str) -> No
     context = Context(plan, tmp_path)
     own = context.dataset("translation")
     for revision, told in ((own.revision, 0), ("another", 1)):
-        facts = {"sources": {"translation": [own.name, revision]}}
+        facts = {"fewgen": "1", "sources": {"translation": [own.name, revision]}}
         (folder / "training.json").write_text(json.dumps(facts))
         notes = [line for line in backbone_notes(context) if "may have seen held-out" in line]
         assert len(notes) == told
+    (folder / "training.json").write_text("[]")  # another trainer's
+    assert not [line for line in backbone_notes(context) if "held-out" in line]
 
 
 SCRIPTS = {

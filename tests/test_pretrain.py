@@ -14,7 +14,14 @@ from bench.cli import main
 from bench.context import dataset_of
 from bench.episodes import draw_episode
 from bench.errors import UserError
-from bench.pretrain import Corpus, Pretraining, Recipe, file_digest, read_recipe
+from bench.pretrain import (
+    Corpus,
+    Pretraining,
+    Recipe,
+    _check_key,
+    file_digest,
+    read_recipe,
+)
 from bench.registry import backbone_path, load, names
 from bench.tasks import SPLITS, Example, Task
 
@@ -248,6 +255,13 @@ def test_the_context_holds_eight_examples_of_every_suite_and_an_answer(name: str
             assert max(answers) <= suite.max_new_tokens
 
 
+def test_a_key_that_transformers_moves_elsewhere_is_no_typo() -> None:
+    _check_key("llama", "rope_theta", 5e5)
+    _check_key("gpt2", "n_embd", 8)
+    with pytest.raises(UserError, match="unknown key of a llama model 'rope_teta'"):
+        _check_key("llama", "rope_teta", 5e5)
+
+
 @pytest.mark.parametrize(
     ("text", "told"),
     [
@@ -259,6 +273,7 @@ def test_the_context_holds_eight_examples_of_every_suite_and_an_answer(name: str
         (WRONG.format("model_type = 'frobnicate'"), "frobnicate"),
         (WRONG.format("model_type = 'gpt2'\nn_embdd = 8"), "did you mean n_embd"),
         (WRONG.format("model_type = 'bert'\nhidden_size = 12"), "reads a text in both directions"),
+        (WRONG.format("model_type = 'gpt2'\nn_positions = 3"), "IndexError"),
     ],
 )
 def test_a_wrong_recipe_is_told(text: str, told: str, tmp_path: Path) -> None:

@@ -28,12 +28,17 @@ def register(monkeypatch: pytest.MonkeyPatch) -> Iterator[Register]:
         monkeypatch.setattr(metadata, "entry_points", found)
         registry._entry_points.cache_clear()
 
+    cached = registry._entry_points
     yield add
-    registry._entry_points.cache_clear()
+    cached.cache_clear()
 
 
 def no_card() -> Any:
     return (Path(__file__).parent / "no-such-card").read_text()
+
+
+def nothing_at_all() -> None:
+    """No suite."""
 
 
 def odd_primary() -> Any:
@@ -48,6 +53,18 @@ def test_a_suite_that_fails_is_one_line(register: Register) -> None:
         registry.load_suite("bad")
     with pytest.raises(UserError, match=r"suite 'worse' .* cannot be loaded: AttributeError"):
         registry.load_suite("worse")
+
+
+def test_what_is_no_suite_or_no_baseline_is_one_line(
+    register: Register, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(("none", f"{__name__}:nothing_at_all"))
+    with pytest.raises(UserError, match=r"suite 'none' .* returns no bench\.tasks\.Suite"):
+        registry.load_suite("none")
+    point = metadata.EntryPoint("odd", f"{__name__}:nothing_at_all", "fewgen.baselines")
+    monkeypatch.setattr(registry, "_entry_points", lambda kind: {"odd": point})
+    with pytest.raises(UserError, match=r"baseline 'odd' .* is no subclass of"):
+        registry.load("baseline", "odd")
 
 
 def test_a_name_is_registered_once(register: Register) -> None:

@@ -253,19 +253,32 @@ def test_files_without_a_task_column_are_tasks(tmp_path: Path) -> None:
     assert data.notes == []
 
 
-@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
-def test_files_that_are_called_as_parts_are_parts(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("train.jsonl", "dev.jsonl", "test.jsonl"),
+        ("train.csv", "valid.csv", "eval.csv"),
+        ("train.jsonl", "val.csv", "devtest.parquet"),
+        ("train-00000-of-00001.jsonl", "validation-00000-of-00001.jsonl", "test.jsonl"),
+    ],
+)
+def test_files_that_are_called_as_parts_are_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, names: tuple[str, ...]
+) -> None:
     """Labels with leading zeros and texts such as None are kept as they stand."""
-    for part, name in (("train", "train"), ("validation", "dev"), ("test", "test")):
+    for part, name in zip(("train", "validation", "test"), names, strict=True):
         own = [
             {"task": f"0{r['task'][1]}", "input": r["input"], "target": f"None {i}"}
             for i, r in enumerate(r for r in rows() if r["split"] == part)
         ]
-        if suffix == "csv":
-            pd.DataFrame(own).to_csv(tmp_path / f"{name}.csv", index=False)
+        if name.endswith(".jsonl"):
+            write(tmp_path / name, own)
+        elif name.endswith(".csv"):
+            pd.DataFrame(own).to_csv(tmp_path / name, index=False)
         else:
-            write(tmp_path / f"{name}.jsonl", own)
-    data = open_dataset(str(tmp_path))
+            pd.DataFrame(own).to_parquet(tmp_path / name)
+    monkeypatch.chdir(tmp_path)
+    data = open_dataset(".")
     assert sorted(data.tasks) == [f"0{t}" for t in range(6)]
     assert {p: len(found) for p, found in data.task("03").parts.items()} == {
         "train": 6,
@@ -274,6 +287,45 @@ def test_files_that_are_called_as_parts_are_parts(tmp_path: Path, suffix: str) -
     }
     assert data.task("03").parts["test"][0].target.startswith("None ")
     assert data.notes == []
+
+
+def test_files_of_which_only_some_are_called_as_parts_are_noted(tmp_path: Path) -> None:
+    for stem in ("train", "test", "train_extra"):
+        write(tmp_path / f"{stem}.jsonl", [{**r, "id": f"{stem} {r['id']}"} for r in rows()])
+    (note,) = open_dataset(str(tmp_path)).notes
+    assert "some files are called as parts are and some are not" in note
+
+
+def card(folder: Path, *lines: str) -> None:
+    (folder / "README.md").write_text("\n".join(["---", "configs:", *lines, "---", ""]))
+
+
+def test_what_a_card_says_of_its_files_holds(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        lines = [f"t{t};{part} in {t} {i};out {i}" for t in range(6) for i in range(4)]
+        (tmp_path / f"{part}.csv").write_text("\n".join(["task;input;target", *lines]))
+    parts = [f"  - split: {part}\n    path: {part}.csv" for part in ("train", "test")]
+    card(tmp_path, "- config_name: default", '  sep: ";"', "  data_files:", *parts)
+    data = open_dataset(str(tmp_path))
+    assert {p: len(found) for p, found in data.task("t3").parts.items()} == {
+        "train": 4,
+        "validation": 0,
+        "test": 4,
+    }
+
+
+@pytest.mark.parametrize("identified", [True, False])
+def test_a_file_that_is_two_parts_is_told(tmp_path: Path, identified: bool) -> None:
+    own = [{**r, "split": None, "group": None} for r in rows()]
+    write(tmp_path / "d.jsonl", [r if identified else {**r, "id": None} for r in own])
+    parts = [f"  - split: {part}\n    path: d.jsonl" for part in ("train", "test")]
+    card(tmp_path, "- config_name: default", "  data_files:", *parts)
+    if identified:
+        with pytest.raises(UserError, match=r"test d\.jsonl, line 1: the id '0-0' stands already"):
+            open_dataset(str(tmp_path))
+    else:  # nothing but a group tells them apart, and it keeps them so
+        data = open_dataset(str(tmp_path))
+        assert len(data.task("t1").parts["train"]) == len(data.task("t1").parts["test"]) == 10
 
 
 def test_files_that_stay_unread_are_noted(tmp_path: Path) -> None:

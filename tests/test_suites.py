@@ -2,6 +2,7 @@
 
 import itertools
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,20 @@ def test_examples_are_made_when_asked_for_and_are_the_same_ones(suite: Suite) ->
     assert len(whole) == len(part) == len({example.id for example in whole})
     with pytest.raises(IndexError):
         part[len(part)]
+
+
+def test_an_example_that_nobody_reads_is_not_made() -> None:
+    made = []
+
+    def rules(index: int) -> Callable[[int], tuple[str, str]]:
+        return lambda content: (made.append(content), (f"in {content}", f"out {content}"))[1]
+
+    data = Procedural("lazy", "1", "1", "task", lambda s: s.below(10**6), str, rules)
+    task = data.task("task-000")
+    assert made == []
+    assert len(task.parts["train"]) == 512
+    draw_episode("lazy", task, 8, 4, 0, 0)
+    assert len(made) <= 8 + 4 + 1
 
 
 def test_the_card_says_what_it_must(suite: Suite) -> None:

@@ -57,8 +57,8 @@ def stories(rows: Iterable[RawRow]) -> Iterator[Mapped]:
 PUBLIC = (
     PublicData(
         id="biglam/gutenberg-poetry-corpus",
-        summary="lines of poetry in the public domain, four at a time, of which neither two may be "
-        "blank; a task is a book",
+        summary="lines of poetry in the public domain, four at a time, left out where the first or "
+        "the last two are blank; a task is a book",
         licence="CC0 1.0",
         revision="main",
         parts={"train": "train"},
@@ -66,8 +66,8 @@ PUBLIC = (
     ),
     PublicData(
         id="euclaise/writingprompts",
-        summary="prompts and how the stories they led to begin, whole sentences within 400 "
-        "characters; a task is a kind of prompt",
+        summary="prompts and how the stories they led to begin, in 400 characters, whole sentences "
+        "if there are any; a task is a kind of prompt",
         licence="MIT (card); texts of their writers",
         revision="main",
         parts=PARTS,
