@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from pydantic import Field, ValidationError
 
-from bench.backbone import Batch, Pair, Row
+from bench.backbone import POSITIONS, SIDES, Batch, Pair, Row
 from bench.checkpoints import auto_class, backbone_of, locate, looks_ahead, quiet, register
 from bench.context import dataset_of
 from bench.errors import UserError, unknown
@@ -28,6 +28,8 @@ from bench.tokenizer import train_tokenizer
 FIRST_LOSSES = 5  # recorded, so that a test can repeat them
 SAVE_EVERY = 200  # steps between two checkpoints
 CHECKPOINT = "checkpoint.pt"
+# Keys of a model that our backbones read, known to its type or not.
+READ_HERE = (*POSITIONS, *SIDES, "decoder_start_token_id")
 
 
 class Training(Strict):
@@ -123,7 +125,7 @@ def _check_key(kind: str, key: str, value: Any) -> None:
     from transformers import AutoConfig
 
     usual = AutoConfig.for_model(kind)
-    if hasattr(usual, key):
+    if hasattr(usual, key) or key in READ_HERE:
         return
     changed = AutoConfig.for_model(kind, **{key: value}).to_dict()
     changed.pop(key, None)

@@ -9,7 +9,7 @@ import torch
 from click.testing import CliRunner
 
 import bench.pretrain as pretrain
-from bench.checkpoints import load_backbone
+from bench.checkpoints import load_backbone, register
 from bench.cli import main
 from bench.context import dataset_of
 from bench.episodes import draw_episode
@@ -256,8 +256,14 @@ def test_the_context_holds_eight_examples_of_every_suite_and_an_answer(name: str
 
 
 def test_a_key_that_transformers_moves_elsewhere_is_no_typo() -> None:
+    register()
     _check_key("llama", "rope_theta", 5e5)
     _check_key("gpt2", "n_embd", 8)
+    for name in names("backbone"):
+        values = dict(read_recipe(name).model)
+        kind = values.pop("model_type")
+        for key, value in values.items():
+            _check_key(kind, key, value)
     with pytest.raises(UserError, match="unknown key of a llama model 'rope_teta'"):
         _check_key("llama", "rope_teta", 5e5)
 
