@@ -83,7 +83,7 @@ def read_initialisation(
 
 def pretrained_folder(context: Context, train_seed: int) -> Path:
     """Where the backbone of a train seed lies, if the plan pre-trains."""
-    from bench.pretrain import read_recipe
+    from bench.recipe import read_recipe
 
     plan = context.plan
     assert plan.pretrain is not None
@@ -97,7 +97,8 @@ def pretrained_folder(context: Context, train_seed: int) -> Path:
 
 def make_pretrained(context: Context, train_seed: int, progress: Progress) -> None:
     """Pre-trains the plan's backbone on its suites' meta-train tasks unless it is there."""
-    from bench.pretrain import Pretraining, read_recipe
+    from bench.pretrain import Pretraining
+    from bench.recipe import read_recipe
 
     folder = pretrained_folder(context, train_seed)
     if folder.is_dir():

@@ -72,6 +72,15 @@ def load_backbone(
         reason = f"{_first_line(error)}{hint}"
         raise UserError(f"backbone {source!r} cannot be loaded: {reason}") from error
     notes = _weights_notes(source, found)
+    _check(source, model, tokenizer)
+    prompt = chat_prompt(tokenizer) if chat else Prompt()
+    backbone = backbone_of(model.to(device), tokenizer, prompt)
+    backbone.notes = notes
+    return backbone
+
+
+def _check(source: str, model: Any, tokenizer: Any) -> None:
+    """Raises `UserError` where a tokenizer and a model cannot work together, or not for us."""
     if tokenizer.eos_token_id is None:
         raise UserError(f"backbone {source!r}: its tokenizer has no end-of-sequence token; set one")
     if not tokenizer.encode("a", add_special_tokens=False):
@@ -90,10 +99,6 @@ def load_backbone(
             f"backbone {source!r} reads a text in both directions, so it cannot be asked for the "
             "next token; name a causal or an encoder-decoder model"
         )
-    prompt = chat_prompt(tokenizer) if chat else Prompt()
-    backbone = backbone_of(model.to(device), tokenizer, prompt)
-    backbone.notes = notes
-    return backbone
 
 
 def _weights_notes(source: str, found: Mapping[str, Any]) -> list[str]:

@@ -148,7 +148,7 @@ def _facts(context: Context) -> dict[str, Any]:
     needs_model = any(isinstance(context.baseline(name), Learner) for name in plan.baselines)
     identity: Any = None
     if needs_model and plan.pretrain:
-        from bench.pretrain import read_recipe
+        from bench.recipe import read_recipe
 
         identity = read_recipe(plan.backbone).model_dump()
     elif needs_model:

@@ -14,14 +14,8 @@ from bench.cli import main
 from bench.context import dataset_of
 from bench.episodes import draw_episode
 from bench.errors import UserError
-from bench.pretrain import (
-    Corpus,
-    Pretraining,
-    Recipe,
-    _check_key,
-    file_digest,
-    read_recipe,
-)
+from bench.pretrain import Corpus, Pretraining, file_digest
+from bench.recipe import Recipe, _check_key, read_recipe
 from bench.registry import backbone_path, load, names
 from bench.tasks import SPLITS, Example, Task
 

@@ -120,7 +120,7 @@ def test_an_unknown_cell_is_told() -> None:
 
 
 def test_a_recipe_with_an_unknown_cell_is_one_line(tokenizer: Any) -> None:
-    from bench.pretrain import Recipe, build_model
+    from bench.recipe import Recipe, build_model
     from tests.test_pretrain import RECIPE
 
     recipe = Recipe.model_validate(
