@@ -61,22 +61,28 @@ def load_backbone(
     except UserError:
         raise
     except Exception as error:  # transformers raises many kinds for a checkpoint it cannot read
-        if "custom code" in str(error) and not trust_remote_code:
-            raise UserError(
-                f"backbone {source!r} brings code of its own that must run to load it; if you have "
-                "read it and trust it, add --trust-remote-code"
-            ) from None
-        elsewhere = not Path(place).is_dir() or any(Path(place).glob("*.bin"))
-        asks = elsewhere and not allow_pickle and "no file named" in str(error)
-        hint = "; pickled weights need --allow-pickle" if asks else ""
-        reason = f"{_first_line(error)}{hint}"
-        raise UserError(f"backbone {source!r} cannot be loaded: {reason}") from error
+        raise _cannot_load(source, place, error, allow_pickle, trust_remote_code) from error
     notes = _weights_notes(source, found)
     _check(source, model, tokenizer)
     prompt = chat_prompt(tokenizer) if chat else Prompt()
     backbone = backbone_of(model.to(device), tokenizer, prompt)
     backbone.notes = notes
     return backbone
+
+
+def _cannot_load(
+    source: str, place: str, error: Exception, allow_pickle: bool, trust_remote_code: bool
+) -> UserError:
+    """What transformers says of a checkpoint, on one line, with the flag that would help."""
+    if "custom code" in str(error) and not trust_remote_code:
+        return UserError(
+            f"backbone {source!r} brings code of its own that must run to load it; if you have "
+            "read it and trust it, add --trust-remote-code"
+        )
+    elsewhere = not Path(place).is_dir() or any(Path(place).glob("*.bin"))
+    asks = elsewhere and not allow_pickle and "no file named" in str(error)
+    hint = "; pickled weights need --allow-pickle" if asks else ""
+    return UserError(f"backbone {source!r} cannot be loaded: {_first_line(error)}{hint}")
 
 
 def _check(source: str, model: Any, tokenizer: Any) -> None:
