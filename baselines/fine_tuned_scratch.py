@@ -1,10 +1,10 @@
 """Randomly drawn weights trained on the support set."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
-from bench.baseline import GradientLearner
+from bench.baseline import GradientLearner, Space
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -13,16 +13,22 @@ if TYPE_CHECKING:
 
 
 class FineTunedScratch(GradientLearner):
-    """Fine-tunes newly drawn weights of the backbone's architecture: what pre-training is worth."""
+    """Fine-tunes newly drawn weights of the backbone's architecture on the support set.
+
+    Cost: a step costs what one of fine-tuning does.
+
+    Use it to see what pre-training is worth.
+    """
 
     init = "scratch"
+    search: ClassVar[Space] = {"inner_rate": (1e-3, 3e-3, 5e-3), "inner_steps": (20, 30, 45)}
 
     class Options(GradientLearner.Options):
-        """Chosen on meta-validation tasks, see CONTRIBUTING.md."""
+        """Chosen by `fewgen tune`, see results/tuning.md."""
 
         inner_steps: int = Field(30, ge=0, description="n, gradient steps on the support set")
         inner_rate: float = Field(3e-3, ge=0, description="step size of the inner loop")
 
-    def start(self, backbone: "Backbone", seed: int) -> "dict[str, Tensor]":
+    def first_weights(self, backbone: "Backbone", seed: int) -> "dict[str, Tensor]":
         """New weights, the same for every episode of a seed."""
         return backbone.scratch_weights(seed)

@@ -1,35 +1,33 @@
 """First-order MAML."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import ClassVar
 
 from pydantic import Field
 
-from bench.baseline import MetaLearner
-
-if TYPE_CHECKING:
-    from torch import Tensor
-
-    from bench.baseline import Weights
-    from bench.training import TaskLoss
+from bench.baseline import MetaLearner, Space
 
 
 class Fomaml(MetaLearner):
-    """First-order MAML (Finn et al. 2017, section 5.2; Nichol et al. 2018): the gradient of the
-    query loss at the adapted weights, taken as if they did not depend on the start."""
+    """First-order MAML (Finn et al. 2017, section 5.2; Nichol et al. 2018).
+
+    The outer gradient is d L_Q(theta_n) / d theta_n at the detached theta_n, as if the n inner
+    steps did not depend on where they start.
+
+    Cost of a training task: n + 1 passes, the memory of one. A step at test costs what one of
+    fine-tuning does.
+
+    Use it first: it is the cheapest of the gradient-based methods, and seldom behind MAML.
+    """
 
     order = "1"
+    search: ClassVar[Space] = {
+        "inner_rate": (5e-4, 1e-3, 2e-3),
+        "outer_rate": (3e-4, 1e-3),
+        "test_steps": (16, 24, 36),
+    }
 
     class Options(MetaLearner.Options):
-        """Chosen on meta-validation tasks, see CONTRIBUTING.md."""
+        """Chosen by `fewgen tune`, see results/tuning.md."""
 
         outer_rate: float = Field(1e-3, gt=0, description="step size of the outer loop, to 0")
         tasks_per_step: int = Field(2, ge=1, description="tasks in one outer step")
-
-    def direction(self, weights: "Weights", task: "TaskLoss") -> "Sequence[Tensor]":
-        """d query loss(theta_n) / d theta_n at the detached theta_n."""
-        import torch
-
-        adapted = self.inner(task.support, weights)
-        leaves = {name: weight.requires_grad_() for name, weight in adapted.items()}
-        return torch.autograd.grad(task.query(leaves), list(leaves.values()))

@@ -5,26 +5,40 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from bench.baseline import MetaLearner
+from bench.baseline import MetaLearner, Space
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
-    from bench.baseline import Weights
+    from bench.initialisation import Initialisation
     from bench.training import TaskLoss
 
 
 class Reptile(MetaLearner):
-    """Reptile (Nichol et al. 2018): theta += epsilon * mean(theta_n - theta), epsilon annealed
-    to 0; the inner loop is Adam with beta1 = 0, its state new for every task."""
+    """Reptile (Nichol et al. 2018, algorithm 2).
+
+    theta += epsilon * mean over tasks of (theta_n - theta), epsilon annealed to 0. theta_n comes
+    from n steps on support and query together. The inner rule is Adam with beta1 = 0 (or SGD); its
+    state is new for every task, in training and at test.
+
+    Cost of a training task: n passes, the memory of one. A step at test costs what one of
+    fine-tuning does.
+
+    Use it where nothing may be differentiated but the loss itself. It wants many tasks a step, so a
+    small budget favours `fomaml`.
+    """
 
     order = "1"
     clip: ClassVar[float | None] = None
-    warm_up: ClassVar[float] = 0.0
+    search: ClassVar[Space] = {
+        "inner_rate": (1.5e-3, 3e-3),
+        "outer_rate": (0.02, 0.05, 0.1),
+        "test_steps": (16, 24, 36),
+    }
 
     class Options(MetaLearner.Options):
-        """Chosen on meta-validation tasks, see CONTRIBUTING.md."""
+        """Chosen by `fewgen tune`, see results/tuning.md."""
 
         inner_rule: Literal["sgd", "adam", "adam-beta1-0"] = Field(
             "adam-beta1-0", description="step rule of the inner loop"
@@ -34,13 +48,17 @@ class Reptile(MetaLearner):
         train_queries: int = Field(8, ge=1, description="further examples of a training task")
         outer_rate: float = Field(0.05, gt=0, description="epsilon, annealed to 0")
 
-    def direction(self, weights: "Weights", task: "TaskLoss") -> "Sequence[Tensor]":
+    def direction(self, start: "Initialisation", task: "TaskLoss") -> "Sequence[Tensor]":
         """theta - theta_n, which a descent step of rate epsilon turns into Reptile's update."""
-        adapted = self.inner(task.all, weights)
-        return [weight.detach() - adapted[name] for name, weight in weights.items()]
+        adapted = self.inner(task.all, start, "none")
+        return [weight.detach() - adapted[name] for name, weight in start.meta.items()]
 
-    def outer(self, weights: "Sequence[Tensor]") -> "Optimizer":
+    def outer(self, leaves: "Sequence[Tensor]") -> "Optimizer":
         """Plain descent: its rate is epsilon."""
         import torch
 
-        return torch.optim.SGD(weights, lr=self.options.outer_rate)
+        return torch.optim.SGD(leaves, lr=self.options.outer_rate)
+
+    def schedule(self, spent: float) -> float:
+        """From 1 to 0 along a line."""
+        return 1 - spent

@@ -5,16 +5,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.baseline import MetaLearner
+from bench.baseline import Learner
 from bench.context import Context
 from bench.records import read_json, write_json
 from bench.registry import version
 from bench.streams import digest_of
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    import torch
 
-    from bench.backbone import Backbone
+    from bench.initialisation import Initialisation
 
 Progress = Callable[[float], None]
 COST = "cost.json"
@@ -38,7 +38,7 @@ def initialisation_folder(context: Context, suite: str, baseline: str, train_see
         [plan.columns, plan.configs, plan.layout],
         [baseline, plan.options[baseline], plan.shots, plan.train_budget, train_seed],
         [context.backbone(train_seed if plan.pretrain else None).identity, plan.dtype],
-        [context.device.type, plan.threads],
+        [context.device.type, plan.threads, plan.loss_mean],
     )
     return context.root / "artefacts" / f"{baseline}-{key[:16]}"
 
@@ -49,21 +49,22 @@ def make_initialisation(
     """Meta-trains a baseline unless its initialisation is there."""
     from safetensors.torch import save_file
 
-    from bench.training import OuterLoop
+    from bench.training import Training
 
     folder = initialisation_folder(context, suite, baseline, train_seed)
     if folder.is_dir():
         return
     learner = context.baseline(baseline)
-    assert isinstance(learner, MetaLearner)
+    assert isinstance(learner, Learner)
     plan = context.plan
-    backbone = context.backbone(train_seed if plan.pretrain else None)
-    loop = OuterLoop(learner, backbone, context.dataset(suite), plan.shots, train_seed)
-    weights, cost = loop.run(plan.train_budget, progress)
+    backbone = learner.prepare(context.backbone(train_seed if plan.pretrain else None))
+    training = Training(backbone, context.dataset(suite), plan.shots, train_seed)
+    start, cost = learner.meta_train(training, plan.train_budget, progress)
 
     def fill(part: Path) -> None:
         save_file(
-            {name: w.contiguous() for name, w in weights.items()}, part / "weights.safetensors"
+            {name: value.contiguous() for name, value in start.meta.items()},
+            part / "initialisation.safetensors",
         )
         write_json(part / COST, cost.as_dict())
 
@@ -71,14 +72,14 @@ def make_initialisation(
 
 
 def read_initialisation(
-    folder: Path, backbone: "Backbone"
-) -> "tuple[dict[str, Tensor], dict[str, Any]]":
-    """Weights, in the backbone's order of names, and the cost of making them."""
+    folder: Path, start: "Initialisation", device: "torch.device"
+) -> "tuple[Initialisation, dict[str, Any]]":
+    """What was meta-trained, in the place of what it began with, and the cost of making it."""
     from safetensors.torch import load_file
 
-    stored = load_file(folder / "weights.safetensors", device=str(backbone.device))
+    stored = load_file(folder / "initialisation.safetensors", device=str(device))
     cost: dict[str, Any] = read_json(folder / COST)
-    return {name: stored[name] for name in backbone.weights()}, cost
+    return start.with_meta(stored), cost
 
 
 def pretrained_folder(context: Context, train_seed: int) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,7 @@ from bench.prompt import Prompt
 from bench.tasks import Example
 
 Parameters = Mapping[str, Tensor]
+Mean = Literal["token", "sequence"]
 Pair = tuple[list[int], list[int]]  # tokens of a prompt, tokens of its target and the end
 Row = tuple[list[int], list[int]]  # a pair, or several of one task, as a model reads them
 IGNORED = -100
@@ -74,6 +75,7 @@ class Backbone(ABC):
 
     def __init__(self, model: Any, tokenizer: Any, prompt: Prompt) -> None:
         self.notes: list[str] = []  # what was noticed when it was loaded
+        self.mean: Mean = "token"  # what a loss is the mean of
         self.model = model.eval()
         if model.can_generate():
             # A checkpoint may bring settings for decoding; here all models decode alike.
@@ -179,17 +181,34 @@ class Backbone(ABC):
     def collate(self, rows: Sequence[Row]) -> Batch:
         """Rows of `row` as a padded batch."""
 
-    def batch(self, examples: Sequence[Example]) -> tuple[Batch, int]:
-        """Examples as a padded batch whose labels are the targets and the end of sequence.
+    def batch(
+        self, examples: Sequence[Example], support: Sequence[Example] = ()
+    ) -> tuple[Batch, int]:
+        """Examples as a padded batch whose labels are the targets and the end of sequence; each
+        stands behind `support` as demonstrations if that is given, as in `generate`.
 
-        Returns the batch and how many examples had to be cut to the context.
+        Returns the batch and how many examples had to be cut to the context, or lost one of their
+        demonstrations.
         """
+        pieces = [self._demonstration_ids(example) for example in support]
         rows, cuts = [], 0
         for example in examples:
             prompt, target, cut = self.pair_ids(example)
-            cuts += cut
+            prompt, dropped = self._demonstrated(prompt, pieces, self._room(len(target)))
+            cuts += cut or dropped > 0
             rows.append(self.row([(prompt, target)]))
         return self.collate(rows), cuts
+
+    def _demonstrated(
+        self, prompt: list[int], pieces: Sequence[list[int]], room: int
+    ) -> tuple[list[int], int]:
+        """A prompt behind as many demonstrations as fit into `room` with it, and how many do
+        not."""
+        fitting, start = list(pieces), len(self._before)
+        while fitting and sum(map(len, fitting)) + len(prompt) > room:
+            fitting.pop()
+        shown = [token for piece in fitting for token in piece]
+        return prompt[:start] + shown + prompt[start:], len(pieces) - len(fitting)
 
     def _padded(self, rows: Sequence[list[int]], filler: int) -> Tensor:
         """Rows padded on the right."""
@@ -201,24 +220,42 @@ class Backbone(ABC):
 
     def loss(self, weights: Parameters, batch: Batch) -> Tensor:
         """Mean cross-entropy over the places of a batch that have a label, a scalar, in the dtype
-        of the weights; transformers' own goes through float32, too coarse for float64 proofs."""
+        of the weights; transformers' own goes through float32, too coarse for float64 proofs.
+
+        Every label weighs the same; where `mean` is "sequence", every row that has a label does.
+        """
         kept = batch.labels != IGNORED
         inputs = {**batch.inputs, "use_cache": False}
         with self._logits_at(kept):
             logits = functional_call(self.model, dict(weights), (), inputs).logits
-        return nn.functional.cross_entropy(logits, batch.labels[kept])
+        labels = batch.labels[kept]
+        if self.mean == "token":
+            return nn.functional.cross_entropy(logits, labels)
+        counts = kept.sum(1, keepdim=True)
+        shares = 1 / (counts * (counts > 0).sum()).expand_as(kept)[kept]
+        return nn.functional.cross_entropy(logits, labels, reduction="none") @ shares.to(logits)
 
-    @contextmanager
-    def _logits_at(self, kept: Tensor) -> Iterator[None]:
-        """The output layer reads only the places of `kept` (rows, tokens), one after another: most
-        places of a batch have no label, and a vocabulary is wide."""
+    def output_layer(self) -> Any:
+        """The model's last layer.
+
+        Raises:
+            UserError: it names none.
+        """
         head = self.model.get_output_embeddings()
         if head is None:
             kind = type(self.model).__name__
             raise UserError(
                 f"{kind} names no output layer, so cannot be trained; take another model"
             )
-        hook = head.register_forward_pre_hook(lambda layer, inputs: (inputs[0][kept],))
+        return head
+
+    @contextmanager
+    def _logits_at(self, kept: Tensor) -> Iterator[None]:
+        """The output layer reads only the places of `kept` (rows, tokens), one after another: most
+        places of a batch have no label, and a vocabulary is wide."""
+        hook = self.output_layer().register_forward_pre_hook(
+            lambda layer, inputs: (inputs[0][kept],)
+        )
         try:
             yield
         finally:
@@ -253,13 +290,10 @@ class Backbone(ABC):
         rows = []
         for text in inputs:
             prompt, cut = self._prompt_ids(text, room)
-            fitting = list(pieces)
-            while fitting and sum(map(len, fitting)) + len(prompt) > room:
-                fitting.pop()
+            row, dropped = self._demonstrated(prompt, pieces, room)
             result.cut_inputs += cut
-            result.dropped += len(pieces) - len(fitting)
-            start = len(self._before)
-            rows.append(prompt[:start] + [i for piece in fitting for i in piece] + prompt[start:])
+            result.dropped += dropped
+            rows.append(row)
         stop = self.prompt.separator if support or self.prompt.turns else None
         with self._holding(weights), torch.no_grad():
             for new in self._new_tokens(rows, max_new_tokens, stop):

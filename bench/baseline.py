@@ -1,10 +1,11 @@
-"""What a baseline is: the three base classes that a method is written on.
+"""What a baseline is: the base classes that a method is written on.
 
 `Floor` answers without a model. `Learner` uses a backbone as it is. `GradientLearner` adapts its
-weights in the inner loop; `MetaLearner` also meta-trains them. A module under `baselines/` states
-only what differs.
+weights in the inner loop, `MetaTrained` has an outer loop, `MetaLearner` has both. A module under
+`baselines/` states only what differs.
 """
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal
@@ -18,14 +19,13 @@ if TYPE_CHECKING:
     from torch.optim import Optimizer
 
     from bench.backbone import Backbone
-    from bench.inner_loop import Adapted
-    from bench.training import TaskLoss
-
-    Weights = Mapping[str, Tensor]
-
+    from bench.initialisation import Initialisation
+    from bench.inner_loop import Adapted, AfterStep, Loss, Path, StepRule
+    from bench.training import TaskLoss, Training, TrainingCost
 
 Order = Literal["none", "1", "2", "implicit"]
 Start = Literal["none", "scratch", "pretrained", "meta-trained"]
+Space = Mapping[str, Sequence[str | int | float]]
 
 
 class Baseline:
@@ -34,10 +34,12 @@ class Baseline:
     Attributes:
         order: of the gradient that meta-training follows.
         init: what adaptation starts from.
+        search: the options that `fewgen tune` chooses, and their values.
     """
 
     order: ClassVar[Order] = "none"
     init: ClassVar[Start] = "none"
+    search: ClassVar[Space] = {}
 
     class Options(BaseModel):
         """What a plan may set; `fewgen show BASELINE` prints it."""
@@ -62,30 +64,41 @@ class Learner(Baseline):
     Attributes:
         demonstrates: the support stands in the prompt of every query.
         trains: the baseline has a `meta_train` and so depends on the train seed.
+        steps_at_test: gradient steps on the support set of an episode.
     """
 
     init: ClassVar[Start] = "pretrained"
     demonstrates: ClassVar[bool] = False
     trains: ClassVar[bool] = False
+    steps_at_test: int = 0
 
-    def start(self, backbone: "Backbone", seed: int) -> "dict[str, Tensor]":
-        """The weights that a cell begins with, when nothing was meta-trained."""
-        return backbone.weights()
+    def prepare(self, backbone: "Backbone") -> "Backbone":
+        """The backbone as the method needs it; the given one is not changed."""
+        return backbone
+
+    def start(self, backbone: "Backbone", seed: int) -> "Initialisation":
+        """What a cell begins with when nothing was meta-trained, and meta-training too."""
+        from bench.initialisation import Initialisation
+
+        return Initialisation(backbone.weights(), ())
+
+    def meta_train(
+        self, training: "Training", budget: int, progress: Callable[[float], None]
+    ) -> "tuple[Initialisation, TrainingCost]":
+        """What cells of a train seed begin with, made from at most `budget` tokens and one task."""
+        raise NotImplementedError(f"{type(self).__name__} trains, but has no meta_train")
 
     def adapt(
-        self,
-        loss: "Callable[[Weights], Tensor]",
-        weights: "Weights",
-        after_step: Callable[[], None] | None = None,
+        self, loss: "Loss", start: "Initialisation", after_step: "AfterStep | None" = None
     ) -> "Adapted":
         """Adapted weights for a support set, given its loss; here the weights themselves."""
         from bench.inner_loop import Adapted
 
-        return Adapted(dict(weights))
+        return Adapted(dict(start.weights))
 
 
 class GradientLearner(Learner):
-    """Adapts all weights by gradient steps on the support set."""
+    """Adapts weights by gradient steps on the support set."""
 
     class Options(Baseline.Options):
         """The inner loop."""
@@ -95,82 +108,194 @@ class GradientLearner(Learner):
         inner_rule: Literal["sgd", "adam", "adam-beta1-0"] = Field(
             "adam", description="step rule of the inner loop"
         )
+        adapt: Literal["all", "head", "body", "lora"] = Field(
+            "all", description="the weights that the inner loop changes"
+        )
+        head: Literal["lm_head", "norm", "block"] = Field(
+            "lm_head",
+            description="with head or body: the output layer, untied; norm adds the norm before "
+            "it, block the last block too",
+        )
+        rank: int = Field(8, ge=1, description="with lora: rank of the adapters")
+        alpha: float = Field(16.0, gt=0, description="with lora: their scale is alpha / rank")
 
     options: Options
 
     @property
-    def steps_at_test(self) -> int:
+    def steps_at_test(self) -> int:  # type: ignore[override]
         """Gradient steps on the support set of an episode."""
         return self.options.inner_steps
 
+    def prepare(self, backbone: "Backbone") -> "Backbone":
+        """Unties the head where it moves apart, adds adapters where they move."""
+        from bench.parts import untied, with_adapters
+
+        if self.options.adapt in ("head", "body"):
+            return untied(backbone)
+        if self.options.adapt == "lora":
+            return with_adapters(backbone, self.options.rank, self.options.alpha)
+        return backbone
+
+    def start(self, backbone: "Backbone", seed: int) -> "Initialisation":
+        """The weights of a prepared backbone, and what the method learns beside them."""
+        from bench.initialisation import Initialisation
+        from bench.parts import adapter_names, draw_adapters, head_names
+
+        weights, part = self.first_weights(backbone, seed), self.options.adapt
+        inner = list(weights)
+        if part == "lora":
+            draw_adapters(weights, seed)
+            inner = adapter_names(backbone)
+        elif part != "all":
+            head = head_names(backbone, self.options.head)
+            inner = head if part == "head" else [name for name in weights if name not in head]
+        return self.with_learned(Initialisation(weights, tuple(inner)))
+
+    def first_weights(self, backbone: "Backbone", seed: int) -> "dict[str, Tensor]":
+        """The weights that everything begins with."""
+        return backbone.weights()
+
+    def with_learned(self, start: "Initialisation") -> "Initialisation":
+        """Adds what the method learns beside weights; here nothing."""
+        return start
+
+    def rule(self, start: "Initialisation") -> "StepRule":
+        """How a gradient becomes a step."""
+        from bench.inner_loop import step_rule
+
+        return step_rule(self.options.inner_rule, self.options.inner_rate)
+
+    def objective(self, loss: "Loss", start: "Initialisation") -> "Loss":
+        """What the inner loop lowers, made of the support loss; here that itself."""
+        return loss
+
     def adapt(
-        self,
-        loss: "Callable[[Weights], Tensor]",
-        weights: "Weights",
-        after_step: Callable[[], None] | None = None,
+        self, loss: "Loss", start: "Initialisation", after_step: "AfterStep | None" = None
     ) -> "Adapted":
-        """`steps_at_test` steps of `inner_rule` on the support loss."""
-        return self.inner_loop(loss, weights, self.steps_at_test, after_step=after_step)
+        """`steps_at_test` steps on the support loss."""
+        return self.inner_loop(loss, start, self.steps_at_test, after_step=after_step)
 
     def inner_loop(
         self,
-        loss: "Callable[[Weights], Tensor]",
-        weights: "Weights",
+        loss: "Loss",
+        start: "Initialisation",
         steps: int,
-        differentiable: bool = False,
-        after_step: Callable[[], None] | None = None,
+        path: "Path" = "none",
+        after_step: "AfterStep | None" = None,
     ) -> "Adapted":
         """`steps` steps of the baseline's rule; see `bench.inner_loop.adapt`."""
-        from bench.inner_loop import adapt, step_rule
+        from bench.inner_loop import Adapted, adapt
 
-        rule = step_rule(self.options.inner_rule, self.options.inner_rate)
-        return adapt(loss, weights, rule, steps, differentiable, after_step)
+        objective, weights = self.objective(loss, start), dict(start.weights)
+        if path == "none":
+            weights = {name: weight.detach() for name, weight in weights.items()}
+        made = adapt(
+            lambda moving: objective({**weights, **moving}),
+            start.moving,
+            self.rule(start),
+            steps,
+            path,
+            after_step and (lambda moving: after_step({**weights, **moving})),
+        )
+        return Adapted({**weights, **made.weights}, made.losses)
 
 
-class MetaLearner(GradientLearner, ABC):
-    """Learns the weights that the inner loop starts from, on meta-train tasks."""
+class MetaTrained(Learner, ABC):
+    """Learns what a cell begins with on meta-train tasks, by an outer loop."""
 
     init = "meta-trained"
     trains = True
 
-    class Options(GradientLearner.Options):
+    class Options(Baseline.Options):
         """The outer loop."""
 
-        test_steps: int | None = Field(
-            None, ge=0, description="steps on a test episode; 6 x inner_steps if not given"
-        )
         outer_rate: float = Field(3e-4, gt=0, description="step size of the outer loop, to 0")
         tasks_per_step: int = Field(4, ge=1, description="tasks in one outer step")
         train_queries: int = Field(32, ge=1, description="query examples of a training task")
 
     options: Options
 
+    #: Largest norm of an outer gradient; None leaves it as it is.
+    clip: ClassVar[float | None] = 1.0
+
+    @abstractmethod
+    def direction(self, start: "Initialisation", task: "TaskLoss") -> "Sequence[Tensor]":
+        """What one task adds to the outer gradient, in the order of `start.meta`."""
+
+    def outer(self, leaves: "Sequence[Tensor]") -> "Optimizer":
+        """The outer optimiser of `start.meta`."""
+        import torch
+
+        return torch.optim.Adam(leaves, lr=self.options.outer_rate)
+
+    def schedule(self, spent: float) -> float:
+        """The outer rate's factor when a share of the budget is spent: over a quarter of it from 0
+        to 1, then to 0. Adam's first steps are signs of a noisy gradient; at full rate they undo
+        pre-training."""
+        return min(1.0, spent / 0.25) * (1 - spent)
+
+    def meta_train(
+        self, training: "Training", budget: int, progress: Callable[[float], None]
+    ) -> "tuple[Initialisation, TrainingCost]":
+        """Outer steps until `budget` tokens are spent."""
+        from bench.training import OuterLoop
+
+        return OuterLoop(self, training).run(budget, progress)
+
+
+class MetaLearner(MetaTrained, GradientLearner):
+    """Learns what the inner loop starts from: the gradient of the query loss behind the loop, as
+    far as `order` says."""
+
+    class Options(MetaTrained.Options, GradientLearner.Options):
+        """Inner and outer loop."""
+
+        test_steps: int | None = Field(
+            None, ge=0, description="steps on a test episode; 6 x inner_steps if not given"
+        )
+        base: Literal["meta-learned", "frozen"] = Field(
+            "meta-learned", description="with lora: whether the outer loop changes the base"
+        )
+
+    options: Options
+
+    #: Steps on a test episode for each of `inner_steps`.
+    test_factor: ClassVar[int] = 6
+
     @property
-    def steps_at_test(self) -> int:
+    def steps_at_test(self) -> int:  # type: ignore[override]
         """More than in training, which has to pay for each of them many times."""
         chosen = self.options.test_steps
         return self.test_factor * self.options.inner_steps if chosen is None else chosen
 
+    def start(self, backbone: "Backbone", seed: int) -> "Initialisation":
+        """As `GradientLearner.start`; a frozen base stays out of meta-training."""
+        from dataclasses import replace
+
+        made = super().start(backbone, seed)
+        if self.options.adapt == "lora" and self.options.base == "frozen":
+            return replace(made, frozen=frozenset(made.weights) - frozenset(made.inner))
+        return made
+
     def inner(
-        self, loss: "Callable[[Weights], Tensor]", weights: "Weights", differentiable: bool = False
+        self,
+        loss: "Loss",
+        start: "Initialisation",
+        path: "Path",
+        after_step: "AfterStep | None" = None,
     ) -> "dict[str, Tensor]":
         """The weights after the `inner_steps` of training."""
-        steps = self.options.inner_steps
-        return self.inner_loop(loss, weights, steps, differentiable).weights
+        return self.inner_loop(loss, start, self.options.inner_steps, path, after_step).weights
 
-    @abstractmethod
-    def direction(self, weights: "Weights", task: "TaskLoss") -> "Sequence[Tensor]":
-        """What one task adds to the outer gradient, in the order of `weights`."""
+    def direction(self, start: "Initialisation", task: "TaskLoss") -> "Sequence[Tensor]":
+        """d query loss(theta_n) / d meta-parameters: order 2 goes through all n steps, order 1
+        takes their gradients as constants."""
+        from bench.inner_loop import gradient
 
-    def outer(self, weights: "Sequence[Tensor]") -> "Optimizer":
-        """The outer optimiser; its rate is annealed to 0 over the budget."""
-        import torch
+        path: Path = "2" if self.order == "2" else "1"
+        return gradient(task.query(self.inner(task.support, start, path)), start.meta)
 
-        return torch.optim.Adam(weights, lr=self.options.outer_rate)
 
-    #: Steps on a test episode for each of `inner_steps`.
-    test_factor: ClassVar[int] = 6
-    #: Largest norm of an outer gradient; None leaves it as it is.
-    clip: ClassVar[float | None] = 1.0
-    #: Share of the budget over which the outer rate rises from 0; then it falls to 0.
-    warm_up: ClassVar[float] = 0.25
+def cosine(spent: float) -> float:
+    """A rate's factor that falls along a half cosine from 1 to 0 (Loshchilov and Hutter 2017)."""
+    return (1 + math.cos(math.pi * spent)) / 2

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any
 from bench.baseline import Floor, Learner
 from bench.context import Context
 from bench.episodes import Episode, draw_episode, schedule
-from bench.errors import CellError
 from bench.records import Cell
 from bench.registry import display_name
 from bench.streams import Stream
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from bench.backbone import Backbone, Batch, Generation
+    from bench.initialisation import Initialisation
+    from bench.inner_loop import Adapted
+    from bench.timing import Stopwatch
 
 Progress = Callable[[float], None]
 TASKS_AT_ONCE = 1  # the inner loop adapts one task after another
@@ -86,6 +86,7 @@ def shared_header(context: Context, cell: Cell) -> dict[str, Any]:
             "chat": plan.chat and uses_model,
             "train_budget": plan.train_budget if context.trained(cell.baseline) else None,
             "pretrain": plan.pretrain and plan.pretrain.model_dump(),
+            "loss_mean": plan.loss_mean if uses_model else None,
         },
         "primary": context.suite(cell.suite).primary,
         "language": context.language(cell.suite),
@@ -145,36 +146,37 @@ class _Solver:
         from bench.artefacts import initialisation_folder, read_initialisation
 
         self.context, self.cell, self.method = context, cell, method
-        plan = context.plan
-        seed = cell.train_seed if plan.pretrain else None
-        self.backbone: Backbone = context.backbone(seed)
+        given = context.backbone(cell.train_seed if context.plan.pretrain else None)
+        self.identity = given.identity
+        self.backbone: Backbone = method.prepare(given)
         self.train_cost: dict[str, Any] = {}
-        self.weights: dict[str, Tensor]
+        seed = Stream(cell.seed, "initialisation", cell.baseline).torch_seed()
+        self.start: Initialisation = method.start(self.backbone, seed)
         if method.trains:
             assert cell.train_seed is not None
             folder = initialisation_folder(context, cell.suite, cell.baseline, cell.train_seed)
-            self.weights, self.train_cost = read_initialisation(folder, self.backbone)
-        else:
-            start = Stream(cell.seed, "initialisation", cell.baseline).torch_seed()
-            self.weights = method.start(self.backbone, start)
+            self.start, self.train_cost = read_initialisation(
+                folder, self.start, self.backbone.device
+            )
         self.inner_step_flops: float | None = None
         self.warm = False
 
     def header(self) -> dict[str, Any]:
         """What all episodes of the cell share."""
-        from bench.baseline import GradientLearner
-
-        adapts = isinstance(self.method, GradientLearner) and self.method.steps_at_test > 0
+        adapts = self.method.steps_at_test > 0
         return {
-            "backbone_identity": self.backbone.identity,
-            "adapted_params": sum(w.numel() for w in self.weights.values()) if adapts else 0,
+            "backbone_identity": self.identity,
+            "adapted_params": sum(w.numel() for w in self.start.moving.values()) if adapts else 0,
             "tasks_at_once": TASKS_AT_ONCE,
             "inner_step_flops": self.inner_step_flops,
             "train": self.train_cost,
         }
 
     def solve(self, episode: Episode) -> tuple[list[str], dict[str, Any]]:
-        """Predictions for the queries, and the record's costs and counts."""
+        """Predictions for the queries, and the record's costs and counts. Where the inner loop
+        met a loss that is no number, there are no weights to answer with: answers are empty."""
+        from bench.backbone import Generation
+        from bench.inner_loop import diverged
         from bench.timing import Stopwatch, peak_mib, reset_peak
 
         device = self.backbone.device
@@ -184,38 +186,56 @@ class _Solver:
         measured = reset_peak(device)
         watch = Stopwatch(device)
         steps = Stopwatch(device)
-        adapted = self.method.adapt(
-            lambda weights: self.backbone.loss(weights, batch), self.weights, steps.mark
-        )
+        adapted, losses = self._adapt(batch, steps)
         adapt_ms = watch.total()
         peak = peak_mib(device) if measured else None
-        losses = [value.item() for value in adapted.losses]
-        if losses:
-            losses.append(self._last_loss(adapted.weights, batch))
+        if adapted and adapted.losses:
+            losses = [*losses, self._last_loss(adapted, batch)]
+        finite = [value for value in losses if math.isfinite(value)]
         watch = Stopwatch(device)
-        made = self._generate(adapted.weights, episode)
+        if adapted and finite == losses:
+            made = self._generate(adapted, episode)
+        else:
+            made = Generation([""] * len(episode.query))
         costs = Costs(adapt_ms, steps.laps(), peak, watch.total(), made.tokens)
         counts = {
-            "losses": losses,
+            "losses": finite,
+            "diverged": adapted is None or diverged(losses),
             "truncated": (0 if self.method.demonstrates else cuts) + made.cut_inputs,
             "dropped": made.dropped,
             "cut_outputs": made.cut_outputs,
         }
         return made.texts, {**counts, "costs": asdict(costs)}
 
-    def _last_loss(self, weights: "dict[str, Tensor]", batch: "Batch") -> float:
-        """The support loss after the last step; what diverged there would answer with noise."""
+    def _adapt(self, batch: "Batch", steps: "Stopwatch") -> "tuple[Adapted | None, list[float]]":
+        """The adapted weights, none where the loop met a loss that is no number, and the losses
+        before each step."""
+        from bench.inner_loop import Diverged
+
+        try:
+            adapted = self.method.adapt(
+                lambda weights: self.backbone.loss(weights, batch),
+                self.start,
+                lambda weights: steps.mark(),
+            )
+        except Diverged as error:
+            return None, error.losses
+        return adapted, [value.item() for value in adapted.losses]
+
+    def _last_loss(self, adapted: "Adapted", batch: "Batch") -> float:
+        """The inner objective after the last step."""
         import torch
 
-        with torch.no_grad():
-            value = self.backbone.loss(weights, batch).item()
-        if not math.isfinite(value):
-            raise CellError(f"the loss is {value} after the last inner step; lower inner_rate")
-        return value
+        from bench.baseline import GradientLearner
 
-    def _generate(self, weights: "dict[str, Tensor]", episode: Episode) -> "Generation":
+        assert isinstance(self.method, GradientLearner)
+        objective = self.method.objective(lambda w: self.backbone.loss(w, batch), self.start)
+        with torch.no_grad():
+            return objective(adapted.weights).item()
+
+    def _generate(self, adapted: "Adapted", episode: Episode) -> "Generation":
         return self.backbone.generate(
-            weights,
+            adapted.weights,
             [query.input for query in episode.query],
             self.context.max_new_tokens(self.cell.suite),
             support=episode.support if self.method.demonstrates else (),
@@ -223,17 +243,15 @@ class _Solver:
 
     def _warm_up(self, episode: Episode) -> None:
         """One uncounted pass, so that no first call is timed; counts a step's operations."""
-        import torch
         from torch.utils.flop_counter import FlopCounterMode
 
-        from bench.baseline import GradientLearner
+        from bench.inner_loop import gradient
 
         self.warm = True
         batch, _ = self.backbone.batch(episode.support)
-        if isinstance(self.method, GradientLearner) and self.method.steps_at_test > 0:
-            leaves = {name: w.detach().requires_grad_() for name, w in self.weights.items()}
+        if self.method.steps_at_test > 0:
+            leaves = {n: w.detach().requires_grad_() for n, w in self.start.moving.items()}
             with FlopCounterMode(display=False) as counter:
-                loss = self.backbone.loss(leaves, batch)
-                torch.autograd.grad(loss, list(leaves.values()))
+                gradient(self.backbone.loss({**self.start.weights, **leaves}, batch), leaves)
             self.inner_step_flops = float(counter.get_total_flops())
-        self.backbone.generate(self.weights, [episode.query[0].input], 2)
+        self.backbone.generate(self.start.weights, [episode.query[0].input], 2)

@@ -152,7 +152,7 @@ class Context:
         if train_seed is not None and self.plan.pretrain:
             source, revision = str(pretrained_folder(self, train_seed)), None
         plan = self.plan
-        return load_backbone(
+        backbone = load_backbone(
             source,
             revision,
             self.device,
@@ -161,3 +161,5 @@ class Context:
             allow_pickle=plan.allow_pickle,
             trust_remote_code=plan.trust_remote_code,
         )
+        backbone.mean = plan.loss_mean
+        return backbone

@@ -1,12 +1,13 @@
 """The inner loop: gradient steps on one support set, as a function of the weights.
 
-All gradient-based baselines share it. A baseline states what differs: the step rule, the number
-of steps and whether the steps can be differentiated (order 2) or not (order 1).
+All gradient-based baselines share it. A baseline states what differs: which weights move, the step
+rule, the number of steps, and what of the steps an outer gradient may go through (`Path`).
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
@@ -14,7 +15,24 @@ from torch import Tensor
 from bench.errors import CellError
 
 Parameters = Mapping[str, Tensor]
+Loss = Callable[[Parameters], Tensor]
+AfterStep = Callable[[Parameters], None]
 State = Any
+# What an outer gradient may go through: nothing, the steps with their gradients as constants
+# (first order), or the gradients too (second order).
+Path = Literal["none", "1", "2"]
+
+
+class Diverged(CellError):
+    """An inner loop met a loss that is no number.
+
+    Attributes:
+        losses: those before it.
+    """
+
+    def __init__(self, value: float, losses: "list[float]") -> None:
+        self.losses = losses
+        super().__init__(f"the loss is {value} at inner step {len(losses) + 1}; lower the rate")
 
 
 class StepRule(Protocol):
@@ -116,45 +134,71 @@ class Adapted:
 
 
 def adapt(
-    loss: Callable[[Parameters], Tensor],
+    loss: Loss,
     weights: Parameters,
     rule: StepRule,
     steps: int,
-    differentiable: bool = False,
-    after_step: Callable[[], None] | None = None,
+    path: Path = "none",
+    after_step: AfterStep | None = None,
 ) -> Adapted:
     """Takes `steps` gradient steps on `loss` from `weights`.
 
     Args:
         loss: the support loss as a function of the weights.
-        weights: where to start; not changed. With `differentiable` they must require gradients.
+        weights: those that move; not changed.
         rule: turns gradients into steps.
         steps: n, may be 0.
-        differentiable: keep the graph through all steps (MAML, order 2). Otherwise every step
-            starts from detached weights, which are themselves detached at the end.
-        after_step: called after each step, for clocks.
+        path: "2" keeps the graph through steps and gradients (MAML), "1" through the steps alone:
+            gradients are constants (first-order MAML). With "none" every step starts from detached
+            weights, which are themselves detached at the end.
+        after_step: called with the weights after each step.
 
     Raises:
-        CellError: a loss is not finite.
+        Diverged: a loss is not finite.
     """
-    now = dict(weights) if differentiable else _leaves(weights)
+    now = _leaves(weights) if path == "none" else dict(weights)
     state = rule.start(now)
-    losses = []
-    for step in range(steps):
+    losses: list[Tensor] = []
+    for _ in range(steps):
         value = loss(now)
-        gradients = torch.autograd.grad(value, list(now.values()), create_graph=differentiable)
+        gradients = gradient(value, now, differentiable=path == "2")
         if not torch.isfinite(value):
-            raise CellError(f"the loss is {value.item()} at inner step {step + 1}; lower the rate")
+            raise Diverged(value.item(), [before.item() for before in losses])
         losses.append(value.detach())
-        if differentiable:
+        with torch.set_grad_enabled(path != "none"):
             now, state = rule.step(now, gradients, state)
-        else:
-            with torch.no_grad():
-                now, state = rule.step(now, gradients, state)
+        if path == "none":
             now = _leaves(now)
         if after_step:
-            after_step()
-    return Adapted(now if differentiable else {k: w.detach() for k, w in now.items()}, losses)
+            after_step(now)
+    return Adapted({k: w.detach() for k, w in now.items()} if path == "none" else now, losses)
+
+
+def gradient(value: Tensor, weights: Parameters, differentiable: bool = False) -> list[Tensor]:
+    """The gradient of `value` in the order of `weights`; zero for a weight that it does not
+    depend on. With `differentiable` it can be differentiated itself."""
+    found = torch.autograd.grad(
+        value, list(weights.values()), create_graph=differentiable, materialize_grads=True
+    )
+    return list(found)
+
+
+def proximal(loss: Loss, center: Parameters, strength: float) -> Loss:
+    """`loss` + strength / 2 * |weights - center|^2, over the weights that `center` names: the inner
+    problem of iMAML (Rajeswaran et al. 2019, eq. 3), the penalty of L2-SP (Li et al. 2018, eq. 2).
+    """
+    fixed = {name: weight.detach() for name, weight in center.items()}
+
+    def penalised(weights: Parameters) -> Tensor:
+        apart = sum((weights[name] - weight).square().sum() for name, weight in fixed.items())
+        return loss(weights) + strength / 2 * apart
+
+    return penalised
+
+
+def diverged(losses: Sequence[float]) -> bool:
+    """Whether an inner loop ended no better than it began."""
+    return bool(losses) and not (math.isfinite(losses[-1]) and losses[-1] <= losses[0])
 
 
 def _leaves(weights: Parameters) -> dict[str, Tensor]:

@@ -39,8 +39,9 @@ class Plan(Strict):
     episodes: Count = Field(default=16, description="episodes of a cell, spread over its tasks")
     seeds: list[Seed] = Field(default=[0], description="of episode draws and adaptation")
     train_seeds: list[Seed] = Field(default=[0], description="of meta-training")
-    train_budget: Count = Field(
-        default=400_000, description="tokens through forward and backward of each meta-training"
+    train_budget: Seed = Field(
+        default=400_000,
+        description="tokens through forward and backward of each meta-training; 0 trains nothing",
     )
     split: Literal["meta-test", "meta-validation"] = Field(
         default="meta-test", description="the tasks that are measured"
@@ -66,6 +67,9 @@ class Plan(Strict):
     max_new_tokens: Count | None = Field(default=None, description="in place of the suite's own")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where models run")
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="of the weights")
+    loss_mean: Literal["token", "sequence"] = Field(
+        default="token", description="a loss is the mean over all target tokens, or over targets"
+    )
     threads: Count = Field(default=1, description="CPU threads of a cell")
     workers: Count = Field(default=2, description="processes that work on cells side by side")
     out: str | None = Field(default=None, description="the run directory")

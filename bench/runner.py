@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import records
-from bench.baseline import Learner, MetaLearner
+from bench.baseline import Learner
 from bench.cells import shared_header
 from bench.context import Context
 from bench.episodes import usable_tasks
@@ -69,7 +69,7 @@ def _cell_job(context: Context, cell: Cell) -> Job:
     after: list[Any] = []
     if isinstance(method, Learner) and plan.pretrain:
         after.append(("pretrain", cell.train_seed))
-    if isinstance(method, MetaLearner):
+    if isinstance(method, Learner) and method.trains:
         after.append(("train", cell.suite, cell.baseline, cell.train_seed))
     passes = cell.shots * (1 + 3 * getattr(method, "steps_at_test", 0))
     answers = plan.queries * (12 if isinstance(method, Learner) else 1)
@@ -91,7 +91,7 @@ def jobs_for(context: Context, cells: Sequence[Cell]) -> list[Job]:
         else:
             _, suite, baseline, seed = key
             method = context.baseline(baseline)
-            slow = 3.0 if method.order == "2" else 1.0
+            slow = 3.0 if method.order in ("2", "implicit") else 1.0
             message = {"kind": "train", "suite": suite, "baseline": baseline, "train_seed": seed}
             after = (("pretrain", seed),) if plan.pretrain else ()
             first.append(Job(key, message, 3.0 * slow * plan.train_budget, after))
@@ -129,7 +129,7 @@ def _versions() -> dict[str, str | None]:
 def _facts(context: Context) -> dict[str, Any]:
     """What the plan's names stood for on this machine: part of what must not change."""
     plan = context.plan
-    trains = any(isinstance(context.baseline(name), MetaLearner) for name in plan.baselines)
+    trains = any(getattr(context.baseline(name), "trains", False) for name in plan.baselines)
     data = {}
     for suite in plan.suites:
         dataset = context.dataset(suite)
