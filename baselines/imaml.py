@@ -69,8 +69,8 @@ class Imaml(MetaLearner):
 
     order = "implicit"
     search: ClassVar[Space] = {
-        "strength": (0.3, 1.0, 3.0),
-        "inner_rate": (1e-3, 2e-3),
+        "strength": (0.1, 0.3, 1.0),
+        "inner_rate": (0.05, 0.1),
         "outer_rate": (3e-4, 1e-3),
         "test_steps": (24, 36),
     }
@@ -79,7 +79,11 @@ class Imaml(MetaLearner):
         """Chosen by `fewgen tune`, see results/tuning.md."""
 
         adapt: Literal["all"] = Field("all", description="the weights that the inner loop changes")
-        strength: float = Field(1.0, gt=0, description="lambda, the pull towards the start")
+        inner_rule: Literal["sgd", "adam", "adam-beta1-0"] = Field(
+            "sgd", description="step rule of the inner loop"
+        )
+        inner_rate: float = Field(0.1, ge=0, description="step size of the inner loop")
+        strength: float = Field(0.3, gt=0, description="lambda, the pull towards the start")
         cg_steps: int = Field(
             5, ge=0, description="steps of conjugate gradient; 0 is grad L_Q(phi)"
         )

@@ -23,7 +23,7 @@ class L2Sp(GradientLearner):
     """
 
     search: ClassVar[Space] = {
-        "strength": (0.01, 0.1, 1.0),
+        "strength": (0.001, 0.01, 0.1),
         "inner_rate": (7e-4, 1e-3, 2e-3),
         "inner_steps": (24, 36, 54),
     }
@@ -33,7 +33,7 @@ class L2Sp(GradientLearner):
 
         inner_steps: int = Field(36, ge=0, description="n, gradient steps on the support set")
         inner_rate: float = Field(7e-4, ge=0, description="step size of the inner loop")
-        strength: float = Field(0.1, ge=0, description="of the pull towards the start")
+        strength: float = Field(0.01, ge=0, description="of the pull towards the start")
 
     options: Options
 

@@ -68,9 +68,9 @@ class MetaCurvature(MetaLearner):
 
     order = "2"
     search: ClassVar[Space] = {
-        "inner_rate": (0.05, 0.1, 0.2, 0.4),
+        "inner_rate": (0.05, 0.1, 0.2),
         "outer_rate": (3e-4, 1e-3),
-        "test_steps": (8, 24),
+        "test_steps": (8, 24, 36),
     }
 
     class Options(MetaLearner.Options):

@@ -32,7 +32,7 @@ class Job:
         after: keys of the jobs that must have succeeded before.
     """
 
-    key: Hashable
+    key: tuple[Any, ...]
     message: Message
     weight: float
     after: tuple[Hashable, ...] = ()
@@ -50,7 +50,7 @@ class Events:
 class Worker:
     """One process; its messages arrive in `inbox` as (worker, message or None at its end)."""
 
-    def __init__(self, first: Message, log: Path, inbox: "queue.Queue[Any]", threads: int) -> None:
+    def __init__(self, log: Path, inbox: "queue.Queue[Any]", threads: int) -> None:
         self.log = log
         self.job: Job | None = None
         self.fraction = 0.0
@@ -76,7 +76,7 @@ class Worker:
             )
         self._listener = threading.Thread(target=self._listen, args=(inbox,), daemon=True)
         self._listener.start()
-        self.tell(first)
+        self.tell({"threads": threads})
 
     def _listen(self, inbox: "queue.Queue[Any]") -> None:
         assert self.process.stdout
@@ -109,8 +109,8 @@ class Worker:
 class Pool:
     """Keeps workers busy with jobs whose predecessors are done."""
 
-    def __init__(self, count: int, first: Message, logs: Path, threads: int) -> None:
-        self._first, self._logs, self._threads = first, logs, threads
+    def __init__(self, count: int, logs: Path, threads: int) -> None:
+        self._logs, self._threads = logs, threads
         self._inbox: queue.Queue[Any] = queue.Queue()
         try:
             logs.mkdir(parents=True, exist_ok=True)
@@ -120,7 +120,7 @@ class Pool:
 
     def _make(self, number: int) -> Worker:
         log = self._logs / f"worker-{number}.txt"
-        return Worker(self._first, log, self._inbox, self._threads)
+        return Worker(log, self._inbox, self._threads)
 
     def stop(self) -> None:
         """Ends all workers."""
@@ -188,9 +188,9 @@ class Pool:
 
 
 @contextmanager
-def pool(count: int, first: Message, logs: Path, threads: int) -> Iterator[Pool]:
+def pool(count: int, logs: Path, threads: int) -> Iterator[Pool]:
     """A pool whose workers end with the block."""
-    made = Pool(count, first, logs, threads)
+    made = Pool(count, logs, threads)
     try:
         yield made
     finally:

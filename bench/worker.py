@@ -61,7 +61,8 @@ def _work(context: Any, job: dict[str, Any], report: Reporter) -> dict[str, Any]
 
 
 def main() -> None:
-    """Works until the input closes. The first line is the plan and the run directory."""
+    """Works until the input closes. The first line says the number of threads; every job brings
+    its plan and run directory."""
     # Libraries may print; what they print must not stand between our messages.
     report = Reporter(os.fdopen(os.dup(1), "w", encoding="ascii"))
     os.dup2(2, 1)
@@ -74,14 +75,17 @@ def main() -> None:
     from bench.context import Context
     from bench.plan import Plan
 
-    plan = Plan.model_validate(first["plan"])
-    torch.set_num_threads(plan.threads)
+    torch.set_num_threads(first["threads"])
     torch.set_num_interop_threads(1)
-    context = Context(plan, Path(first["root"]))
     report.send(kind="ready")
+    known, context = None, None
     while True:
         job = json.loads(jobs.get())
         try:
+            run = (job["plan"], job["root"])
+            if run != known:
+                known = run
+                context = Context(Plan.model_validate(job["plan"]), Path(job["root"]))
             report.send(kind="done", **_work(context, job, report))
         except (CellError, UserError) as error:
             report.send(kind="failed", reason=str(error))

@@ -1,0 +1,148 @@
+"""What a run was made with: `run.json`."""
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from functools import lru_cache
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from bench.baseline import Learner
+from bench.context import Context
+from bench.episodes import usable_tasks
+from bench.errors import UserError
+from bench.readers import digest_of_files
+from bench.registry import backbone_path, version
+
+PACKAGES = [
+    "torch",
+    "transformers",
+    "tokenizers",
+    "datasets",
+    "evaluate",
+    "sacrebleu",
+    "rouge-score",
+    "pandas",
+    "numpy",
+]
+CHECKPOINT_TEXTS = (".json", ".jinja", ".model", ".py")
+
+
+@lru_cache(maxsize=1)
+def _git() -> dict[str, Any]:
+    """Commit and dirty flag of the checkout that the code runs from, if it is one."""
+    here = Path(__file__).parent
+
+    def ask(*words: str) -> str | None:
+        done = subprocess.run(["git", "-C", str(here), *words], capture_output=True, text=True)
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    try:
+        top = ask("rev-parse", "--show-toplevel")
+        if top is None or Path(top) != here.parent:
+            return {"commit": None, "dirty": None}
+        return {"commit": ask("rev-parse", "HEAD"), "dirty": bool(ask("status", "--porcelain"))}
+    except OSError:
+        return {"commit": None, "dirty": None}
+
+
+@lru_cache(maxsize=1)
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {"fewgen": version()}
+    for name in PACKAGES:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def _facts(context: Context) -> dict[str, Any]:
+    """What the plan's names stood for on this machine: part of what must not change."""
+    plan = context.plan
+    trains = any(getattr(context.baseline(name), "trains", False) for name in plan.baselines)
+    data = {}
+    for suite in plan.suites:
+        dataset = context.dataset(suite)
+        data[suite] = {
+            "version": context.suite(suite).version,
+            "dataset": dataset.name,
+            "revision": dataset.revision,
+            "language": context.language(suite),
+            "tasks": {f"k{k}": context.tasks(suite, k)[0] for k in plan.shots},
+            "left_out": {f"k{k}": context.tasks(suite, k)[1] for k in plan.shots},
+            "left_out_of_training": usable_tasks(dataset, "meta-train", max(plan.shots))[1]
+            if trains
+            else [],
+            "notes": list(getattr(dataset, "notes", [])),
+        }
+    needs_model = any(isinstance(context.baseline(name), Learner) for name in plan.baselines)
+    identity: Any = None
+    if needs_model and plan.pretrain:
+        from bench.recipe import read_recipe
+
+        identity = read_recipe(plan.backbone).model_dump()
+    elif needs_model:
+        identity = context.backbone(None).identity
+        _check_room(context)
+    return {
+        "suites": data,
+        "backbone": identity,
+        "backbone_files": _files_digest(plan.backbone) if needs_model else None,
+        "device": context.device.type,
+        "code": _code_digest(),
+    }
+
+
+def _files_digest(backbone: str) -> str | None:
+    """SHA-256, shortened, of what a checkpoint's directory holds beside weights, which `identity`
+    covers: configs, tokenizer, templates, code."""
+    folder = Path(backbone)
+    if backbone_path(backbone) or not folder.is_dir():
+        return None
+    kept = [path for path in sorted(folder.iterdir()) if path.suffix in CHECKPOINT_TEXTS]
+    return digest_of_files(kept, folder)
+
+
+def _check_room(context: Context) -> None:
+    """Refuses answers that leave no room for a question."""
+    positions = context.backbone(None).context
+    for suite in context.plan.suites:
+        if context.max_new_tokens(suite) >= positions // 2:
+            raise UserError(
+                f"{suite}: max_new_tokens = {context.max_new_tokens(suite)} takes half or more of "
+                f"the backbone's context of {positions} tokens; lower --max-new-tokens"
+            )
+
+
+@lru_cache(maxsize=1)
+def _code_digest() -> str:
+    """SHA-256 of the project's own modules, shortened: cells of two states of the code do not
+    belong in one run."""
+    digest = hashlib.sha256()
+    for package in ("bench", "suites", "baselines"):
+        folder = Path(__file__).parent.parent / package
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+def describe(context: Context) -> dict[str, Any]:
+    """The content of `run.json`."""
+    return {
+        "plan": context.plan.model_dump(),
+        "facts": _facts(context),
+        "git": _git(),
+        "packages": _versions(),
+        "hardware": {
+            "machine": platform.machine(),
+            "processor": platform.processor() or platform.machine(),
+            "cores": os.cpu_count(),
+            "system": platform.system(),
+            "python": platform.python_version(),
+        },
+        "command": sys.argv,
+    }

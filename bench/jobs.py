@@ -1,0 +1,75 @@
+"""A plan as work: its grid of cells, and the jobs that finish them in their order.
+
+A job's key is (run directory, cell or artefact), so that one pool may work on several runs.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+from bench.baseline import Learner
+from bench.context import Context
+from bench.pool import Job
+from bench.records import Cell
+
+
+def grid(context: Context) -> list[Cell]:
+    """All cells of a plan; a baseline without training has one for all train seeds."""
+    plan = context.plan
+    return [
+        Cell(suite, baseline, shots, train_seed, seed)
+        for suite in plan.suites
+        for baseline in plan.baselines
+        for train_seed in (plan.train_seeds if context.trained(baseline) else [None])
+        for shots in plan.shots
+        for seed in plan.seeds
+    ]
+
+
+def _job(context: Context, key: Any, message: dict[str, Any], weight: float, *after: Any) -> Job:
+    """A job of one run: its key and those of its predecessors tell the run directory."""
+    root = str(context.root)
+    told = {**message, "plan": context.plan.model_dump(), "root": root}
+    return Job((root, key), told, weight, tuple((root, other) for other in after))
+
+
+def _needs(context: Context, cell: Cell) -> list[tuple[Any, ...]]:
+    """Keys of the artefacts that a cell is made with."""
+    method, needed = context.baseline(cell.baseline), list[tuple[Any, ...]]()
+    if isinstance(method, Learner) and context.plan.pretrain:
+        needed.append(("pretrain", cell.train_seed))
+    if isinstance(method, Learner) and method.trains:
+        needed.append(("train", cell.suite, cell.baseline, cell.train_seed))
+    return needed
+
+
+def _cell_job(context: Context, cell: Cell) -> Job:
+    """A cell as a job, behind the artefacts that it needs; weight in tokens, roughly."""
+    plan, method = context.plan, context.baseline(cell.baseline)
+    passes = cell.shots * (1 + 3 * getattr(method, "steps_at_test", 0))
+    answers = plan.queries * (12 if isinstance(method, Learner) else 1)
+    weight = 10.0 * plan.episodes * (passes + answers)
+    message = {"kind": "cell", "cell": asdict(cell)}
+    return _job(context, cell, message, weight, *_needs(context, cell))
+
+
+def jobs_for(context: Context, cells: Sequence[Cell]) -> list[Job]:
+    """The jobs that finish `cells`: pre-training, then meta-training, the longest first."""
+    plan = context.plan
+    work = [_cell_job(context, cell) for cell in cells]
+    needed = {key for cell in cells for key in _needs(context, cell)}
+    first: list[Job] = []
+    for key in sorted(needed, key=str):
+        if key[0] == "pretrain":
+            assert plan.pretrain
+            message = {"kind": "pretrain", "train_seed": key[1]}
+            first.append(_job(context, key, message, 3.0 * plan.pretrain.tokens))
+        else:
+            _, suite, baseline, seed = key
+            method = context.baseline(baseline)
+            slow = 3.0 if method.order in ("2", "implicit") else 1.0
+            message = {"kind": "train", "suite": suite, "baseline": baseline, "train_seed": seed}
+            after = [("pretrain", seed)] if plan.pretrain else []
+            first.append(_job(context, key, message, 3.0 * slow * plan.train_budget, *after))
+    first.sort(key=lambda job: -job.weight)
+    return [*first, *work]
