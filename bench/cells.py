@@ -92,6 +92,7 @@ def shared_header(context: Context, cell: Cell) -> dict[str, Any]:
         "language": context.language(cell.suite),
         "signatures": {m.name: m.signature() for m in context.metrics(cell.suite)},
         "options": plan.options[cell.baseline],
+        "tuning": plan.tuning[cell.baseline].model_dump() if cell.baseline in plan.tuning else None,
         "device": _device_name(context),
         "dtype": plan.dtype,
         "threads": plan.threads,

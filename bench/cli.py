@@ -131,7 +131,7 @@ DATA_OPTIONS: Sequence[Any] = (
     click.option("--config", "configs", multiple=True, help="Of --data that has several."),
     click.option("--layout", help="The public data set whose layout --data has; see `show`."),
 )
-RUN_OPTIONS: Sequence[Any] = (
+SHARED_OPTIONS: Sequence[Any] = (
     click.option("--suite", "suites", multiple=True, help="A suite; may be repeated."),
     click.option("--baseline", "baselines", multiple=True, help="A baseline; may be repeated."),
     click.option("--shots", type=int, multiple=True, help="K, support examples; repeatable."),
@@ -147,13 +147,16 @@ RUN_OPTIONS: Sequence[Any] = (
         "--trust-remote-code", is_flag=True, default=None, help="Run a checkpoint's code."
     ),
     *DATA_OPTIONS,
-    click.option("--split", help="meta-test or meta-validation."),
     click.option("--max-new-tokens", type=int, help="In place of the suite's own."),
     click.option("--device", help="auto, cpu or cuda."),
     click.option("--dtype", help="float32 or bfloat16."),
     click.option("--workers", type=int, help="Processes side by side."),
     click.option("--out", type=click.Path(), help="The run directory."),
     click.option("--set", "settings", multiple=True, metavar="BASELINE.OPTION=VALUE"),
+)
+RUN_OPTIONS = (
+    *SHARED_OPTIONS,
+    click.option("--split", help="meta-test or meta-validation."),
 )
 
 
@@ -176,9 +179,10 @@ def plan_values(source: str | None, flags: dict[str, Any]) -> dict[str, Any]:
     settings, columns = flags.pop("settings", ()), flags.pop("columns", ())
     values = read_plan(source) if source else {}
     check_plan(values, source or "plan")
-    if flags.get("baselines"):  # a plan file may hold options of the baselines that are left out
-        kept = values.get("options", {}).items()
-        values["options"] = {name: given for name, given in kept if name in flags["baselines"]}
+    if flags.get("baselines"):  # a plan file may speak of baselines that are left out
+        for key in ("options", "tuning"):
+            kept = values.get(key, {}).items()
+            values[key] = {name: given for name, given in kept if name in flags["baselines"]}
     for key, value in flags.items():
         if value not in (None, ()):
             values[key] = list(value) if isinstance(value, tuple) else value
@@ -218,6 +222,29 @@ def run(source: str | None, **flags: Any) -> None:
         click.echo(f"failed: {cell}: {reason}", err=True)
     if outcome.failures:
         sys.exit(1)
+
+
+@main.command()
+@click.argument("source", metavar="[PRESET | PLAN.toml]", default="tune")
+@_with(SHARED_OPTIONS)
+@click.option("--trials", type=click.IntRange(min=1), default=8, help="Settings of each baseline.")
+def tune(source: str, trials: int, **flags: Any) -> None:
+    """Chooses options on meta-validation tasks and writes them as a plan.
+
+    One setting for all suites, the same number of trials for each baseline that declares a search
+    space. The same command again goes on where an interrupted one ended.
+    """
+    from bench.tune import tune as choose
+
+    values = plan_values(source, flags)
+    try:
+        with _progress_bar("fewgen tune") as update:
+            plan = choose(values, trials, lambda line: click.echo(line, err=True), update)
+    except KeyboardInterrupt:
+        click.echo("interrupted; to go on, run the same command again", err=True)
+        sys.exit(130)
+    click.echo((plan.parent / "trials.md").read_text(encoding="utf-8"))
+    click.echo(f"Written to {plan}; `fewgen run {plan}` measures it on meta-test tasks")
 
 
 @main.command()

@@ -1,7 +1,7 @@
 """What a plan's names stand for: suites, data, metrics, baselines and backbones, loaded once."""
 
 from collections.abc import Iterator
-from functools import cached_property, lru_cache
+from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,12 +26,17 @@ def dataset_of(suite: str, source: "Source | None" = None) -> Dataset:
     Raises:
         UserError: no such suite, or data that cannot be read.
     """
-    declared = load_suite(suite)
     if source is None:
-        return declared.embedded()
+        return _embedded(suite)
     from bench.sources import open_dataset
 
-    return open_dataset(source, declared.public)
+    return open_dataset(source, load_suite(suite).public)
+
+
+@cache
+def _embedded(suite: str) -> Dataset:
+    """The tasks that a suite makes by rules; nothing changes them."""
+    return load_suite(suite).embedded()
 
 
 class Context:
@@ -47,9 +52,18 @@ class Context:
         self.suite = lru_cache(maxsize=None)(load_suite)
         self.dataset = lru_cache(maxsize=None)(self._dataset)
         self.tasks = lru_cache(maxsize=None)(self._tasks)
+        self.left_out_of_training = lru_cache(maxsize=None)(self._left_out_of_training)
         self.metrics = lru_cache(maxsize=None)(self._metrics)
         self.baseline = lru_cache(maxsize=None)(self._baseline)
         self.backbone = lru_cache(maxsize=1)(self._backbone)
+
+    def sibling(self, plan: Plan, root: Path) -> "Context":
+        """The context of a plan that differs in its baselines and their options alone: what this
+        one has loaded serves both."""
+        other = Context(plan, root)
+        for name in ("suite", "dataset", "tasks", "left_out_of_training", "metrics", "backbone"):
+            setattr(other, name, getattr(self, name))
+        return other
 
     def _dataset(self, suite: str) -> Dataset:
         from bench.sources import Source
@@ -78,6 +92,10 @@ class Context:
                 f"query; the largest reasons: {'; '.join(reasons[:3])}; lower shots"
             )
         return list(usable), reasons
+
+    def _left_out_of_training(self, suite: str) -> list[str]:
+        """A reason for each meta-train task that is too small."""
+        return usable_tasks(self.dataset(suite), "meta-train", max(self.plan.shots))[1]
 
     def _metrics(self, suite: str) -> list[Metric]:
         counts = {len(example.references) for example in self._queries(suite)}

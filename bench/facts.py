@@ -12,7 +12,6 @@ from typing import Any
 
 from bench.baseline import Learner
 from bench.context import Context
-from bench.episodes import usable_tasks
 from bench.errors import UserError
 from bench.readers import digest_of_files
 from bench.registry import backbone_path, version
@@ -74,9 +73,7 @@ def _facts(context: Context) -> dict[str, Any]:
             "language": context.language(suite),
             "tasks": {f"k{k}": context.tasks(suite, k)[0] for k in plan.shots},
             "left_out": {f"k{k}": context.tasks(suite, k)[1] for k in plan.shots},
-            "left_out_of_training": usable_tasks(dataset, "meta-train", max(plan.shots))[1]
-            if trains
-            else [],
+            "left_out_of_training": context.left_out_of_training(suite) if trains else [],
             "notes": list(getattr(dataset, "notes", [])),
         }
     needs_model = any(isinstance(context.baseline(name), Learner) for name in plan.baselines)

@@ -26,6 +26,15 @@ class Pretraining(Strict):
     tokens: Count = 4_000_000
 
 
+class Tuning(Strict):
+    """What the choice of a baseline's options cost: trials, seconds of training, adaptation and
+    generation, tokens of training."""
+
+    trials: int = 0
+    seconds: float = 0.0
+    tokens: int = 0
+
+
 class Plan(Strict):
     """What `fewgen run` does. Every flag of the command line is a key here.
 
@@ -74,6 +83,9 @@ class Plan(Strict):
     workers: Count = Field(default=2, description="processes that work on cells side by side")
     out: str | None = Field(default=None, description="the run directory")
     options: dict[str, dict[str, Any]] = Field(default={}, description="BASELINE.OPTION = value")
+    tuning: dict[str, Tuning] = Field(
+        default={}, description="what `fewgen tune` charges each baseline; shown beside its row"
+    )
 
     @field_validator(
         "suites", "baselines", "shots", "seeds", "train_seeds", "tasks", "configs", "metrics"
@@ -147,9 +159,10 @@ def make_plan(values: Mapping[str, Any], where: str = "plan") -> Plan:
     for key in ("revision", "columns", "configs", "layout"):
         if getattr(plan, key) and not plan.data:
             raise UserError(f"{where}: {key} speaks of data, and none is named; add --data")
-    for name in plan.options:
-        if name not in baselines:
-            raise UserError(f"{where}: options for {name!r}, which is not among the baselines")
+    for key in ("options", "tuning"):
+        for name in getattr(plan, key):
+            if name not in baselines:
+                raise UserError(f"{where}: {key} for {name!r}, which is not among the baselines")
     options = {name: resolve_options(name, plan.options.get(name, {}), where) for name in baselines}
     update = {"suites": suites, "baselines": baselines, "options": options}
     return plan.model_copy(update=update)

@@ -97,6 +97,7 @@ def _caption(block: "pd.DataFrame") -> str:
         f"Signatures: {head['signature']}.",
     ]
     for name, what in (
+        ("diverged", "episodes whose inner loop ended worse than it began"),
         ("truncated", "inputs or targets cut to the context"),
         ("dropped", "demonstrations left out because the context was full"),
         ("cut_outputs", "answers cut at the maximum length"),

@@ -168,7 +168,7 @@ def execute(
     for line in warnings_of(plan):
         say(line)
     with records.locked(root):
-        begun = begin(pinned(plan), say)
+        begun = begin(Context(pinned(plan), root), say)
         outcome = Outcome(root, begun.cells, len(begun.kept), {})
         outcome.failures = finish([begun], progress).get(root, {})
         write_tables(root)
@@ -194,15 +194,13 @@ class Begun:
         return [cell for cell in self.cells if cell not in self.kept]
 
 
-def begin(plan: Plan, say: Callable[[str], None] = lambda line: None) -> Begun:
+def begin(context: Context, say: Callable[[str], None] = lambda line: None) -> Begun:
     """Checks a plan against its directory, which the caller holds, and writes what it is.
 
     Raises:
         UserError: the plan cannot be run here, or the directory is another plan's.
     """
-    assert plan.out
-    root = Path(plan.out)
-    context = Context(plan, root)
+    plan, root = context.plan, context.root
     for suite in plan.suites:
         context.metrics(suite)
     run = describe(context)

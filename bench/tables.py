@@ -155,10 +155,25 @@ def _training(row: Row) -> dict[str, Any]:
     by_seed = {header["train_seed"]: header.get("train") or {} for header in row.headers}
     names = {"train_s": "seconds", "train_tokens": "tokens", "train_flops": "flops"}
     count = max(len(by_seed), 1)
-    return {
+    means = {
         column: sum(cost.get(name, 0) for cost in by_seed.values()) / count
         for column, name in names.items()
     }
+    noted = [cost.get("notes", {}) for cost in by_seed.values()]
+    keys = {key for notes in noted for key in notes}
+    return means | {key: sum(n.get(key, 0.0) for n in noted) / count for key in sorted(keys)}
+
+
+def primary_scores(directory: Path) -> dict[str, float]:
+    """Suite to corpus score on its primary metric, of a directory with one row a suite."""
+    from bench.statistics import corpus_score
+
+    scores = {}
+    for row in read_rows([directory]):
+        name = row.header["primary"]
+        metric = next(metric for metric in _metrics(row) if metric.name == name)
+        scores[row.header["suite"]] = corpus_score(_entries(row, name), metric)
+    return scores
 
 
 def _scores(row: Row) -> dict[str, Any]:
@@ -201,9 +216,10 @@ def _line(row: Row) -> dict[str, Any]:
         "inner_step_flops": head.get("inner_step_flops"),
         "tasks_at_once": head.get("tasks_at_once"),
         **_training(row),
+        **{f"tune_{key}": value for key, value in (head.get("tuning") or {}).items()},
         **{
             key: sum(r.get(key, 0) for r in records)
-            for key in ("truncated", "dropped", "cut_outputs")
+            for key in ("diverged", "truncated", "dropped", "cut_outputs")
         },
         **{key: head.get(key) for key in ("device", "dtype", "threads", "workers")},
         "missing": len(row.planned - set(row.cells)) - len(row.failures),

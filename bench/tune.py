@@ -1,0 +1,257 @@
+"""Chooses options on meta-validation tasks: the same number of trials for every baseline, one
+setting for all suites, what it cost beside it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from bench import records
+from bench.baseline import Space
+from bench.context import Context
+from bench.errors import UserError, unknown
+from bench.plan import Plan, Tuning, make_plan, plan_text
+from bench.registry import load, names
+from bench.runner import Begun, begin, finish, pinned, warnings_of
+from bench.streams import Stream, digest_of
+
+Setting = dict[str, Any]
+
+
+@dataclass
+class Trial:
+    """One setting of one baseline.
+
+    Attributes:
+        number: of the trial in its baseline's study.
+        run: its run on meta-validation tasks.
+        scores: the primary metric of each suite; None before it ended, or if a suite failed.
+    """
+
+    baseline: str
+    number: int
+    setting: Setting
+    run: Begun
+    scores: dict[str, float] | None = None
+    cost: Tuning | None = None
+
+    @property
+    def value(self) -> float:
+        """The mean over suites."""
+        assert self.scores
+        return sum(self.scores.values()) / len(self.scores)
+
+
+def tunable() -> list[str]:
+    """The baselines that declare a search space."""
+    return [name for name in names("baseline") if load("baseline", name).search]
+
+
+def settings(baseline: str, space: Space, given: Mapping[str, Any], count: int) -> list[Setting]:
+    """The first `count` settings of a space in an order drawn for the baseline; the one that
+    `given` options name comes first."""
+    every = [dict(zip(space, values, strict=True)) for values in product(*space.values())]
+    present = {name: given.get(name) for name in space}
+    others = [setting for setting in every if setting != present]
+    first = [present] if present in every else []
+    return [*first, *Stream(0, "settings", baseline).shuffled(others)][:count]
+
+
+def tune(
+    values: Mapping[str, Any],
+    trials: int = 8,
+    say: Callable[[str], None] = lambda line: None,
+    progress: Callable[[float, float], None] = lambda done, total: None,
+) -> Path:
+    """Runs the trials that are not there yet and writes the plan with the best settings.
+
+    Args:
+        values: plan keys, `out` among them; `split` is always meta-validation.
+        trials: settings of each baseline.
+        say: told each notable fact in a line.
+        progress: told the work done and the whole, in one unit.
+
+    Returns:
+        The plan file.
+
+    Raises:
+        UserError: a baseline has nothing to tune, optuna is missing, the plan cannot be run here,
+            or the directory holds trials of another plan.
+    """
+    chosen = list(values.get("baselines") or tunable())
+    for name in chosen:
+        if name not in tunable():
+            raise unknown("baseline with a search space", name, tunable())
+    plan = make_plan({**values, "baselines": chosen, "split": "meta-validation"}, "tune")
+    for line in warnings_of(plan):
+        say(line)
+    base = pinned(plan)
+    assert base.out
+    root = Path(base.out)
+    with records.locked(root):
+        studies = _Studies(root, base)
+        made = [trial for name in chosen for trial in studies.trials(name, trials)]
+        by_root = {trial.run.context.root: trial for trial in made}
+
+        def ended(run: Begun, cell: records.Cell) -> None:
+            if all(_has_ended(run, other) for other in run.cells):
+                studies.tell(by_root[run.context.root])
+
+        finish([trial.run for trial in made], progress, ended)
+        for trial in made:
+            if trial.scores is None and not trial.run.left:
+                studies.tell(trial)
+        return _write(root, base, made, say)
+
+
+def _has_ended(run: Begun, cell: records.Cell) -> bool:
+    root = run.context.root
+    return cell.path(root).is_file() or records.failed_path(root, cell).is_file()
+
+
+class _Studies:
+    """The optuna studies of a directory, one a baseline; each trial is a run below `trials/`."""
+
+    def __init__(self, root: Path, base: Plan) -> None:
+        try:
+            import optuna
+        except ImportError:
+            raise UserError(
+                "tune needs optuna, which is not installed; pip install optuna"
+            ) from None
+        from optuna.storages import JournalStorage
+        from optuna.storages.journal import JournalFileBackend
+
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self.root, self.base, self._optuna = root, base, optuna
+        self._storage = JournalStorage(JournalFileBackend(str(root / "studies.log")))
+        self._studies: dict[str, Any] = {}
+        self._context = Context(base, root)
+
+    def trials(self, baseline: str, count: int) -> list[Trial]:
+        """The baseline's trials, those of an interrupted tuning among them."""
+        kind = load("baseline", baseline)
+        given = self.base.options[baseline]
+        wanted = settings(baseline, kind.search, given, count)
+        if len(wanted) < count:
+            raise UserError(f"{baseline} has only {len(wanted)} settings; lower --trials")
+        study = self._optuna.create_study(
+            storage=self._storage, study_name=baseline, direction="maximize", load_if_exists=True
+        )
+        self._studies[baseline] = study
+        plan = digest_of(self.base.model_dump(exclude={"out", "workers", "baselines", "options"}))
+        if study.user_attrs.setdefault("plan", plan) != plan:
+            raise UserError(
+                f"{self.root} holds trials of another plan; name another --out or delete it"
+            )
+        study.set_user_attr("plan", plan)
+        for setting in wanted[len(study.trials) :]:
+            study.enqueue_trial(setting)
+        return [self._trial(baseline, kind.search, n, s) for n, s in enumerate(wanted)]
+
+    def _trial(self, baseline: str, space: Space, number: int, setting: Setting) -> Trial:
+        """A trial with its run; one that waits is begun."""
+        study = self._studies[baseline]
+        if study.trials[number].state.name == "WAITING":
+            asked = study.ask()
+            for name, allowed in space.items():
+                asked.suggest_categorical(name, list(allowed))
+        if study.trials[number].params != setting:
+            raise UserError(
+                f"{self.root}: trial {number} of {baseline} was another setting "
+                f"({study.trials[number].params}); name another --out or delete it"
+            )
+        options = {**self.base.options[baseline], **setting}
+        update: dict[str, Any] = {
+            "baselines": [baseline],
+            "options": {baseline: options},
+            "out": str(self.root / "trials" / f"{baseline}-{number}"),
+        }
+        plan = self.base.model_copy(update=update)
+        run = begin(self._context.sibling(plan, Path(update["out"])))
+        return Trial(baseline, number, setting, run)
+
+    def tell(self, trial: Trial) -> None:
+        """Reads what a trial's run gave, and stores it."""
+        from bench.tables import primary_scores
+
+        root, study = trial.run.context.root, self._studies[trial.baseline]
+        trial.cost = _cost(trial.run)
+        state = self._optuna.trial.TrialState
+        ended = study.trials[trial.number].state.is_finished()
+        if any(records.failed_path(root, cell).is_file() for cell in trial.run.cells):
+            if not ended:
+                study.tell(trial.number, state=state.FAIL)
+            return
+        trial.scores = primary_scores(root)
+        if not ended:
+            study.tell(trial.number, trial.value)
+
+
+def _cost(run: Begun) -> Tuning:
+    """What one trial took: seconds of training, adaptation and generation, training tokens."""
+    seconds, tokens, trained = 0.0, 0.0, set[Any]()
+    for cell in run.cells:
+        path = cell.path(run.context.root)
+        if not path.is_file():
+            continue
+        header, found = records.read_cell(path)
+        train = header.get("train") or {}
+        if (cell.suite, cell.train_seed) not in trained:
+            trained.add((cell.suite, cell.train_seed))
+            seconds += train.get("seconds", 0.0)
+            tokens += train.get("tokens", 0)
+        costs = [record["costs"] for record in found]
+        seconds += sum(c["adapt_ms"] + c["generate_ms"] for c in costs) / 1e3
+    return Tuning(trials=1, seconds=round(seconds, 1), tokens=int(tokens))
+
+
+def _write(root: Path, base: Plan, made: Sequence[Trial], say: Callable[[str], None]) -> Path:
+    """`plan.toml` with each baseline's best setting and what its tuning cost, `trials.csv` and
+    `trials.md` with all."""
+    best: dict[str, Trial] = {}
+    charges: dict[str, Tuning] = {}
+    for trial in made:
+        spent, cost = charges.get(trial.baseline, Tuning()), trial.cost or Tuning(trials=1)
+        charges[trial.baseline] = Tuning(
+            trials=spent.trials + 1,
+            seconds=round(spent.seconds + cost.seconds, 1),
+            tokens=spent.tokens + cost.tokens,
+        )
+        if trial.scores is None:
+            say(f"{trial.baseline} trial {trial.number} failed: {trial.setting}")
+        elif trial.baseline not in best or trial.value > best[trial.baseline].value:
+            best[trial.baseline] = trial
+    lost = [name for name in base.baselines if name not in best]
+    if lost:
+        raise UserError(f"no trial of {', '.join(lost)} ended well; see {root / 'trials'}")
+    options = {n: {**base.options[n], **t.setting} for n, t in sorted(best.items())}
+    update = {"split": "meta-test", "options": options, "tuning": charges, "out": None}
+    plan = root / "plan.toml"
+    records.write_whole(plan, plan_text(base.model_copy(update=update)))
+    frame = _frame(made, best)
+    records.write_whole(root / "trials.csv", str(frame.to_csv(index=False)))
+    shown = frame.round(1).astype(object).where(frame.notna(), "failed")
+    records.write_whole(
+        root / "trials.md", shown.to_markdown(index=False, disable_numparse=True) + "\n"
+    )
+    return plan
+
+
+def _frame(made: Sequence[Trial], best: Mapping[str, Trial]) -> Any:
+    import pandas as pd
+
+    return pd.DataFrame(
+        {
+            "baseline": t.baseline,
+            "trial": t.number,
+            "setting": ", ".join(f"{k} = {v}" for k, v in t.setting.items()),
+            **(t.scores or {}),
+            "mean": t.value if t.scores else None,
+            "best": "yes" if best[t.baseline] is t else "",
+            "seconds": t.cost.seconds if t.cost else None,
+            "tokens": t.cost.tokens if t.cost else None,
+        }
+        for t in made
+    )
