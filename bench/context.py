@@ -20,6 +20,9 @@ if TYPE_CHECKING:
     from bench.sources import Source
 
 
+BY_BASELINE = {"baselines", "options", "tuning", "out", "workers"}  # plan keys
+
+
 def dataset_of(suite: str, source: "Source | None" = None) -> Dataset:
     """The data that a suite is measured on: that of `source` if it is given, else what it embeds.
 
@@ -57,12 +60,14 @@ class Context:
         self.baseline = lru_cache(maxsize=None)(self._baseline)
         self.backbone = lru_cache(maxsize=1)(self._backbone)
 
-    def sibling(self, plan: Plan, root: Path) -> "Context":
-        """The context of a plan that differs in its baselines and their options alone: what this
-        one has loaded serves both."""
+    def next(self, plan: Plan, root: Path) -> "Context":
+        """The context of another plan; one that differs in its baselines alone, and in what is set
+        for each, takes over what this one has loaded."""
         other = Context(plan, root)
-        for name in ("suite", "dataset", "tasks", "left_out_of_training", "metrics", "backbone"):
-            setattr(other, name, getattr(self, name))
+        if self.plan.model_dump(exclude=BY_BASELINE) == plan.model_dump(exclude=BY_BASELINE):
+            for name in ("suite", "dataset", "tasks", "left_out_of_training", "metrics"):
+                setattr(other, name, getattr(self, name))
+            other.backbone = self.backbone
         return other
 
     def _dataset(self, suite: str) -> Dataset:

@@ -169,7 +169,7 @@ class _Studies:
             "out": str(self.root / "trials" / f"{baseline}-{number}"),
         }
         plan = self.base.model_copy(update=update)
-        run = begin(self._context.sibling(plan, Path(update["out"])))
+        run = begin(self._context.next(plan, Path(update["out"])))
         return Trial(baseline, number, setting, run)
 
     def tell(self, trial: Trial) -> None:

@@ -78,14 +78,15 @@ def main() -> None:
     torch.set_num_threads(first["threads"])
     torch.set_num_interop_threads(1)
     report.send(kind="ready")
-    known, context = None, None
+    known: Any = None
+    context: Context | None = None
     while True:
         job = json.loads(jobs.get())
         try:
             run = (job["plan"], job["root"])
             if run != known:
-                known = run
-                context = Context(Plan.model_validate(job["plan"]), Path(job["root"]))
+                known, plan, root = run, Plan.model_validate(job["plan"]), Path(job["root"])
+                context = context.next(plan, root) if context else Context(plan, root)
             report.send(kind="done", **_work(context, job, report))
         except (CellError, UserError) as error:
             report.send(kind="failed", reason=str(error))
