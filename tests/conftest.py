@@ -44,7 +44,7 @@ def tokenizer() -> Any:
 
 def build(kind: str, tokenizer: Any, dtype: torch.dtype = torch.float64) -> Any:
     """A very small model with tied embeddings."""
-    from transformers import GPT2Config, LlamaConfig, T5Config
+    from transformers import BartConfig, GPT2Config, LlamaConfig, T5Config
 
     from bench.recurrent import RecurrentConfig
 
@@ -74,6 +74,23 @@ def build(kind: str, tokenizer: Any, dtype: torch.dtype = torch.float64) -> Any:
             decoder_start_token_id=2,
             **ids,
         ),
+        "bart": BartConfig(
+            vocab_size=size,
+            d_model=16,
+            encoder_layers=1,
+            decoder_layers=2,
+            encoder_attention_heads=2,
+            decoder_attention_heads=2,
+            encoder_ffn_dim=24,
+            decoder_ffn_dim=24,
+            max_position_embeddings=128,
+            dropout=0.0,
+            # As BART's own. Were it the padding, whose embedding torch leaves without a gradient,
+            # no gradient could equal differences.
+            decoder_start_token_id=1,
+            forced_eos_token_id=None,
+            **ids,
+        ),
         "lstm": RecurrentConfig(vocab_size=size, cell="lstm", hidden_size=16, **ids),
         "gru": RecurrentConfig(vocab_size=size, cell="gru", hidden_size=16, **ids),
     }[kind]
@@ -93,7 +110,7 @@ def _keep_float64(model: Any) -> None:
                 setattr(module, name, norm)
 
 
-@pytest.fixture(params=["gpt2", "llama", "t5", "lstm", "gru"])
+@pytest.fixture(params=["gpt2", "llama", "t5", "bart", "lstm", "gru"])
 def backbone(request: pytest.FixtureRequest, tokenizer: Any) -> Backbone:
     return backbone_of(build(request.param, tokenizer), tokenizer, Prompt())
 

@@ -6,74 +6,16 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from baselines.fomaml import Fomaml
 from baselines.joint import Joint
 from baselines.maml import Maml
 from baselines.reptile import Reptile
 from bench.backbone import Backbone, attention
-from bench.errors import CellError
-from bench.inner_loop import Adam, Sgd, adapt
+from bench.inner_loop import Adam, Diverged, Sgd, adapt, diverged
 from bench.tasks import Example
 from bench.training import TaskLoss
-
-RATE = 0.05
-
-
-def next_token_logs(backbone: Backbone, weights: Any, prompt: Any, target: Any) -> Tensor:
-    """Log-probabilities (target tokens, vocabulary) of each token of one target."""
-    model, first = backbone.model, len(prompt) - 1
-    inputs: dict[str, Any] = {"input_ids": torch.tensor([prompt + target])}
-    if model.config.is_encoder_decoder:
-        inputs = {
-            "input_ids": torch.tensor([prompt]),
-            "decoder_input_ids": torch.tensor([[2, *target]]),
-        }
-        first = 0
-    with attention(True):
-        logits = functional_call(model, dict(weights), (), inputs).logits[0]
-    return torch.log_softmax(logits, dim=-1)[first : first + len(target)]
-
-
-def plain_loss(backbone: Backbone, weights: Mapping[str, Tensor], rows: Any) -> Tensor:
-    """An independent loss: no padding, one row at a time, log-softmax picked by hand."""
-    total, count = 0.0, 0
-    for example in rows:
-        prompt = backbone.tokenizer(f"{example.input} =>").input_ids
-        target = [*backbone.tokenizer(f" {example.target}").input_ids, 1]
-        logs = next_token_logs(backbone, weights, prompt, target)
-        for place, token in enumerate(target):
-            total = total - logs[place, token]
-            count += 1
-    return total / count
-
-
-def ids_of(batch: Any) -> dict[str, Tensor]:
-    return {key: value for key, value in batch.inputs.items() if key.endswith("ids")}
-
-
-def start(backbone: Backbone) -> dict[str, Tensor]:
-    return {name: w.requires_grad_() for name, w in backbone.weights().items()}
-
-
-def options(kind: Any, **values: Any) -> Any:
-    return kind(kind.Options(inner_rule="sgd", inner_rate=RATE, **values))
-
-
-def unrolled(backbone: Backbone, weights: Any, support: Any, steps: int) -> Any:
-    now = dict(weights)
-    for _ in range(steps):
-        grads = torch.autograd.grad(
-            plain_loss(backbone, now, support), list(now.values()), create_graph=True
-        )
-        now = {n: w - RATE * g for (n, w), g in zip(now.items(), grads, strict=True)}
-    return now
-
-
-def relative(ours: Any, theirs: Any) -> float:
-    a, b = (torch.cat([g.detach().reshape(-1) for g in grads]) for grads in (ours, theirs))
-    return float((a - b).norm() / b.norm())
+from tests.proofs import RATE, ids_of, options, plain_loss, relative, start, unrolled
 
 
 def test_a_tied_weight_stands_once(backbone: Backbone) -> None:
@@ -87,7 +29,8 @@ def test_a_tied_weight_stands_once(backbone: Backbone) -> None:
 def test_loss_equals_the_plain_loss(backbone: Backbone, examples: list[Example]) -> None:
     batch, cuts = backbone.batch(examples)
     assert cuts == 0
-    pads = backbone.model.config.is_encoder_decoder * len(examples)  # T5's decoder starts with one
+    t5 = backbone.model.config.model_type == "t5"
+    pads = t5 * len(examples)  # its decoder starts with one
     assert batch.tokens == pads + sum(int((v != 2).sum()) for k, v in ids_of(batch).items())
     weights = backbone.weights()
     torch.testing.assert_close(
@@ -95,84 +38,119 @@ def test_loss_equals_the_plain_loss(backbone: Backbone, examples: list[Example])
     )
 
 
+@pytest.fixture
+def task(backbone: Backbone, examples: list[Example]) -> TaskLoss:
+    return TaskLoss(backbone, examples[:4], examples[4:])
+
+
+@pytest.fixture
+def plain(backbone: Backbone, examples: list[Example]) -> Any:
+    """Support and query loss of the same task, independently."""
+    return (
+        lambda weights: plain_loss(backbone, weights, examples[:4]),
+        lambda weights: plain_loss(backbone, weights, examples[4:]),
+    )
+
+
 @pytest.mark.parametrize("steps", [0, 1, 2, 3])
 def test_maml_equals_unrolled_autograd(
-    backbone: Backbone, examples: list[Example], steps: int
+    backbone: Backbone, task: TaskLoss, plain: Any, steps: int
 ) -> None:
-    weights = start(backbone)
-    task = TaskLoss(backbone, examples[:4], examples[4:])
+    begin = start(backbone)
     with attention(True):
-        ours = options(Maml, inner_steps=steps).direction(weights, task)
-    after = unrolled(backbone, weights, examples[:4], steps)
-    theirs = torch.autograd.grad(plain_loss(backbone, after, examples[4:]), list(weights.values()))
+        ours = options(Maml, inner_steps=steps).direction(begin, task)
+    after = unrolled(plain[0], begin.weights, steps)[-1]
+    theirs = torch.autograd.grad(plain[1](after), list(begin.weights.values()))
     assert relative(ours, theirs) < 1e-9
 
 
-def test_maml_equals_central_differences(backbone: Backbone, examples: list[Example]) -> None:
-    learner = options(Maml, inner_steps=2)
-    weights = start(backbone)
-    task = TaskLoss(backbone, examples[:4], examples[4:])
+@pytest.mark.parametrize("kind", [Maml, Fomaml])
+@pytest.mark.parametrize(("steps", "rate"), [(0, 0.1), (2, 0.0)])
+def test_without_movement_the_direction_is_the_plain_gradient(
+    backbone: Backbone, task: TaskLoss, plain: Any, kind: Any, steps: int, rate: float
+) -> None:
+    begin = start(backbone)
+    learner = kind(kind.Options(inner_rule="sgd", inner_rate=rate, inner_steps=steps))
     with attention(True):
-        gradient = learner.direction(weights, task)
+        ours = learner.direction(begin, task)
+    theirs = torch.autograd.grad(plain[1](begin.weights), list(begin.weights.values()))
+    assert relative(ours, theirs) < 1e-12
+
+
+def test_maml_equals_central_differences(backbone: Backbone, task: TaskLoss) -> None:
+    learner = options(Maml, inner_steps=2)
+    begin = start(backbone)
+    with attention(True):
+        gradient = learner.direction(begin, task)
     generator = torch.Generator().manual_seed(3)
-    direction = [torch.randn(w.shape, generator=generator, dtype=w.dtype) for w in weights.values()]
+    for _ in range(3):
+        along = [
+            torch.randn(w.shape, generator=generator, dtype=w.dtype) for w in begin.meta.values()
+        ]
 
-    def outer(shift: float) -> float:
-        moved = {
-            n: (w + shift * d).detach().requires_grad_()
-            for (n, w), d in zip(weights.items(), direction, strict=True)
-        }
-        return float(task.query(learner.inner(task.support, moved)))
+        def outer(shift: float, along: Any = along) -> float:
+            moved = begin.with_meta(
+                {n: w + shift * d for (n, w), d in zip(begin.meta.items(), along, strict=True)}
+            )
+            return float(task.query(learner.inner(task.support, moved, "none")))
 
-    slope = (outer(1e-5) - outer(-1e-5)) / 2e-5
-    ours = float(sum((g * d).sum() for g, d in zip(gradient, direction, strict=True)))
-    assert ours == pytest.approx(slope, rel=1e-6)
+        slope = (outer(1e-6) - outer(-1e-6)) / 2e-6
+        ours = float(sum((g * d).sum() for g, d in zip(gradient, along, strict=True)))
+        assert ours == pytest.approx(slope, rel=1e-6)
 
 
 def test_fomaml_is_the_gradient_at_the_detached_adapted_weights(
-    backbone: Backbone, examples: list[Example]
+    backbone: Backbone, task: TaskLoss, plain: Any
 ) -> None:
-    weights = start(backbone)
-    task = TaskLoss(backbone, examples[:4], examples[4:])
-    ours = options(Fomaml, inner_steps=2).direction(weights, task)
-    after = unrolled(backbone, weights, examples[:4], 2)
+    begin = start(backbone)
+    ours = options(Fomaml, inner_steps=2).direction(begin, task)
+    after = unrolled(plain[0], begin.weights, 2)[-1]
     leaves = {name: w.detach().requires_grad_() for name, w in after.items()}
-    theirs = torch.autograd.grad(plain_loss(backbone, leaves, examples[4:]), list(leaves.values()))
+    theirs = torch.autograd.grad(plain[1](leaves), list(leaves.values()))
     assert relative(ours, theirs) < 1e-9
     with attention(True):
-        second = options(Maml, inner_steps=2).direction(weights, task)
+        second = options(Maml, inner_steps=2).direction(begin, task)
     assert relative(second, ours) > 1e-4, "order 1 and order 2 must differ, or nothing is proven"
 
 
-def test_joint_is_the_plain_gradient(backbone: Backbone, examples: list[Example]) -> None:
-    weights = start(backbone)
-    task = TaskLoss(backbone, examples[:4], examples[4:])
-    ours = options(Joint, inner_steps=5).direction(weights, task)
-    theirs = torch.autograd.grad(plain_loss(backbone, weights, examples), list(weights.values()))
-    assert relative(ours, theirs) < 1e-9
+def test_joint_is_the_plain_gradient(
+    backbone: Backbone, task: TaskLoss, examples: list[Example]
+) -> None:
+    begin = start(backbone)
+    ours = options(Joint, inner_steps=5).direction(begin, task)
+    whole = plain_loss(backbone, begin.weights, examples)
+    assert relative(ours, torch.autograd.grad(whole, list(begin.weights.values()))) < 1e-9
 
 
-def test_reptile_equals_a_plain_loop(backbone: Backbone, examples: list[Example]) -> None:
-    weights = start(backbone)
-    task = TaskLoss(backbone, examples[:4], examples[4:])
+def test_reptile_equals_a_plain_loop(
+    backbone: Backbone, task: TaskLoss, examples: list[Example]
+) -> None:
+    begin = start(backbone)
     learner = Reptile(Reptile.Options(inner_steps=3, inner_rate=1e-3))
-    ours = learner.direction(weights, task)
+    ours = learner.direction(begin, task)
 
-    leaves = {name: w.detach().clone().requires_grad_() for name, w in weights.items()}
+    leaves = {name: w.detach().clone().requires_grad_() for name, w in begin.weights.items()}
     optimizer = torch.optim.Adam(leaves.values(), lr=1e-3, betas=(0.0, 0.999))
     for _ in range(3):
         optimizer.zero_grad()
         plain_loss(backbone, leaves, examples).backward()
         optimizer.step()
-    theirs = [w.detach() - leaves[name].detach() for name, w in weights.items()]
+    theirs = [w.detach() - leaves[name].detach() for name, w in begin.weights.items()]
     assert relative(ours, theirs) < 1e-7
 
-    outer = learner.outer(list(weights.values()))
+    outer = learner.outer(list(begin.weights.values()))
     outer.param_groups[0]["lr"] = 1.0
-    for weight, part in zip(weights.values(), ours, strict=True):
+    for weight, part in zip(begin.weights.values(), ours, strict=True):
         weight.grad = part
     outer.step()
-    assert relative(list(weights.values()), list(leaves.values())) < 1e-12, "eps = 1: theta_n"
+    assert relative(begin.weights.values(), leaves.values()) < 1e-12, "eps = 1: theta_n"
+
+
+def test_reptile_of_one_descent_step_is_joint_training(backbone: Backbone, task: TaskLoss) -> None:
+    begin = start(backbone)
+    ours = options(Reptile, inner_steps=1).direction(begin, task)
+    joint = options(Joint).direction(begin, task)
+    assert relative(ours, [RATE * part for part in joint]) < 1e-9
 
 
 @pytest.mark.parametrize(
@@ -204,29 +182,35 @@ def test_step_rules_equal_torch(rule: Any, optimizer: Any) -> None:
         torch.testing.assert_close(ours[name], theirs[name].detach(), rtol=1e-10, atol=1e-14)
 
 
-def test_no_step_leaves_the_weights(backbone: Backbone, examples: list[Example]) -> None:
-    weights = backbone.weights()
-    task = TaskLoss(backbone, examples[:4], examples[4:])
-    adapted = options(Fomaml, inner_steps=0).adapt(task.support, weights)
+def test_no_step_leaves_the_weights(backbone: Backbone, task: TaskLoss) -> None:
+    begin = start(backbone)
+    adapted = options(Fomaml, inner_steps=0).adapt(task.support, begin)
     assert adapted.losses == []
-    assert all(torch.equal(adapted.weights[name], w) for name, w in weights.items())
+    assert all(torch.equal(adapted.weights[name], w) for name, w in begin.weights.items())
     assert task.tokens == 0
 
 
-def test_tokens_count_every_pass(backbone: Backbone, examples: list[Example]) -> None:
-    task = TaskLoss(backbone, examples[:4], examples[4:])
+def test_tokens_count_every_pass(
+    backbone: Backbone, task: TaskLoss, examples: list[Example]
+) -> None:
     support, query = (backbone.batch(part)[0].tokens for part in (examples[:4], examples[4:]))
     options(Fomaml, inner_steps=3).direction(start(backbone), task)
     assert task.tokens == 3 * support + query
 
 
-def test_a_loss_that_is_no_number_is_a_cell_error(
-    backbone: Backbone, examples: list[Example]
-) -> None:
-    task = TaskLoss(backbone, examples[:4], examples[4:])
-    learner = Fomaml(Fomaml.Options(inner_rule="sgd", inner_rate=1e30, inner_steps=5))
-    with pytest.raises(CellError, match="inner step"):
-        learner.adapt(task.support, backbone.weights())
+def test_a_loss_that_is_no_number_is_told_with_its_step(backbone: Backbone, task: TaskLoss) -> None:
+    learner = Fomaml(Fomaml.Options(inner_rule="sgd", inner_rate=1e30, inner_steps=9))
+    with pytest.raises(Diverged) as error:
+        learner.adapt(task.support, start(backbone))
+    assert f"inner step {len(error.value.losses) + 1};" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("losses", "told"),
+    [([], False), ([2.0, 1.0], False), ([1.0, 2.0], True), ([1.0, float("nan")], True)],
+)
+def test_an_inner_loop_diverged_if_it_ends_worse(losses: list[float], told: bool) -> None:
+    assert diverged(losses) is told
 
 
 def test_second_order_through_adam_is_finite_for_weights_without_gradient() -> None:
@@ -239,6 +223,6 @@ def test_second_order_through_adam_is_finite_for_weights_without_gradient() -> N
     def loss(w: Mapping[str, Tensor]) -> Tensor:
         return w["used"].pow(2).sum() + (w["idle"] * 0).sum()
 
-    adapted = adapt(loss, leaves, Adam(0.1), 2, differentiable=True)
+    adapted = adapt(loss, leaves, Adam(0.1), 2, path="2")
     gradient = torch.autograd.grad(loss(adapted.weights), list(leaves.values()))
     assert all(torch.isfinite(g).all() for g in gradient)

@@ -13,7 +13,7 @@ from bench.backbone import CausalBackbone
 from bench.context import dataset_of
 from bench.errors import UserError
 from bench.streams import Stream
-from bench.training import OuterLoop, draw_training_task
+from bench.training import OuterLoop, Training, draw_training_task
 
 
 @pytest.fixture(scope="module")
@@ -25,10 +25,13 @@ def small(kind: Any, **values: Any) -> Any:
     return kind(kind.Options(inner_steps=1, tasks_per_step=2, train_queries=2, **values))
 
 
+def loop(learner: Any, backbone: Any, data: Any, shots: Sequence[int], seed: int) -> OuterLoop:
+    return OuterLoop(learner, Training(backbone, data, shots, seed))
+
+
 def test_the_budget_is_spent_and_not_much_more(llama: CausalBackbone, data: Any) -> None:
     told: list[float] = []
-    loop = OuterLoop(small(Fomaml), llama, data, [2], seed=0)
-    _, cost = loop.run(2000, told.append)
+    _, cost = loop(small(Fomaml), llama, data, [2], seed=0).run(2000, told.append)
     assert 2000 <= cost.tokens < 2000 + cost.tokens / cost.steps
     assert told == sorted(told)
     assert told[-1] == 1.0
@@ -37,7 +40,8 @@ def test_the_budget_is_spent_and_not_much_more(llama: CausalBackbone, data: Any)
 
 
 def test_a_seed_repeats_and_another_differs(llama: CausalBackbone, data: Any) -> None:
-    made = [OuterLoop(small(Fomaml), llama, data, [2], seed=s).run(800)[0] for s in (3, 3, 4)]
+    runs = [loop(small(Fomaml), llama, data, [2], seed=s).run(800) for s in (3, 3, 4)]
+    made = [start.weights for start, _ in runs]
     assert all(torch.equal(w, made[1][name]) for name, w in made[0].items())
     assert not all(torch.equal(w, made[2][name]) for name, w in made[0].items())
 
@@ -60,7 +64,7 @@ def test_the_rate_rises_then_falls_to_nothing(llama: CausalBackbone, data: Any) 
             return optimizer
 
         learner.outer = outer
-        OuterLoop(learner, llama, data, [2], seed=0).run(4000)
+        loop(learner, llama, data, [2], seed=0).run(4000)
         highest = rates.index(max(rates))
         assert rates[: highest + 1] == sorted(rates[: highest + 1])
         assert rates[highest:] == sorted(rates[highest:], reverse=True)
@@ -81,11 +85,11 @@ def test_training_tasks_are_meta_train_with_no_shared_group(data: Any) -> None:
 
 def test_no_task_large_enough(llama: CausalBackbone, data: Any) -> None:
     with pytest.raises(UserError, match="513 train examples"):
-        OuterLoop(small(Fomaml), llama, data, [512], seed=0)
+        loop(small(Fomaml), llama, data, [512], seed=0)
 
 
 @pytest.mark.parametrize("tasks", [1, 5])
 def test_the_last_batch_ends_with_the_budget(llama: CausalBackbone, data: Any, tasks: int) -> None:
     learner = Fomaml(Fomaml.Options(inner_steps=1, tasks_per_step=tasks, train_queries=2))
-    _, cost = OuterLoop(learner, llama, data, [2], seed=0).run(1500)
+    _, cost = loop(learner, llama, data, [2], seed=0).run(1500)
     assert 1500 <= cost.tokens < 1500 + 4 * 128, "one task is at most four full rows"

@@ -38,10 +38,12 @@ def test_direction_of_one_task(benchmark: Any, material: Any, name: str) -> None
     backbone, episode = material
     kind = load("baseline", name)
     learner = kind(kind.Options())
-    weights = {n: w.requires_grad_() for n, w in backbone.weights().items()}
+    start = learner.start(backbone, 0)
+    for value in start.meta.values():
+        value.requires_grad_()
     task = TaskLoss(backbone, episode.support, episode.query)
     with attention(learner.order == "2"):
-        gradient = benchmark(learner.direction, weights, task)
+        gradient = benchmark(learner.direction, start, task)
     assert sum(float(part.detach().norm()) for part in gradient) > 0
 
 
