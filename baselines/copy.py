@@ -7,7 +7,12 @@ from bench.tasks import Example
 
 
 class Copy(Floor):
-    """Answers with the input."""
+    """Answers with the input.
+
+    Cost: none.
+
+    Use it as a floor: what it scores, a task gives away for nothing.
+    """
 
     def answer(self, query: str, support: Sequence[Example]) -> str:
         """The input itself."""

@@ -61,7 +61,7 @@ class Imaml(MetaLearner):
     The row says how far: `cg_residual` and `cg_converged` (a share) of the linear solves, and
     `inner_gradient`, the norm of the inner problem's gradient at phi over that at theta.
 
-    Cost of a training task: n + 2 + `cg_steps` passes; the memory of one graph that is
+    Cost of a training task: n + 3 + `cg_steps` passes; the memory of one graph that is
     differentiated twice. A step at test costs what one of fine-tuning does.
 
     Use it for long inner loops, whose graph would not fit.

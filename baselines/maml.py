@@ -25,3 +25,6 @@ class Maml(MetaLearner):
         "outer_rate": (3e-4, 1e-3),
         "test_steps": (16, 24, 36),
     }
+
+    class Options(MetaLearner.Options):
+        """Chosen by `fewgen tune`, see results/tuning.md."""

@@ -231,9 +231,9 @@ class Backbone(ABC):
         labels = batch.labels[kept]
         if self.mean == "token":
             return nn.functional.cross_entropy(logits, labels)
-        counts = kept.sum(1, keepdim=True)
-        shares = 1 / (counts * (counts > 0).sum()).expand_as(kept)[kept]
-        return nn.functional.cross_entropy(logits, labels, reduction="none") @ shares.to(logits)
+        losses = nn.functional.cross_entropy(logits, labels, reduction="none")
+        counts = kept.sum(1, keepdim=True).expand_as(kept)[kept].to(losses)
+        return (losses / counts).sum() / kept.any(1).sum()
 
     def output_layer(self) -> Any:
         """The model's last layer.

@@ -1,5 +1,7 @@
 """The pages of `fewgen show`."""
 
+import inspect
+
 from bench.baseline import Baseline
 from bench.episodes import Episode, draw_episode
 from bench.errors import UserError, unknown
@@ -71,11 +73,16 @@ def _episode_text(episode: Episode) -> str:
 
 def _baseline_page(name: str) -> str:
     kind: type[Baseline] = load("baseline", name)
-    text = " ".join((kind.__doc__ or "").split())
+    text = inspect.cleandoc(kind.__doc__ or "")
     rows = [
         f"  {name}.{option} = {field.default!r}  {field.description or ''}".rstrip()
         for option, field in kind.Options.model_fields.items()
     ]
     options = "\n".join(rows) if rows else "  none"
     facts = f"order of the gradient: {kind.order}; starts from: {kind.init}"
-    return f"{name}\n{text}\n{facts}\noptions:\n{options}"
+    source = inspect.cleandoc(kind.Options.__doc__ or "") if kind.search else ""
+    space = "".join(
+        f"\n  {option}: {', '.join(map(str, values))}" for option, values in kind.search.items()
+    )
+    tuned = f"\ndefaults: {source}\n`fewgen tune` tries:{space}" if kind.search else ""
+    return f"{name}\n\n{text}\n\n{facts}\noptions:\n{options}{tuned}"

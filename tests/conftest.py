@@ -22,6 +22,9 @@ os.environ["HF_MODULES_CACHE"] = os.path.join(CACHE, "modules")
 os.environ["HF_METRICS_CACHE"] = os.path.join(CACHE, "metrics")
 atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 
+# The models are so small that a second thread only waits, and on a busy machine for long.
+torch.set_num_threads(1)
+
 PAIRS = [
     ("the goat sees a lamp", "mira lod kanu"),
     ("a bird finds the rope", "tesh vo rima lod"),
