@@ -1,6 +1,7 @@
 """Fine-tuning for as many steps as were best on meta-validation tasks."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -44,10 +45,11 @@ class EarlyStopped(GradientLearner):
     options: Options
 
     def with_learned(self, start: "Initialisation") -> "Initialisation":
-        """The number of steps, all of them until it was chosen."""
+        """The number of steps, all of them until it was chosen; nothing else is learned."""
         import torch
 
-        return start.with_learned({"stop/steps": torch.tensor(float(self.options.inner_steps))})
+        still = replace(start, frozen=frozenset(start.weights))
+        return still.with_learned({"stop/steps": torch.tensor(float(self.options.inner_steps))})
 
     def meta_train(
         self, training: "Training", budget: int, progress: Callable[[float], None]
@@ -76,7 +78,7 @@ class EarlyStopped(GradientLearner):
             mean = torch.tensor(curves, dtype=torch.float64).mean(0)
             steps = (int(mean.argmin()) + 1) * self.options.every
             cost.noted = {"stopped_at": [float(steps)], "validation_tasks": [float(len(curves))]}
-            start = start.with_meta({**start.meta, "stop/steps": torch.tensor(float(steps))})
+            start = start.with_meta({"stop/steps": torch.tensor(float(steps))})
         return start, cost
 
     def _curve(self, start: "Initialisation", task: "TaskLoss") -> list[float]:

@@ -1,6 +1,6 @@
 """Randomly drawn weights trained on the support set."""
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -28,6 +28,7 @@ class FineTunedScratch(GradientLearner):
 
         inner_steps: int = Field(30, ge=0, description="n, gradient steps on the support set")
         inner_rate: float = Field(3e-3, ge=0, description="step size of the inner loop")
+        adapt: Literal["all"] = Field("all", description="the weights that the inner loop changes")
 
     def first_weights(self, backbone: "Backbone", seed: int) -> "dict[str, Tensor]":
         """New weights, the same for every episode of a seed."""

@@ -8,6 +8,7 @@ weights in the inner loop, `MetaTrained` has an outer loop, `MetaLearner` has bo
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -270,8 +271,6 @@ class MetaLearner(MetaTrained, GradientLearner):
 
     def start(self, backbone: "Backbone", seed: int) -> "Initialisation":
         """As `GradientLearner.start`; a frozen base stays out of meta-training."""
-        from dataclasses import replace
-
         made = super().start(backbone, seed)
         if self.options.adapt == "lora" and self.options.base == "frozen":
             return replace(made, frozen=frozenset(made.weights) - frozenset(made.inner))

@@ -118,7 +118,7 @@ class _Studies:
             import optuna
         except ImportError:
             raise UserError(
-                "tune needs optuna, which is not installed; pip install optuna"
+                "tune needs optuna, which is not installed; pip install 'fewgen[tune]'"
             ) from None
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend

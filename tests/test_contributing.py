@@ -1,4 +1,4 @@
-"""CONTRIBUTING's words, followed: a suite of a third party is installed and run."""
+"""CONTRIBUTING's words, followed: a third party's suite and baseline are installed and run."""
 
 import os
 import re
@@ -7,9 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
-from bench.records import read_json
+from bench.records import read_cell, read_json
 
 ROOT = Path(__file__).parent.parent
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -32,19 +30,15 @@ def commands(text: str) -> list[list[str]]:
     return [shlex.split(line) for kind, block in blocks if not kind for line in block.splitlines()]
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the files of the guide, installed under `site`."""
-    place = tmp_path_factory.mktemp("third-party")
-    written = files(section("A new suite"))
-    assert {Path(name).name for name in written} == {"pyproject.toml", "__init__.py", "CARD.md"}
-    for name, text in written.items():
+def install(title: str, place: Path) -> Path:
+    """Writes the files of a section of the guide and installs them under `site`."""
+    for name, text in files(section(title)).items():
         (place / name).parent.mkdir(parents=True, exist_ok=True)
         (place / name).write_text(text, encoding="utf-8")
-    install = next(c for c in commands(section("A new suite")) if c[0] == "pip")
+    words = next(c for c in commands(section(title)) if c[0] == "pip")
     # The same words, but into a folder of the test and without asking the index.
     extra = ["--no-deps", "--no-build-isolation", "--no-index", "--target", str(place / "site")]
-    subprocess.run([sys.executable, "-m", *install, "-q", *extra], cwd=place, check=True)
+    subprocess.run([sys.executable, "-m", *words, "-q", *extra], cwd=place, check=True)
     return place
 
 
@@ -61,12 +55,39 @@ def fewgen(place: Path, *words: str) -> str:
     return done.stdout
 
 
-def test_the_guides_suite_runs_from_the_command_line(place: Path) -> None:
-    assert "plurals" in fewgen(place, "list", "suites").split()
-    for words in commands(section("A new suite")):
+def follow(title: str, place: Path) -> str:
+    """Runs the section's commands; what the last one printed."""
+    shown = ""
+    for words in commands(section(title)):
         if words[0] == "fewgen":
             shown = fewgen(place, *words[1:])
+    return shown
+
+
+def test_the_guides_suite_runs_from_the_command_line(tmp_path: Path) -> None:
+    written = {Path(name).name for name in files(section("A new suite"))}
+    assert written == {"pyproject.toml", "__init__.py", "CARD.md"}
+    place = install("A new suite", tmp_path)
+    assert "plurals" in fewgen(place, "list", "suites").split()
+    shown = follow("A new suite", place)
     assert re.search(r"^\| \**nearest\**\s+\|", shown, re.MULTILINE)
     assert "plurals (embedded, revision 1, meta-test), K = 8, 2 episodes" in shown
     run = read_json(place / "results" / "plurals" / "run.json")
     assert run["facts"]["suites"]["plurals"]["version"] == "1"
+
+
+def test_the_guides_baseline_runs_from_the_command_line(tmp_path: Path) -> None:
+    written = files(section("A new baseline"))
+    assert {Path(name).name for name in written} == {"pyproject.toml", "sign_maml.py"}
+    module = next(text for name, text in written.items() if name.endswith(".py"))
+    assert sum(bool(line.strip()) for line in module.splitlines()) <= 25
+    place = install("A new baseline", tmp_path)
+    assert "sign-maml" in fewgen(place, "list", "baselines").split()
+    assert "Sign-MAML (Fan et al. 2021)" in fewgen(place, "show", "sign-maml")
+    shown = follow("A new baseline", place)
+    row = re.search(r"^\| \**sign-maml\**\s+\| meta-trained \| 1 .*$", shown, re.MULTILINE)
+    assert row, shown
+    (record,) = (place / "results" / "sign" / "cells").rglob("sign-maml/*/*.jsonl")
+    header = read_cell(record)[0]
+    assert header["train"]["tokens"] >= 2000
+    assert header["adapted_params"] > 0

@@ -8,10 +8,12 @@ import torch
 from torch import Tensor
 
 from baselines.fomaml import Fomaml
+from baselines.imaml import Imaml
 from baselines.reptile import Reptile
 from bench.backbone import CausalBackbone
 from bench.context import dataset_of
 from bench.errors import UserError
+from bench.registry import load, names
 from bench.streams import Stream
 from bench.training import OuterLoop, Training, draw_training_task
 
@@ -93,3 +95,39 @@ def test_the_last_batch_ends_with_the_budget(llama: CausalBackbone, data: Any, t
     learner = Fomaml(Fomaml.Options(inner_steps=1, tasks_per_step=tasks, train_queries=2))
     _, cost = loop(learner, llama, data, [2], seed=0).run(1500)
     assert 1500 <= cost.tokens < 1500 + 4 * 128, "one task is at most four full rows"
+
+
+def test_no_budget_gives_the_start_itself(llama: CausalBackbone, data: Any) -> None:
+    start, cost = loop(small(Fomaml), llama, data, [2], seed=0).run(0)
+    assert cost.as_dict()["steps"] == cost.tokens == 0
+    first = llama.weights()
+    assert all(torch.equal(weight, first[name]) for name, weight in start.weights.items())
+
+
+@pytest.mark.parametrize(
+    "name", [n for n in names("baseline") if getattr(load("baseline", n), "trains", False)]
+)
+def test_training_changes_every_meta_parameter_but_frozen_ones(
+    llama: CausalBackbone, data: Any, name: str
+) -> None:
+    kind = load("baseline", name)
+    wanted = {"inner_steps": 2, "tasks_per_step": 2, "train_queries": 2, "epoch_steps": 1}
+    fields = kind.Options.model_fields
+    learner = kind(kind.Options(**{key: v for key, v in wanted.items() if key in fields}))
+    made = learner.prepare(llama)
+    begin = learner.start(made, Stream(0, "initialisation").torch_seed())
+    before = {n: value.detach().clone() for n, value in begin.meta.items()}
+    start, cost = learner.meta_train(Training(made, data, [2], 0), 2500, lambda fraction: None)
+    assert cost.tokens >= 2500
+    assert cost.as_dict()["notes"].keys() == cost.noted.keys()
+    same = [n for n, value in start.meta.items() if torch.equal(value, before[n])]
+    assert same == []
+    assert start.meta.keys() == before.keys()
+
+
+def test_what_a_method_notes_becomes_a_mean(llama: CausalBackbone, data: Any) -> None:
+    _, cost = loop(small(Imaml), llama, data, [2], seed=0).run(1500)
+    notes = cost.as_dict()["notes"]
+    assert set(notes) == {"cg_residual", "cg_converged", "inner_gradient"}
+    for name, value in notes.items():
+        assert value == pytest.approx(sum(cost.noted[name]) / len(cost.noted[name]))
