@@ -1,0 +1,34 @@
+"""A baseline's page: what it does, what it costs, when to use it, its options and their source."""
+
+import subprocess
+import sys
+
+import pytest
+
+from bench.registry import load, names
+from bench.show import page
+
+
+@pytest.mark.parametrize("name", names("baseline"))
+def test_a_baselines_page_is_whole(name: str) -> None:
+    kind, text = load("baseline", name), page(name)
+    assert text.startswith(f"{name}\n\n")
+    assert "\nCost" in text
+    assert "\nUse it" in text
+    assert f"order of the gradient: {kind.order}; starts from: {kind.init}" in text
+    for option, field in kind.Options.model_fields.items():
+        assert f"{name}.{option} = {field.default!r}  {field.description}" in text
+    for option, values in kind.search.items():
+        assert f"\n  {option}: {', '.join(map(str, values))}" in text
+    assert ("results/tuning.md" in text) == bool(kind.search)
+    assert max(map(len, text.split("\noptions:")[0].splitlines())) <= 100
+
+
+def test_pages_of_all_baselines_need_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom bench.show import page\nfrom bench.registry import names\n"
+        "for name in names('baseline'): page(name)\n"
+        "assert not {'torch', 'transformers', 'pandas', 'optuna'} & set(sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
