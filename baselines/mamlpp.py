@@ -2,11 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from bench.baseline import MetaLearner, Space, cosine
+from baselines.learned_step import LearnedStep
+from bench.baseline import cosine
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,7 +50,7 @@ class StepRates:
         return moved, state + 1
 
 
-class MamlPlusPlus(MetaLearner):
+class MamlPlusPlus(LearnedStep):
     """MAML++ (Antoniou et al. 2019), what of it concerns models without batch norm.
 
     - a learned rate for every tensor and each of the n inner steps (LSLR); test steps beyond n take
@@ -67,20 +68,9 @@ class MamlPlusPlus(MetaLearner):
     Use it where plain MAML is unstable: with large inner rates, or many steps.
     """
 
-    order = "2"
-    search: ClassVar[Space] = {
-        "inner_rate": (0.05, 0.1, 0.2),
-        "outer_rate": (3e-4, 1e-3),
-        "test_steps": (8, 24, 36),
-    }
-
-    class Options(MetaLearner.Options):
+    class Options(LearnedStep.Options):
         """Chosen by `fewgen tune`, see results/tuning.md."""
 
-        inner_rule: Literal["sgd"] = Field("sgd", description="step rule of the inner loop")
-        inner_rate: float = Field(0.1, ge=0, description="every rate before training")
-        outer_rate: float = Field(1e-3, gt=0, description="step size of the outer loop, to 0")
-        tasks_per_step: int = Field(2, ge=1, description="tasks in one outer step")
         epoch_steps: int = Field(5, ge=1, description="outer steps of an epoch")
         loss_epochs: int = Field(8, ge=0, description="epochs of the multi-step loss")
         first_order_epochs: int = Field(5, ge=0, description="epochs of order 1")

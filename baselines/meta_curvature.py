@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from bench.baseline import MetaLearner, Space
+from baselines.learned_step import LearnedStep, Stateless
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -32,15 +30,11 @@ def transformed(gradient: "Tensor", factors: "Sequence[Tensor]") -> "Tensor":
 
 
 @dataclass(frozen=True)
-class Preconditioned:
+class Preconditioned(Stateless):
     """theta <- theta - rate * transformed(gradient)."""
 
     rate: float
     factors: "dict[str, list[Tensor]]"
-
-    def start(self, weights: "Parameters") -> Any:
-        """There is no state."""
-        return None
 
     def step(
         self, weights: "Parameters", gradients: "Sequence[Tensor]", state: Any
@@ -52,7 +46,7 @@ class Preconditioned:
         }, state
 
 
-class MetaCurvature(MetaLearner):
+class MetaCurvature(LearnedStep):
     """Meta-Curvature (Park and Oliva 2019, section 3).
 
     theta' = theta - inner_rate * M[grad L_S(theta)]: M multiplies every axis of a tensor's gradient
@@ -66,20 +60,8 @@ class MetaCurvature(MetaLearner):
     Use it where Meta-SGD's rates overfit: it has fewer meta-parameters, that share along axes.
     """
 
-    order = "2"
-    search: ClassVar[Space] = {
-        "inner_rate": (0.05, 0.1, 0.2),
-        "outer_rate": (3e-4, 1e-3),
-        "test_steps": (8, 24, 36),
-    }
-
-    class Options(MetaLearner.Options):
+    class Options(LearnedStep.Options):
         """Chosen by `fewgen tune`, see results/tuning.md."""
-
-        inner_rule: Literal["sgd"] = Field("sgd", description="step rule of the inner loop")
-        inner_rate: float = Field(0.1, ge=0, description="step size of the inner loop")
-        outer_rate: float = Field(1e-3, gt=0, description="step size of the outer loop, to 0")
-        tasks_per_step: int = Field(2, ge=1, description="tasks in one outer step")
 
     def with_learned(self, start: "Initialisation") -> "Initialisation":
         """The identity for every axis of every tensor that moves."""

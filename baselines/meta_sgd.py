@@ -2,11 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
-from bench.baseline import MetaLearner, Space
+from baselines.learned_step import LearnedStep, Stateless
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,14 +14,10 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Rates:
+class Rates(Stateless):
     """theta <- theta - rates * gradient, elementwise."""
 
     rates: "Parameters"
-
-    def start(self, weights: "Parameters") -> Any:
-        """There is no state."""
-        return None
 
     def step(
         self, weights: "Parameters", gradients: "Sequence[Tensor]", state: Any
@@ -33,7 +27,7 @@ class Rates:
         return {name: w - self.rates[name] * g for (name, w), g in pairs}, state
 
 
-class MetaSgd(MetaLearner):
+class MetaSgd(LearnedStep):
     """Meta-SGD (Li et al. 2017, algorithm 1).
 
     theta' = theta - alpha * grad L_S(theta), elementwise: alpha has theta's shape, starts at
@@ -45,20 +39,8 @@ class MetaSgd(MetaLearner):
     Use it where n must be small: the rates carry what Adam would find out in many steps.
     """
 
-    order = "2"
-    search: ClassVar[Space] = {
-        "inner_rate": (0.05, 0.1, 0.2),
-        "outer_rate": (3e-4, 1e-3),
-        "test_steps": (8, 24, 36),
-    }
-
-    class Options(MetaLearner.Options):
+    class Options(LearnedStep.Options):
         """Chosen by `fewgen tune`, see results/tuning.md."""
-
-        inner_rule: Literal["sgd"] = Field("sgd", description="step rule of the inner loop")
-        inner_rate: float = Field(0.1, ge=0, description="every rate before training")
-        outer_rate: float = Field(1e-3, gt=0, description="step size of the outer loop, to 0")
-        tasks_per_step: int = Field(2, ge=1, description="tasks in one outer step")
 
     def with_learned(self, start: "Initialisation") -> "Initialisation":
         """A rate for every element that moves."""

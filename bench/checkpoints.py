@@ -5,7 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.backbone import Backbone, CausalBackbone
+from bench.backbone import Backbone
+from bench.causal import CausalBackbone
 from bench.errors import UserError, unknown
 from bench.prompt import Prompt, chat_prompt
 from bench.registry import backbone_path, names

@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, Pre
 from transformers.generation import StopStringCriteria
 from transformers.utils import ModelOutput
 
-from bench.backbone import CausalBackbone
+from bench.causal import CausalBackbone
 
 State = tuple[Tensor, ...]  # each (rows, hidden)
 

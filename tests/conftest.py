@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 import torch
 
-from bench.backbone import Backbone, CausalBackbone
+from bench.backbone import Backbone
+from bench.causal import CausalBackbone
 from bench.checkpoints import auto_class, backbone_of, register
 from bench.prompt import Prompt
 from bench.tasks import Example
 from bench.tokenizer import train_tokenizer
+from bench.training import TaskLoss
 
 # What `evaluate` makes of a metric's script goes to one folder a test run, not to the user's
 # cache; both are read when the libraries are imported, in worker processes too.
@@ -116,6 +118,23 @@ def _keep_float64(model: Any) -> None:
 @pytest.fixture(params=["gpt2", "llama", "t5", "bart", "lstm", "gru"])
 def backbone(request: pytest.FixtureRequest, tokenizer: Any) -> Backbone:
     return backbone_of(build(request.param, tokenizer), tokenizer, Prompt())
+
+
+@pytest.fixture
+def task(backbone: Backbone, examples: list[Example]) -> TaskLoss:
+    """Four examples of support, two of query."""
+    return TaskLoss(backbone, examples[:4], examples[4:])
+
+
+@pytest.fixture
+def plain(backbone: Backbone, examples: list[Example]) -> Any:
+    """Support and query loss of the same task, independently."""
+    from tests.proofs import plain_loss
+
+    return (
+        lambda weights: plain_loss(backbone, weights, examples[:4]),
+        lambda weights: plain_loss(backbone, weights, examples[4:]),
+    )
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ from typing import Any
 import pytest
 import torch
 
-from bench.backbone import IGNORED, Backbone, CausalBackbone
+from bench.backbone import IGNORED, Backbone
+from bench.causal import CausalBackbone
 from bench.checkpoints import load_backbone
 from bench.errors import UserError
 from bench.tasks import Example
@@ -21,10 +22,11 @@ def test_generation_equals_plain_greedy_search(backbone: Backbone, examples: lis
         prompt, new = backbone.tokenizer(f"{example.input} =>").input_ids, list[int]()
         while len(new) < 12 and 1 not in new:
             inputs = {"input_ids": torch.tensor([prompt + new])}
-            if backbone.model.config.is_encoder_decoder:
+            config = backbone.model.config
+            if config.is_encoder_decoder:
                 inputs = {
                     "input_ids": torch.tensor([prompt]),
-                    "decoder_input_ids": torch.tensor([[2, *new]]),
+                    "decoder_input_ids": torch.tensor([[config.decoder_start_token_id, *new]]),
                 }
             new.append(int(backbone.model(**inputs).logits[0, -1].argmax()))
         assert text == backbone.tokenizer.decode(new, skip_special_tokens=True).strip()

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from baselines.early_stopped import EarlyStopped
-from bench.backbone import CausalBackbone
+from bench.causal import CausalBackbone
 from bench.context import dataset_of
 from bench.inner_loop import Adam, adapt
 from bench.streams import Stream

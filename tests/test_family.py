@@ -24,19 +24,6 @@ from bench.training import TaskLoss
 from tests.proofs import RATE, flat, next_token_logs, options, plain_loss, relative, start, unrolled
 
 
-@pytest.fixture
-def task(backbone: Backbone, examples: list[Example]) -> TaskLoss:
-    return TaskLoss(backbone, examples[:4], examples[4:])
-
-
-@pytest.fixture
-def plain(backbone: Backbone, examples: list[Example]) -> Any:
-    return (
-        lambda weights: plain_loss(backbone, weights, examples[:4]),
-        lambda weights: plain_loss(backbone, weights, examples[4:]),
-    )
-
-
 def direction(learner: Any, begin: Any, task: TaskLoss) -> dict[str, Tensor]:
     with attention(True):
         parts = learner.direction(begin, task)

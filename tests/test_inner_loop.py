@@ -38,20 +38,6 @@ def test_loss_equals_the_plain_loss(backbone: Backbone, examples: list[Example])
     )
 
 
-@pytest.fixture
-def task(backbone: Backbone, examples: list[Example]) -> TaskLoss:
-    return TaskLoss(backbone, examples[:4], examples[4:])
-
-
-@pytest.fixture
-def plain(backbone: Backbone, examples: list[Example]) -> Any:
-    """Support and query loss of the same task, independently."""
-    return (
-        lambda weights: plain_loss(backbone, weights, examples[:4]),
-        lambda weights: plain_loss(backbone, weights, examples[4:]),
-    )
-
-
 @pytest.mark.parametrize("steps", [0, 1, 2, 3])
 def test_maml_equals_unrolled_autograd(
     backbone: Backbone, task: TaskLoss, plain: Any, steps: int

@@ -110,7 +110,7 @@ def test_directions_equal_plain_autograd(
 
 @pytest.mark.parametrize("kind", META)
 def test_a_frozen_base_stays_in_training(tokenizer: Any, kind: Any) -> None:
-    from bench.backbone import CausalBackbone
+    from bench.causal import CausalBackbone
     from bench.context import dataset_of
     from bench.prompt import Prompt
 

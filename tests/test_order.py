@@ -25,29 +25,19 @@ KINDS = {name: load("baseline", name) for name in TRAINED}
 
 
 class _Scaled(torch.autograd.Function):
-    """A gradient on its way back: itself, but its own derivative is `factor` times the true one."""
+    """The identity, whose derivative is said to be `factor`; the identity whose derivative is right
+    but has a false one itself, with `first`."""
 
     @staticmethod
-    def forward(ctx: Any, value: Tensor, factor: float) -> Tensor:
-        ctx.factor = factor
+    def forward(ctx: Any, value: Tensor, factor: float, first: bool) -> Tensor:
+        ctx.factor, ctx.first = factor, first
         return value.clone()
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> Any:
-        return ctx.factor * grads[0], None
-
-
-class _FalseSecond(torch.autograd.Function):
-    """The identity, right up to its first derivative."""
-
-    @staticmethod
-    def forward(ctx: Any, value: Tensor, factor: float) -> Tensor:
-        ctx.factor = factor
-        return value.clone()
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> Any:
-        return _Scaled.apply(grads[0], ctx.factor), None
+        if ctx.first:
+            return _Scaled.apply(grads[0], ctx.factor, False), None, None
+        return ctx.factor * grads[0], None, None
 
 
 class Toy:
@@ -62,7 +52,7 @@ class Toy:
         self.notes: dict[str, float] = {}
 
     def _loss(self, which: int, weights: Any) -> Tensor:
-        a, b = (_FalseSecond.apply(weights[n], self._factor) for n in "ab")
+        a, b = (_Scaled.apply(weights[n], self._factor, True) for n in "ab")
         inner = torch.tanh(self._data[which] @ a) @ b
         return (inner - self._data[which][:, 0]).square().mean() + 0.1 * inner.exp().mean()
 

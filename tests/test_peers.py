@@ -10,7 +10,8 @@ from torch.func import functional_call
 from baselines.imaml import Imaml
 from baselines.maml import Maml
 from baselines.meta_sgd import MetaSgd
-from bench.backbone import Backbone, CausalBackbone, attention
+from bench.backbone import Backbone, attention
+from bench.causal import CausalBackbone
 from bench.prompt import Prompt
 from bench.tasks import Example
 from bench.training import TaskLoss

@@ -73,6 +73,11 @@ def test_every_baseline_has_a_row_with_every_column(finished: Path) -> None:
     assert by_name.loc["fine-tuned", "train_tokens"] == 0
     assert by_name.loc["fine-tuned", "adapted_params"] > 0
     assert by_name.loc["zero-shot", "adapted_params"] == 0
+    assert by_name.loc["imaml", ["cg_residual", "cg_converged", "inner_gradient"]].notna().all()
+    assert by_name.loc["early-stopped", "stopped_at"] >= 1
+    counted = by_name["adapted_params"]
+    assert counted["anil"] + counted["boil"] > counted["maml"], "both count the untied head's"
+    assert counted["metaicl"] == 0
     for kind in ("md", "tex"):
         assert (finished / f"leaderboard.{kind}").stat().st_size > 0
 

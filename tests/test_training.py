@@ -10,7 +10,7 @@ from torch import Tensor
 from baselines.fomaml import Fomaml
 from baselines.imaml import Imaml
 from baselines.reptile import Reptile
-from bench.backbone import CausalBackbone
+from bench.causal import CausalBackbone
 from bench.context import dataset_of
 from bench.errors import UserError
 from bench.registry import load, names
