@@ -1,5 +1,7 @@
 """Fine-tuning for as many steps as were best on meta-validation tasks."""
 
+import contextlib
+import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
@@ -21,6 +23,9 @@ class EarlyStopped(GradientLearner):
     loss read after every `every` of them, until the tasks or the token budget are spent; the number
     of steps with the lowest mean is what every test episode gets. One number a suite and train
     seed; weights are not trained.
+
+    Support and queries are drawn as at test. A run that measures meta-validation tasks themselves,
+    as `fewgen tune` does, flatters it a little: its one number was chosen there.
 
     Cost of a task: n passes and n / `every` readings, each counted as a whole pass. A step at test
     costs what one of fine-tuning does. The row's `stopped_at` tells the choice.
@@ -61,47 +66,49 @@ class EarlyStopped(GradientLearner):
         from bench.timing import Stopwatch
         from bench.training import TrainingCost
 
-        stream = Stream(training.seed, "early stopping", training.dataset.name)
-        names = stream.shuffled(training.names("meta-validation"))
+        names = Stream(training.seed, "early stopping").shuffled(training.names("meta-validation"))
         seed = Stream(training.seed, "initialisation").torch_seed()
         start, cost = self.start(training.backbone, seed), TrainingCost()
         watch, curves = Stopwatch(training.backbone.device), []
         for name in names:
             if cost.tokens >= budget:
                 break
-            task = training.draw(stream, [name], self.options.train_queries)
+            task = training.episode("early stopping", name, self.options.train_queries)
             curves.append(self._curve(start, task))
             cost.take(task)
             progress(min(cost.tokens / budget, 1.0))
         cost.seconds = watch.total() / 1e3
         if curves:
             mean = torch.tensor(curves, dtype=torch.float64).mean(0)
-            steps = (int(mean.argmin()) + 1) * self.options.every
+            steps = self._readings()[int(mean.argmin())]
             cost.noted = {"stopped_at": [float(steps)], "validation_tasks": [float(len(curves))]}
             start = start.with_meta({"stop/steps": torch.tensor(float(steps))})
         return start, cost
 
+    def _readings(self) -> list[int]:
+        """The numbers of steps after which the query loss is read."""
+        most, every = self.options.inner_steps, self.options.every
+        return [*range(every, most, every), most]
+
     def _curve(self, start: "Initialisation", task: "TaskLoss") -> list[float]:
-        """Query losses after every `every` steps; infinite from where the inner loop diverged."""
+        """Query losses at `_readings`; infinite from where the inner loop diverged."""
         import torch
 
         from bench.inner_loop import Diverged
 
-        options, losses, taken = self.options, list[float](), 0
+        readings, losses, taken = self._readings(), list[float](), 0
 
         def after_step(weights: "Parameters") -> None:
             nonlocal taken
             taken += 1
-            if taken % options.every == 0:
+            if taken in readings:
                 with torch.no_grad():
-                    losses.append(task.query(weights).item())
+                    value = task.query(weights).item()
+                losses.append(value if math.isfinite(value) else math.inf)
 
-        count = max(options.inner_steps // options.every, 1)
-        try:
-            self.inner_loop(task.support, start, count * options.every, after_step=after_step)
-        except Diverged:
-            losses += [float("inf")] * (count - len(losses))
-        return losses
+        with contextlib.suppress(Diverged):
+            self.inner_loop(task.support, start, readings[-1], after_step=after_step)
+        return losses + [math.inf] * (len(readings) - len(losses))
 
     def adapt(
         self, loss: "Loss", start: "Initialisation", after_step: "AfterStep | None" = None

@@ -29,14 +29,16 @@ def conjugate_gradient(
     """Solves A x = b for a symmetric A given as `product` (Hestenes and Stiefel 1952).
 
     Stops at the tolerance, after `steps`, or at a direction of no positive curvature, where the
-    method holds no longer: x is then that of the step before.
+    method holds no longer. Residuals need not fall at every step: the x with the smallest is
+    returned, and b itself where none is better than x = 0 (residual 1).
     """
     import torch
 
     x, rest = torch.zeros_like(b), b.clone()
     along, square, whole = rest, rest @ rest, float(b.norm())
+    best = Solution(b, 1.0 if whole else 0.0, not whole)
     for _ in range(steps):
-        if float(square) ** 0.5 <= tolerance * whole:
+        if best.residual <= tolerance:
             break
         image = product(along)
         curvature = along @ image
@@ -46,8 +48,10 @@ def conjugate_gradient(
         x, rest = x + size * along, rest - size * image
         square, before = rest @ rest, square
         along = rest + (square / before) * along
-    residual = float(rest.norm()) / whole if whole else 0.0
-    return Solution(x, residual, residual <= tolerance)
+        residual = float(rest.norm()) / whole
+        if residual < best.residual:
+            best = Solution(x, residual, residual <= tolerance)
+    return best
 
 
 class Imaml(MetaLearner):
@@ -57,6 +61,9 @@ class Imaml(MetaLearner):
     (I + H / strength)^-1 grad L_Q(phi), H the Hessian of L_S at phi, by conjugate gradient on
     products with H. It does not depend on the path to phi, so no graph of the inner loop is kept;
     it is right as far as the inner loop converged.
+
+    Where `cg_steps` products do not solve it, the best iterate is taken; where none is better than
+    nothing, grad L_Q(phi) itself.
 
     The row says how far: `cg_residual` and `cg_converged` (a share) of the linear solves, and
     `inner_gradient`, the norm of the inner problem's gradient at phi over that at theta.
@@ -85,7 +92,7 @@ class Imaml(MetaLearner):
         inner_rate: float = Field(0.1, ge=0, description="step size of the inner loop")
         strength: float = Field(0.3, gt=0, description="lambda, the pull towards the start")
         cg_steps: int = Field(
-            5, ge=0, description="steps of conjugate gradient; 0 is grad L_Q(phi)"
+            8, ge=0, description="steps of conjugate gradient; 0 is grad L_Q(phi)"
         )
         cg_tolerance: float = Field(1e-2, gt=0, description="relative residual that is enough")
         inner_steps: int = Field(8, ge=0, description="n, gradient steps on the support set")
@@ -117,11 +124,12 @@ class Imaml(MetaLearner):
         sizes = [part.numel() for part in inner]
 
         def flat(parts: "Sequence[Tensor]") -> "Tensor":
-            return torch.cat([part.detach().reshape(-1) for part in parts])
+            joined = torch.cat([part.detach().reshape(-1) for part in parts])
+            return joined.to(torch.promote_types(joined.dtype, torch.float32))
 
         def shaped(vector: "Tensor") -> "list[Tensor]":
             pieces = zip(torch.split(vector, sizes), inner, strict=True)
-            return [piece.view_as(part) for piece, part in pieces]
+            return [piece.view_as(part).to(part) for piece, part in pieces]
 
         def product(vector: "Tensor") -> "Tensor":
             task.again("support")

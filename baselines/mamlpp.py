@@ -60,7 +60,8 @@ class MamlPlusPlus(LearnedStep):
     - derivative-order annealing: order 1 for the first `first_order_epochs`, order 2 after;
     - the outer rate falls along a half cosine.
 
-    An epoch is `epoch_steps` outer steps.
+    An epoch is `epoch_steps` outer steps. The row's `second_order` is the share of training tasks
+    that were differentiated twice.
 
     Cost of a training task: up to 2 n passes while the multi-step loss lasts, then n + 1 as `maml`;
     order 2 costs three times order 1. A step at test costs less than one of Adam.
@@ -71,9 +72,9 @@ class MamlPlusPlus(LearnedStep):
     class Options(LearnedStep.Options):
         """Chosen by `fewgen tune`, see results/tuning.md."""
 
-        epoch_steps: int = Field(5, ge=1, description="outer steps of an epoch")
+        epoch_steps: int = Field(1, ge=1, description="outer steps of an epoch")
         loss_epochs: int = Field(8, ge=0, description="epochs of the multi-step loss")
-        first_order_epochs: int = Field(5, ge=0, description="epochs of order 1")
+        first_order_epochs: int = Field(3, ge=0, description="epochs of order 1")
 
     options: Options
 
@@ -104,6 +105,7 @@ class MamlPlusPlus(LearnedStep):
                 parts.append(share * task.query(weights))
 
         path: Path = "1" if epoch < options.first_order_epochs else "2"
+        task.notes["second_order"] = float(path == "2")
         self.inner(task.support, start, path, after_step)
         return gradient(sum(parts[1:], parts[0]), start.meta)
 

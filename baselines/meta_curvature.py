@@ -57,7 +57,8 @@ class MetaCurvature(LearnedStep):
     Cost of a training task: as `maml`, and for an (a, b) tensor a b (a + b) multiplications a step,
     at test too.
 
-    Use it where Meta-SGD's rates overfit: it has fewer meta-parameters, that share along axes.
+    Use it where directions of a layer's input or output matter as a whole: a factor serves all of
+    an axis, where Meta-SGD learns a rate for every element. The row's `meta_params` counts both.
     """
 
     class Options(LearnedStep.Options):

@@ -39,7 +39,7 @@ class MetaIcl(MetaTrained):
         """Chosen by `fewgen tune`, see results/tuning.md."""
 
         outer_rate: float = Field(1e-3, gt=0, description="step size of the outer loop, to 0")
-        train_queries: int = Field(4, ge=1, description="query examples of a training task")
+        train_queries: int = Field(8, ge=1, description="query examples of a training task")
 
     def direction(self, start: "Initialisation", task: "TaskLoss") -> "Sequence[Tensor]":
         """The gradient of the loss in context."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.baseline import Learner
 from bench.context import Context
+from bench.errors import CellError
 from bench.records import read_json, write_json
 from bench.registry import version
 from bench.streams import digest_of
@@ -77,7 +78,11 @@ def read_initialisation(
     """What was meta-trained, in the place of what it began with, and the cost of making it."""
     from safetensors.torch import load_file
 
-    stored = load_file(folder / "initialisation.safetensors", device=str(device))
+    path = folder / "initialisation.safetensors"
+    try:
+        stored = load_file(path, device=str(device))
+    except Exception as error:  # safetensors has a class of its own for what it cannot read
+        raise CellError(f"{path}: damaged ({error}); delete {folder} and run again") from error
     cost: dict[str, Any] = read_json(folder / COST)
     return start.with_meta(stored), cost
 

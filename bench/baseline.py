@@ -9,9 +9,9 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from bench.tasks import Example
 
@@ -26,6 +26,13 @@ if TYPE_CHECKING:
 
 Order = Literal["none", "1", "2", "implicit"]
 Start = Literal["none", "scratch", "pretrained", "meta-trained"]
+# Options that matter for some values of `adapt` alone.
+EFFECTIVE = {
+    "head": ("head", "body"),
+    "rank": ("lora",),
+    "alpha": ("lora",),
+    "base": ("lora",),
+}
 Space = Mapping[str, Sequence[str | int | float]]
 
 
@@ -119,6 +126,17 @@ class GradientLearner(Learner):
         )
         rank: int = Field(8, ge=1, description="with lora: rank of the adapters")
         alpha: float = Field(16.0, gt=0, description="with lora: their scale is alpha / rank")
+
+        @model_validator(mode="after")
+        def _has_an_effect(self) -> Self:
+            """Refuses what `adapt` leaves without an effect."""
+            part = self.adapt
+            for option, parts in EFFECTIVE.items():
+                field = type(self).model_fields.get(option)
+                if field and part not in parts and getattr(self, option) != field.default:
+                    needed = " or ".join(parts)
+                    raise ValueError(f"{option} has an effect with adapt = {needed} only")
+            return self
 
     options: Options
 

@@ -1,5 +1,6 @@
 """Works on one cell: every episode adapted, answered, scored and timed."""
 
+import contextlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -8,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from bench.baseline import Floor, Learner
 from bench.context import Context
 from bench.episodes import Episode, draw_episode, schedule
+from bench.plan import changed_options
 from bench.records import Cell
 from bench.registry import display_name
 from bench.streams import Stream
@@ -70,9 +72,10 @@ def shared_header(context: Context, cell: Cell) -> dict[str, Any]:
     dataset, method = context.dataset(cell.suite), context.baseline(cell.baseline)
     plan, uses_model = context.plan, isinstance(method, Learner)
     identity = context.backbone(None).identity if uses_model and not plan.pretrain else None
+    untrained = method.init == "meta-trained" and plan.train_budget == 0
     return {
         "order": method.order,
-        "init": method.init,
+        "init": "pretrained" if untrained else method.init,
         "backbone": display_name(plan.backbone) if uses_model else None,
         "backbone_identity": identity,
         "dataset": dataset.name,
@@ -92,6 +95,7 @@ def shared_header(context: Context, cell: Cell) -> dict[str, Any]:
         "language": context.language(cell.suite),
         "signatures": {m.name: m.signature() for m in context.metrics(cell.suite)},
         "options": plan.options[cell.baseline],
+        "changed": changed_options(cell.baseline, plan.options[cell.baseline]),
         "tuning": plan.tuning[cell.baseline].model_dump() if cell.baseline in plan.tuning else None,
         "device": _device_name(context),
         "dtype": plan.dtype,
@@ -164,10 +168,11 @@ class _Solver:
 
     def header(self) -> dict[str, Any]:
         """What all episodes of the cell share."""
-        adapts = self.method.steps_at_test > 0
+        adapts, trains = self.method.steps_at_test > 0, self.method.trains
         return {
             "backbone_identity": self.identity,
             "adapted_params": sum(w.numel() for w in self.start.moving.values()) if adapts else 0,
+            "meta_params": sum(v.numel() for v in self.start.meta.values()) if trains else 0,
             "tasks_at_once": TASKS_AT_ONCE,
             "inner_step_flops": self.inner_step_flops,
             "train": self.train_cost,
@@ -246,13 +251,13 @@ class _Solver:
         """One uncounted pass, so that no first call is timed; counts a step's operations."""
         from torch.utils.flop_counter import FlopCounterMode
 
-        from bench.inner_loop import gradient
+        from bench.baseline import GradientLearner
+        from bench.inner_loop import Diverged
 
         self.warm = True
         batch, _ = self.backbone.batch(episode.support)
-        if self.method.steps_at_test > 0:
-            leaves = {n: w.detach().requires_grad_() for n, w in self.start.moving.items()}
-            with FlopCounterMode(display=False) as counter:
-                gradient(self.backbone.loss({**self.start.weights, **leaves}, batch), leaves)
+        if isinstance(self.method, GradientLearner) and self.method.steps_at_test > 0:
+            with FlopCounterMode(display=False) as counter, contextlib.suppress(Diverged):
+                self.method.inner_loop(lambda w: self.backbone.loss(w, batch), self.start, 1)
             self.inner_step_flops = float(counter.get_total_flops())
         self.backbone.generate(self.start.weights, [episode.query[0].input], 2)

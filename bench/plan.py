@@ -112,6 +112,8 @@ def explain(error: ValidationError, where: str, known: Mapping[str, Any]) -> Use
     if fault["type"] == "extra_forbidden":
         return UserError(f"{where}: {unknown('key', key, known).message}")
     message = fault["msg"].removeprefix("Value error, ")
+    if not key:
+        return UserError(f"{where}: {message}")
     return UserError(f"{where}: {key} = {fault['input']!r}: {message}")
 
 
@@ -178,6 +180,12 @@ def resolve_options(name: str, values: Mapping[str, Any], where: str = "plan") -
     except ValidationError as error:
         raise explain(error, f"{where}: options.{name}", kind.model_fields) from None
     return resolved
+
+
+def changed_options(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """The options of a baseline that are not its defaults."""
+    usual = load("baseline", name).Options().model_dump()
+    return {option: value for option, value in values.items() if value != usual.get(option)}
 
 
 def read_plan(source: str) -> dict[str, Any]:

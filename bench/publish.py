@@ -50,7 +50,7 @@ def _cells(line: Mapping[str, Any]) -> dict[str, str]:
     if _known(line.get("inner_step_ms")):
         steps = _number(line["inner_step_ms"])
     return {
-        "baseline": line["baseline"],
+        "baseline": line["baseline"] + (f" ({line['options']})" if line["options"] else ""),
         "init": line["init"] or MISSING,
         "order": line["order"] or MISSING,
         **{title: _interval(line, name) for name, title in names.items()},
@@ -99,12 +99,21 @@ def _caption(block: "pd.DataFrame") -> str:
     for name, what in (
         ("diverged", "episodes whose inner loop ended worse than it began"),
         ("truncated", "inputs or targets cut to the context"),
+        ("train_truncated", "inputs, targets or demonstrations cut in training, a train seed"),
         ("dropped", "demonstrations left out because the context was full"),
         ("cut_outputs", "answers cut at the maximum length"),
     ):
         counts = [f"{r['baseline']} {r[name]:.0f}" for _, r in block.iterrows() if r[name]]
         if counts:
             lines.append(f"{what.capitalize()}: {', '.join(counts)}.")
+    tuned = [r for _, r in block.iterrows() if _known(r.get("tune_trials"))]
+    if tuned:
+        costs = [
+            f"{r['baseline']} {r['tune_trials']:.0f} trials, {r['tune_tokens']:,.0f} tokens, "
+            f"{r['tune_seconds']:,.0f} s"
+            for r in tuned
+        ]
+        lines.append(f"Options chosen by tuning: {'; '.join(costs)}.")
     lines += [
         f"Unfinished, not ranked: {r['baseline']}: {r['missing']} cell(s) missing"
         for _, r in block.iterrows()

@@ -59,7 +59,8 @@ class Row:
 
 def _row_key(header: Mapping[str, Any]) -> str:
     """Cells with the same key are repetitions of one another over seeds."""
-    keys = "suite dataset revision split baseline shots backbone options signatures dtype device"
+    keys = "suite dataset revision split baseline shots backbone options tuning signatures"
+    keys += " dtype device"
     values = {key: header.get(key) for key in [*keys.split(), "settings", "threads"]}
     # A backbone that is pre-trained per train seed differs in its weights from cell to cell.
     if not header["settings"]["pretrain"]:
@@ -153,7 +154,13 @@ def _costs(row: Row) -> dict[str, Any]:
 def _training(row: Row) -> dict[str, Any]:
     """Means over the train seeds of what meta-training took; 0 where there was none."""
     by_seed = {header["train_seed"]: header.get("train") or {} for header in row.headers}
-    names = {"train_s": "seconds", "train_tokens": "tokens", "train_flops": "flops"}
+    names = {
+        "train_s": "seconds",
+        "train_tokens": "tokens",
+        "train_flops": "flops",
+        "train_steps": "steps",
+        "train_truncated": "truncated",
+    }
     count = max(len(by_seed), 1)
     means = {
         column: sum(cost.get(name, 0) for cost in by_seed.values()) / count
@@ -165,15 +172,17 @@ def _training(row: Row) -> dict[str, Any]:
 
 
 def primary_scores(directory: Path) -> dict[str, float]:
-    """Suite to corpus score on its primary metric, of a directory with one row a suite."""
+    """Suite to corpus score on its primary metric, the mean over shots, of a directory with one
+    baseline."""
     from bench.statistics import corpus_score
 
-    scores = {}
+    scores: dict[str, list[float]] = {}
     for row in read_rows([directory]):
         name = row.header["primary"]
         metric = next(metric for metric in _metrics(row) if metric.name == name)
-        scores[row.header["suite"]] = corpus_score(_entries(row, name), metric)
-    return scores
+        score = corpus_score(_entries(row, name), metric)
+        scores.setdefault(row.header["suite"], []).append(score)
+    return {suite: sum(found) / len(found) for suite, found in scores.items()}
 
 
 def _scores(row: Row) -> dict[str, Any]:
@@ -210,7 +219,9 @@ def _line(row: Row) -> dict[str, Any]:
         "interval": "conditional on its train seed" if len(train_seeds) == 1 else "",
         "episodes": len(records),
         "support_part": ",".join(sorted({r["support_part"] for r in records})),
+        "options": ", ".join(f"{k} = {v}" for k, v in (head.get("changed") or {}).items()),
         "adapted_params": head.get("adapted_params"),
+        "meta_params": head.get("meta_params"),
         **(_scores(row) if scored else {}),
         **_costs(row),
         "inner_step_flops": head.get("inner_step_flops"),

@@ -1,6 +1,7 @@
 """The outer loop: draws batches of meta-train tasks until the token budget is spent."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -10,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from bench.backbone import Backbone, Batch, attention
 from bench.baseline import MetaTrained
-from bench.episodes import usable_tasks
+from bench.episodes import draw_episode, usable_tasks
 from bench.errors import CellError, UserError
 from bench.initialisation import Initialisation
 from bench.streams import Stream
@@ -86,8 +87,8 @@ class TaskLoss:
 @dataclass
 class TrainingCost:
     """What a meta-training took: seconds on the device, tokens through forward and backward,
-    floating-point operations (those of the first task, scaled by tokens), outer steps, examples
-    that were cut, and the means over tasks of what the method noted."""
+    floating-point operations (of some tasks, scaled by tokens), outer steps, examples that were
+    cut, and the means over tasks of what the method noted."""
 
     seconds: float = 0.0
     tokens: int = 0
@@ -136,8 +137,18 @@ class Training:
             raise UserError(
                 f"no {split} task of {self.dataset.name} has {max(self.shots) + 1} train examples; "
                 "lower shots"
+                if split == "meta-train"
+                else f"no {split} task of {self.dataset.name} holds {max(self.shots)} support "
+                "examples and a query; lower shots"
             )
         return usable
+
+    def episode(self, use: str, name: str, queries: int) -> TaskLoss:
+        """An episode of a held-out task, drawn as those of a measurement but for a use of its own;
+        with the largest K."""
+        task = self.dataset.task(name)
+        drawn = draw_episode(use, task, max(self.shots), queries, self.seed, 0)
+        return TaskLoss(self.backbone, drawn.support, drawn.query)
 
     def draw(self, stream: Stream, names: Sequence[str], queries: int, step: int = 0) -> TaskLoss:
         """A random one of these tasks."""
@@ -163,7 +174,7 @@ class OuterLoop:
     def __init__(self, learner: MetaTrained, training: Training) -> None:
         self.learner, self.training = learner, training
         self.names = training.names()
-        self._flops_per_token: float | None = None
+        self._flops_per_token = 0.0
 
     def gradient(
         self, start: Initialisation, step: int, cost: TrainingCost, budget: int
@@ -176,21 +187,28 @@ class OuterLoop:
         count = 0
         while count < options.tasks_per_step and cost.tokens < budget:
             task = training.draw(stream, self.names, options.train_queries, step)
-            direction = self._direction(start, task)
+            direction = self._direction(start, task, cost, count == 0)
             for total, part in zip(totals, direction, strict=True):
                 total += part.detach()
             count += 1
             cost.take(task)
         return [total / count for total in totals]
 
-    def _direction(self, start: Initialisation, task: TaskLoss) -> Sequence[Tensor]:
-        """The learner's direction; the first time it also counts the operations."""
-        with attention(self.learner.order in ("2", "implicit")):
-            if self._flops_per_token is not None:
-                return self.learner.direction(start, task)
-            with FlopCounterMode(display=False) as counter:
-                direction = self.learner.direction(start, task)
-        self._flops_per_token = counter.get_total_flops() / task.tokens
+    def _direction(
+        self, start: Initialisation, task: TaskLoss, cost: TrainingCost, first: bool
+    ) -> Sequence[Tensor]:
+        """The learner's direction. Operations are counted for the first task of outer steps 1, 2,
+        4, 8 ... and scaled by tokens in between: a method may do other things later than at first,
+        and counting takes time."""
+        counts = first and (task.step + 1).bit_count() == 1
+        with (
+            attention(self.learner.order in ("2", "implicit")),
+            FlopCounterMode(display=False) if counts else nullcontext() as counter,
+        ):
+            direction = self.learner.direction(start, task)
+        if counter is not None:
+            self._flops_per_token = counter.get_total_flops() / task.tokens
+        cost.flops += self._flops_per_token * task.tokens
         return direction
 
     def run(
@@ -212,8 +230,10 @@ class OuterLoop:
         cost = TrainingCost()
         watch = Stopwatch(training.backbone.device)
         while cost.tokens < budget:
-            factor = learner.schedule(cost.tokens / budget)
+            before = cost.tokens
             gradient = self.gradient(start, cost.steps, cost, budget)
+            # The rate in the middle of what the batch spent: at its start the first would be 0.
+            factor = learner.schedule((before + min(cost.tokens, budget)) / 2 / budget)
             for leaf, part in zip(leaves, gradient, strict=True):
                 leaf.grad = part
             norm = torch.nn.utils.clip_grad_norm_(leaves, learner.clip or float("inf"))
@@ -228,5 +248,4 @@ class OuterLoop:
             cost.steps += 1
             progress(min(cost.tokens / budget, 1.0))
         cost.seconds = watch.total() / 1e3
-        cost.flops = (self._flops_per_token or 0.0) * cost.tokens
         return start.with_meta({n: value.detach() for n, value in start.meta.items()}), cost

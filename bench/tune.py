@@ -17,6 +17,7 @@ from bench.runner import Begun, begin, finish, pinned, warnings_of
 from bench.streams import Stream, digest_of
 
 Setting = dict[str, Any]
+LOG = "studies.log"
 
 
 @dataclass
@@ -49,13 +50,22 @@ def tunable() -> list[str]:
 
 
 def settings(baseline: str, space: Space, given: Mapping[str, Any], count: int) -> list[Setting]:
-    """The first `count` settings of a space in an order drawn for the baseline; the one that
-    `given` options name comes first."""
+    """The first `count` settings of a space in an order drawn for the baseline. The one that the
+    `given` options name comes first, in the space or not."""
     every = [dict(zip(space, values, strict=True)) for values in product(*space.values())]
-    present = {name: given.get(name) for name in space}
+    present = {name: given[name] for name in space}
     others = [setting for setting in every if setting != present]
-    first = [present] if present in every else []
-    return [*first, *Stream(0, "settings", baseline).shuffled(others)][:count]
+    return [present, *Stream(0, "settings", baseline).shuffled(others)][:count]
+
+
+def given_options(baseline: str, options: Mapping[str, Any]) -> Setting:
+    """All options of a baseline as a plan gives them; the number of test steps as it follows."""
+    kind = load("baseline", baseline)
+    learner = kind(kind.Options(**options))
+    given: Setting = learner.options.model_dump()
+    if "test_steps" in given:
+        given["test_steps"] = learner.steps_at_test
+    return given
 
 
 def tune(
@@ -86,6 +96,11 @@ def tune(
     plan = make_plan({**values, "baselines": chosen, "split": "meta-validation"}, "tune")
     for line in warnings_of(plan):
         say(line)
+    if plan.pretrain:
+        raise UserError(
+            "tune: every trial would pre-train anew; use `fewgen pretrain` and name its directory "
+            "as the backbone"
+        )
     base = pinned(plan)
     assert base.out
     root = Path(base.out)
@@ -125,20 +140,37 @@ class _Studies:
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self.root, self.base, self._optuna = root, base, optuna
-        self._storage = JournalStorage(JournalFileBackend(str(root / "studies.log")))
+        try:
+            self._storage = JournalStorage(JournalFileBackend(str(root / LOG)))
+        except ValueError as error:
+            raise UserError(f"{root / LOG}: damaged ({error}); delete it and run again") from None
         self._studies: dict[str, Any] = {}
         self._context = Context(base, root)
 
     def trials(self, baseline: str, count: int) -> list[Trial]:
         """The baseline's trials, those of an interrupted tuning among them."""
         kind = load("baseline", baseline)
-        given = self.base.options[baseline]
+        given = given_options(baseline, self.base.options[baseline])
         wanted = settings(baseline, kind.search, given, count)
         if len(wanted) < count:
             raise UserError(f"{baseline} has only {len(wanted)} settings; lower --trials")
-        study = self._optuna.create_study(
-            storage=self._storage, study_name=baseline, direction="maximize", load_if_exists=True
-        )
+        try:
+            study = self._optuna.create_study(
+                storage=self._storage,
+                study_name=baseline,
+                direction="maximize",
+                load_if_exists=True,
+            )
+        except ValueError as error:
+            raise UserError(
+                f"{self.root / LOG}: damaged ({error}); delete it and run again: what trials "
+                "have run is kept"
+            ) from None
+        if len(study.trials) > count:
+            raise UserError(
+                f"{self.root} holds {len(study.trials)} trials of {baseline}, which all count; "
+                "give --trials as many or more, or name another --out"
+            )
         self._studies[baseline] = study
         plan = digest_of(self.base.model_dump(exclude={"out", "workers", "baselines", "options"}))
         if study.user_attrs.setdefault("plan", plan) != plan:
@@ -148,14 +180,18 @@ class _Studies:
         study.set_user_attr("plan", plan)
         for setting in wanted[len(study.trials) :]:
             study.enqueue_trial(setting)
-        return [self._trial(baseline, kind.search, n, s) for n, s in enumerate(wanted)]
+        choices = {
+            name: sorted({*allowed, *(setting[name] for setting in wanted)})
+            for name, allowed in kind.search.items()
+        }
+        return [self._trial(baseline, choices, n, s) for n, s in enumerate(wanted)]
 
-    def _trial(self, baseline: str, space: Space, number: int, setting: Setting) -> Trial:
+    def _trial(self, baseline: str, choices: Space, number: int, setting: Setting) -> Trial:
         """A trial with its run; one that waits is begun."""
         study = self._studies[baseline]
         if study.trials[number].state.name == "WAITING":
             asked = study.ask()
-            for name, allowed in space.items():
+            for name, allowed in choices.items():
                 asked.suggest_categorical(name, list(allowed))
         if study.trials[number].params != setting:
             raise UserError(
@@ -190,20 +226,24 @@ class _Studies:
 
 
 def _cost(run: Begun) -> Tuning:
-    """What one trial took: seconds of training, adaptation and generation, training tokens."""
-    seconds, tokens, trained = 0.0, 0.0, set[Any]()
+    """What one trial took: seconds of training, adaptation and generation, training tokens. What
+    failed before it told its cost is charged the whole token budget."""
+    plan, root = run.context.plan, run.context.root
+    seconds, tokens = 0.0, 0.0
+    trained: dict[Any, dict[str, Any]] = {}
     for cell in run.cells:
-        path = cell.path(run.context.root)
-        if not path.is_file():
+        key = (cell.suite, cell.train_seed)
+        if not cell.path(root).is_file():
+            if cell.train_seed is not None:
+                trained.setdefault(key, {"tokens": plan.train_budget})
             continue
-        header, found = records.read_cell(path)
-        train = header.get("train") or {}
-        if (cell.suite, cell.train_seed) not in trained:
-            trained.add((cell.suite, cell.train_seed))
-            seconds += train.get("seconds", 0.0)
-            tokens += train.get("tokens", 0)
+        header, found = records.read_cell(cell.path(root))
+        trained[key] = header["train"]
         costs = [record["costs"] for record in found]
         seconds += sum(c["adapt_ms"] + c["generate_ms"] for c in costs) / 1e3
+    for cost in trained.values():
+        seconds += cost.get("seconds", 0.0)
+        tokens += cost.get("tokens", 0)
     return Tuning(trials=1, seconds=round(seconds, 1), tokens=int(tokens))
 
 

@@ -316,9 +316,10 @@ def test_imaml_tends_to_the_plain_gradient(backbone: Backbone, task: TaskLoss) -
 
 def test_imaml_says_how_far_it_solved(backbone: Backbone, task: TaskLoss) -> None:
     begin = start(backbone)
-    direction(imaml(strength=1e-3, cg_steps=1), begin, task)
+    ours = direction(imaml(strength=1e-3, cg_steps=1), begin, task)
     assert task.notes["cg_converged"] == 0
-    assert task.notes["cg_residual"] > 1e-3
+    assert 1e-3 < task.notes["cg_residual"] <= 1
+    assert all(part.dtype == torch.float64 for part in ours.values())
     assert task.notes["inner_gradient"] > 0
     support = backbone.batch(task._support)[0].tokens
     query = backbone.batch(task._query)[0].tokens
@@ -335,6 +336,13 @@ def test_conjugate_gradient_solves_and_stops_where_curvature_is_not_positive() -
     lost = conjugate_gradient(lambda v: -v, b, 50, 1e-12)
     assert not lost.converged
     assert lost.residual == 1
+    assert torch.equal(lost.x, b), "where nothing is better than nothing, b itself"
+    assert torch.equal(conjugate_gradient(lambda v: matrix @ v, b, 0, 1e-12).x, b)
+    mixed = root @ root.T - 3 * torch.eye(12).double()
+    steps = [conjugate_gradient(lambda v: mixed @ v, b, n, 1e-12) for n in range(1, 20)]
+    assert all(s.residual <= 1 for s in steps)
+    residuals = [s.residual for s in steps]
+    assert residuals == sorted(residuals, reverse=True)
     none = conjugate_gradient(lambda v: v, torch.zeros(3), 50, 1e-12)
     assert none.converged
     assert none.x.abs().sum() == 0

@@ -87,6 +87,7 @@ def begin_of(learner: Any, seed: int) -> Initialisation:
 def learner_of(kind: Any, steps: int) -> Any:
     fields = kind.Options.model_fields
     wanted = {"inner_rule": "sgd", "inner_rate": 0.1, "inner_steps": steps, "test_steps": steps}
+    wanted |= {"strength": 9.0, "cg_steps": 20}  # beyond any negative curvature of the toy
     return kind(kind.Options(**{name: v for name, v in wanted.items() if name in fields}))
 
 

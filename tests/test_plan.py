@@ -9,7 +9,7 @@ from click.testing import CliRunner
 
 from bench.cli import main, plan_values
 from bench.errors import UserError
-from bench.plan import Plan, differences, make_plan, plan_text, read_plan
+from bench.plan import Plan, differences, make_plan, plan_text, read_plan, resolve_options
 from bench.registry import names
 
 
@@ -52,6 +52,24 @@ def test_a_plan_file_that_is_no_toml(tmp_path: Path, content: bytes, told: str) 
     assert told in result.output
     assert "plan.toml" in result.output
     assert "Traceback" not in result.output
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "told"),
+    [
+        ("fomaml", {"rank": 4}, "options.fomaml: rank has an effect with adapt = lora only"),
+        ("fomaml", {"head": "block"}, "head has an effect with adapt = head or body only"),
+        ("anil", {"base": "frozen"}, "base has an effect with adapt = lora only"),
+        ("anil", {"adapt": "lora"}, "options.anil: adapt = 'lora'"),
+        ("imaml", {"alpha": 3.0}, "alpha has an effect"),
+    ],
+)
+def test_options_without_an_effect_are_refused(
+    name: str, values: dict[str, Any], told: str
+) -> None:
+    with pytest.raises(UserError, match=told):
+        resolve_options(name, values)
+    assert resolve_options("fomaml", {"adapt": "lora", "rank": 4, "base": "frozen"})["rank"] == 4
 
 
 def test_every_preset_is_a_plan() -> None:

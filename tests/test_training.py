@@ -9,7 +9,9 @@ from torch import Tensor
 
 from baselines.fomaml import Fomaml
 from baselines.imaml import Imaml
+from baselines.mamlpp import MamlPlusPlus
 from baselines.reptile import Reptile
+from bench.baseline import MetaTrained
 from bench.causal import CausalBackbone
 from bench.context import dataset_of
 from bench.errors import UserError
@@ -105,7 +107,7 @@ def test_no_budget_gives_the_start_itself(llama: CausalBackbone, data: Any) -> N
 
 
 @pytest.mark.parametrize(
-    "name", [n for n in names("baseline") if getattr(load("baseline", n), "trains", False)]
+    "name", [n for n in names("baseline") if issubclass(load("baseline", n), MetaTrained)]
 )
 def test_training_changes_every_meta_parameter_but_frozen_ones(
     llama: CausalBackbone, data: Any, name: str
@@ -123,6 +125,24 @@ def test_training_changes_every_meta_parameter_but_frozen_ones(
     same = [n for n, value in start.meta.items() if torch.equal(value, before[n])]
     assert same == []
     assert start.meta.keys() == before.keys()
+
+
+def test_operations_are_counted_again_as_a_method_changes(llama: CausalBackbone, data: Any) -> None:
+    """MAML++ passes from order 1 to 2: a token then costs more than at first."""
+    per_token = []
+    for epochs in (0, 2, 99):
+        made = small(MamlPlusPlus, first_order_epochs=epochs, loss_epochs=0)
+        _, cost = loop(made, llama, data, [2], seed=0).run(4000)
+        per_token.append(cost.flops / cost.tokens)
+        assert cost.steps > 4
+    assert per_token[0] > per_token[1] > per_token[2]
+
+
+def test_the_first_outer_step_moves(llama: CausalBackbone, data: Any) -> None:
+    start, cost = loop(small(Fomaml), llama, data, [2], seed=0).run(1)
+    assert cost.steps == 1
+    first = llama.weights()
+    assert not any(torch.equal(weight, first[name]) for name, weight in start.weights.items())
 
 
 def test_what_a_method_notes_becomes_a_mean(llama: CausalBackbone, data: Any) -> None:

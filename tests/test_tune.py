@@ -15,7 +15,7 @@ from bench.plan import read_toml
 from bench.records import read_cell, read_json
 from bench.registry import load, names
 from bench.tables import leaderboard
-from bench.tune import settings, tunable, tune
+from bench.tune import given_options, settings, tunable, tune
 
 SMALL = ["--suite", "translation", "--suite", "writing", "--shots", "2", "--queries", "2"]
 SMALL += ["--episodes", "1", "--train-budget", "300", "--max-new-tokens", "4"]
@@ -39,9 +39,9 @@ def tuned(checkpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", tunable())
 def test_a_search_space_holds_the_defaults_and_eight_settings(name: str) -> None:
     kind = load("baseline", name)
-    given = kind.Options().model_dump()
-    if "test_steps" in given and given["test_steps"] is None:
-        given["test_steps"] = kind(kind.Options()).steps_at_test
+    given = given_options(name, {})
+    for option, allowed in kind.search.items():
+        assert given[option] in allowed
     made = settings(name, kind.search, given, 8)
     assert len(made) == 8
     assert made[0] == {option: given[option] for option in kind.search}
@@ -81,6 +81,8 @@ def test_the_plan_holds_the_best_setting_of_each(tuned: Path) -> None:
     assert plan["split"] == "meta-test"
     assert plan["suites"] == ["translation", "writing"]
     for name, rows in table.groupby("baseline"):
+        first = read_json(tuned / "trials" / f"{name}-0" / "run.json")["plan"]["options"][name]
+        assert given_options(name, first) == given_options(name, {}), "the defaults come first"
         (best,) = rows[rows["best"] == "yes"].to_dict("records")
         assert best["mean"] == rows["mean"].max()
         root = tuned / "trials" / f"{name}-{best['trial']}"
@@ -140,6 +142,48 @@ def test_more_trials_go_on_and_other_plans_are_refused(
     old = pd.read_csv(tuned / "trials.csv").set_index(["baseline", "trial"])["mean"]
     new = table.set_index(["baseline", "trial"])["mean"]
     pd.testing.assert_series_equal(new.loc[old.index], old)
+    fewer = command(checkpoint, out, "--trials", "2")
+    assert fewer.exit_code == 2
+    assert "holds 3 trials of fine-tuned, which all count" in fewer.output
+
+
+def test_a_setting_off_the_space_is_tried_first(checkpoint: str, tmp_path: Path) -> None:
+    plan = {
+        "suites": ["translation"],
+        "baselines": ["fine-tuned"],
+        "options": {"fine-tuned": {"inner_rate": 0.01}},
+        "backbone": checkpoint,
+        "shots": [2, 3],
+        "queries": 2,
+        "episodes": 1,
+        "max_new_tokens": 4,
+        "out": str(tmp_path / "out"),
+    }
+    tune(plan, 2)
+    table = pd.read_csv(tmp_path / "out" / "trials.csv")
+    assert list(table["setting"].str.contains("inner_rate = 0.01, inner_steps = ")) == [True, False]
+    for number, row in table.iterrows():
+        measured = leaderboard([tmp_path / "out" / "trials" / f"fine-tuned-{number}"])
+        assert len(measured) == 2, "one row for each K"
+        assert row["mean"] == pytest.approx(measured["chrf"].mean())
+
+
+@pytest.mark.parametrize("damage", ["half", "noise"])
+def test_a_damaged_log_is_told_in_a_line(
+    tuned: Path, checkpoint: str, tmp_path: Path, damage: str
+) -> None:
+    out = shutil.copytree(tuned, tmp_path / "copy")
+    log = out / "studies.log"
+    lines = log.read_text().splitlines(keepends=True)
+    lines[1] = lines[1][: len(lines[1]) // 2] + "\n" if damage == "half" else "noise\n"
+    log.write_text("".join(lines))
+    result = command(checkpoint, out)
+    assert result.exit_code == 2
+    assert "studies.log: damaged" in result.output
+    assert "Traceback" not in result.output
+    log.unlink()
+    again = command(checkpoint, out)
+    assert again.exit_code == 0, again.output
 
 
 def test_the_number_of_workers_changes_no_score(
@@ -172,6 +216,8 @@ def test_a_trial_that_fails_is_told_and_not_chosen(
     told: list[str] = []
     made = tune({**plan, "out": str(tmp_path / "two")}, 2, told.append)
     assert [line.split(":")[0] for line in told] == ["fomaml trial 0 failed"]
+    charged = pd.read_csv(tmp_path / "two" / "trials.csv")["tokens"]
+    assert charged[0] == 300, "the whole budget, for it ended before it told its cost"
     assert read_toml(made)["options"]["fomaml"]["inner_rate"] == 1e-3
     with pytest.raises(UserError, match="no trial of fomaml ended well"):
         tune({**plan, "out": str(tmp_path / "one")}, 1)
@@ -184,11 +230,16 @@ def test_a_trial_that_fails_is_told_and_not_chosen(
         (["--baseline", "fomml"], "did you mean fomaml"),
         (["--baseline", "fomaml", "--trials", "999"], "fomaml has only"),
         (["--baseline", "fomaml", "--trials", "0"], "'--trials'"),
+        (["pretrained.toml", "--baseline", "fomaml"], "every trial would pre-train anew"),
         (["--baseline", "fomaml", "--split", "meta-test"], "--split"),
     ],
 )
-def test_bad_words_are_told_in_a_line(tmp_path: Path, words: list[str], told: str) -> None:
+def test_bad_words_are_told_in_a_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], told: str
+) -> None:
     out = tmp_path / "out"
+    monkeypatch.chdir(tmp_path)
+    Path("pretrained.toml").write_text("pretrain = { tokens = 1000 }")
     result = CliRunner().invoke(main, ["tune", *words, "--out", str(out)])
     assert result.exit_code == 2
     assert told in result.output
