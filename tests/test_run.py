@@ -99,7 +99,8 @@ def test_records_hold_what_they_promise(finished: Path) -> None:
     assert len(record["support_ids"]) == 2
     assert len(record["statistics"]["bleu"]) == 2
     costs = record["costs"]
-    steps = load("baseline", "maml").test_factor * header["options"]["inner_steps"]
+    kind = load("baseline", "maml")
+    steps = kind(kind.Options(**header["options"])).steps_at_test
     assert len(costs["inner_steps_ms"]) == len(record["losses"]) - 1 == steps
     assert 0 < sum(costs["inner_steps_ms"]) <= costs["adapt_ms"]
     assert costs["generated_tokens"] > 0
