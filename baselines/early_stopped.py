@@ -42,8 +42,8 @@ class EarlyStopped(GradientLearner):
     class Options(GradientLearner.Options):
         """Chosen by `fewgen tune`, see results/tuning.md."""
 
-        inner_steps: int = Field(48, ge=1, description="the most gradient steps")
-        inner_rate: float = Field(1e-3, ge=0, description="step size of the inner loop")
+        inner_steps: int = Field(72, ge=1, description="the most gradient steps")
+        inner_rate: float = Field(5e-4, ge=0, description="step size of the inner loop")
         every: int = Field(4, ge=1, description="steps between two readings of the query loss")
         train_queries: int = Field(16, ge=1, description="query examples of a validation task")
 

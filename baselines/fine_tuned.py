@@ -26,4 +26,4 @@ class FineTuned(GradientLearner):
         """Chosen by `fewgen tune`, see results/tuning.md."""
 
         inner_steps: int = Field(36, ge=0, description="n, gradient steps on the support set")
-        inner_rate: float = Field(7e-4, ge=0, description="step size of the inner loop")
+        inner_rate: float = Field(1e-3, ge=0, description="step size of the inner loop")

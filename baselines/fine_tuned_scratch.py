@@ -26,8 +26,8 @@ class FineTunedScratch(GradientLearner):
     class Options(GradientLearner.Options):
         """Chosen by `fewgen tune`, see results/tuning.md."""
 
-        inner_steps: int = Field(30, ge=0, description="n, gradient steps on the support set")
-        inner_rate: float = Field(3e-3, ge=0, description="step size of the inner loop")
+        inner_steps: int = Field(45, ge=0, description="n, gradient steps on the support set")
+        inner_rate: float = Field(1e-3, ge=0, description="step size of the inner loop")
         adapt: Literal["all"] = Field("all", description="the weights that the inner loop changes")
 
     def first_weights(self, backbone: "Backbone", seed: int) -> "dict[str, Tensor]":

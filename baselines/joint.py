@@ -36,6 +36,7 @@ class Joint(MetaLearner):
     class Options(MetaLearner.Options):
         """Chosen by `fewgen tune`, see results/tuning.md."""
 
+        inner_rate: float = Field(1e-3, ge=0, description="step size of the inner loop")
         inner_steps: int = Field(24, ge=0, description="n, gradient steps on the support set")
         test_steps: int | None = Field(
             None, ge=0, description="steps on a test episode; inner_steps if not given"

@@ -31,8 +31,8 @@ class L2Sp(GradientLearner):
     class Options(GradientLearner.Options):
         """Chosen by `fewgen tune`, see results/tuning.md."""
 
-        inner_steps: int = Field(36, ge=0, description="n, gradient steps on the support set")
-        inner_rate: float = Field(7e-4, ge=0, description="step size of the inner loop")
+        inner_steps: int = Field(54, ge=0, description="n, gradient steps on the support set")
+        inner_rate: float = Field(1e-3, ge=0, description="step size of the inner loop")
         strength: float = Field(0.01, ge=0, description="of the pull towards the start")
 
     options: Options

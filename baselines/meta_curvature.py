@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from baselines.learned_step import LearnedStep, Stateless
 
 if TYPE_CHECKING:
@@ -63,6 +65,10 @@ class MetaCurvature(LearnedStep):
 
     class Options(LearnedStep.Options):
         """Chosen by `fewgen tune`, see results/tuning.md."""
+
+        test_steps: int | None = Field(24, ge=0, description="steps on a test episode")
+        outer_rate: float = Field(3e-4, gt=0, description="step size of the outer loop, to 0")
+        inner_rate: float = Field(0.2, ge=0, description="step size of the inner loop")
 
     def with_learned(self, start: "Initialisation") -> "Initialisation":
         """The identity for every axis of every tensor that moves."""

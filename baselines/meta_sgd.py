@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pydantic import Field
+
 from baselines.learned_step import LearnedStep, Stateless
 
 if TYPE_CHECKING:
@@ -41,6 +43,10 @@ class MetaSgd(LearnedStep):
 
     class Options(LearnedStep.Options):
         """Chosen by `fewgen tune`, see results/tuning.md."""
+
+        test_steps: int | None = Field(36, ge=0, description="steps on a test episode")
+        outer_rate: float = Field(3e-4, gt=0, description="step size of the outer loop, to 0")
+        inner_rate: float = Field(0.2, ge=0, description="step size of the inner loop")
 
     def with_learned(self, start: "Initialisation") -> "Initialisation":
         """A rate for every element that moves."""

@@ -38,7 +38,8 @@ class MetaIcl(MetaTrained):
     class Options(MetaTrained.Options):
         """Chosen by `fewgen tune`, see results/tuning.md."""
 
-        outer_rate: float = Field(1e-3, gt=0, description="step size of the outer loop, to 0")
+        tasks_per_step: int = Field(2, ge=1, description="tasks in one outer step")
+        outer_rate: float = Field(3e-3, gt=0, description="step size of the outer loop, to 0")
         train_queries: int = Field(8, ge=1, description="query examples of a training task")
 
     def direction(self, start: "Initialisation", task: "TaskLoss") -> "Sequence[Tensor]":

@@ -40,13 +40,14 @@ class Reptile(MetaLearner):
     class Options(MetaLearner.Options):
         """Chosen by `fewgen tune`, see results/tuning.md."""
 
+        test_steps: int | None = Field(36, ge=0, description="steps on a test episode")
         inner_rule: Literal["sgd", "adam", "adam-beta1-0"] = Field(
             "adam-beta1-0", description="step rule of the inner loop"
         )
         inner_rate: float = Field(3e-3, ge=0, description="step size of the inner loop")
         tasks_per_step: int = Field(8, ge=1, description="tasks in one outer step")
         train_queries: int = Field(8, ge=1, description="further examples of a training task")
-        outer_rate: float = Field(0.05, gt=0, description="epsilon, annealed to 0")
+        outer_rate: float = Field(0.02, gt=0, description="epsilon, annealed to 0")
 
     def direction(self, start: "Initialisation", task: "TaskLoss") -> "Sequence[Tensor]":
         """theta - theta_n, which a descent step of rate epsilon turns into Reptile's update."""
