@@ -29,10 +29,6 @@ class Boil(Maml):
         """Chosen by `fewgen tune`, see results/tuning.md."""
 
         test_steps: int | None = Field(36, ge=0, description="steps on a test episode")
-        head: Literal["lm_head", "norm", "block"] = Field(
-            "lm_head",
-            description="the output layer, untied; norm adds the norm before it, block the last block too",
-        )
         inner_rate: float = Field(5e-4, ge=0, description="step size of the inner loop")
         outer_rate: float = Field(1e-3, gt=0, description="step size of the outer loop, to 0")
         tasks_per_step: int = Field(2, ge=1, description="tasks in one outer step")
