@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.plan import read_toml
+from bench.plan import make_plan, read_plan, read_toml
 from bench.registry import load
 from bench.tune import given_options, tunable
 
@@ -17,6 +17,13 @@ def test_every_tunable_baseline_was_tuned_with_eight_trials() -> None:
     assert {name: cost["trials"] for name, cost in KEPT["tuning"].items()} == dict.fromkeys(
         tunable(), 8
     )
+
+
+@pytest.mark.parametrize("preset", ["quick", "full"])
+def test_presets_charge_what_the_tuning_cost(preset: str) -> None:
+    plan = make_plan(read_plan(preset))
+    wanted = {name: KEPT["tuning"][name] for name in plan.baselines if name in tunable()}
+    assert {name: cost.model_dump() for name, cost in plan.tuning.items()} == wanted
 
 
 @pytest.mark.parametrize("name", tunable())
