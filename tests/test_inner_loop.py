@@ -170,7 +170,7 @@ def test_step_rules_equal_torch(rule: Any, optimizer: Any) -> None:
 
 def test_no_step_leaves_the_weights(backbone: Backbone, task: TaskLoss) -> None:
     begin = start(backbone)
-    adapted = options(Fomaml, inner_steps=0).adapt(task.support, begin)
+    adapted = options(Fomaml, test_steps=0).adapt(task.support, begin)
     assert adapted.losses == []
     assert all(torch.equal(adapted.weights[name], w) for name, w in begin.weights.items())
     assert task.tokens == 0
