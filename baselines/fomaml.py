@@ -16,7 +16,7 @@ class Fomaml(MetaLearner):
     Cost of a training task: n + 1 passes, the memory of one. A step at test costs what one of
     fine-tuning does.
 
-    Use it first: it is the cheapest of the gradient-based methods, and seldom behind MAML.
+    Use it first: of the methods that learn through an inner loop it costs the least.
     """
 
     order = "1"

@@ -13,12 +13,12 @@ class Maml(MetaLearner):
     theta_n is what n steps of the inner rule make of theta on the support set S; the outer gradient
     d L_Q(theta_n) / d theta goes through all n of them, Hessians included.
 
-    Cost of a training task: n + 1 passes, of which n are differentiated twice: about three times
-    the operations of first-order MAML, and the memory of n graphs. A step at test costs what one
-    of fine-tuning does.
+    Cost of a training task: n + 1 passes, of which n are differentiated twice: about twice the
+    operations of first-order MAML (`train_flops` at n = 4), and the memory of n graphs. A step at
+    test costs what one of fine-tuning does.
 
-    Use it where the curvature of the inner loop matters (few, large steps); with many small steps
-    `fomaml` is as good at a third of the cost.
+    Use it where the curvature of the inner loop matters (few, large steps), and beside `fomaml`,
+    which tells what the second order is worth.
     """
 
     order = "2"

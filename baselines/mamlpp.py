@@ -64,7 +64,7 @@ class MamlPlusPlus(LearnedStep):
     that were differentiated twice.
 
     Cost of a training task: up to 2 n passes while the multi-step loss lasts, then n + 1 as `maml`;
-    order 2 costs three times order 1. A step at test costs less than one of Adam.
+    a pass of order 2 costs about twice one of order 1. A step at test costs less than one of Adam.
 
     Use it where plain MAML is unstable: with large inner rates, or many steps.
     """

@@ -80,9 +80,8 @@ def _baseline_page(name: str) -> str:
     ]
     options = "\n".join(rows) if rows else "  none"
     facts = f"order of the gradient: {kind.order}; starts from: {kind.init}"
-    source = inspect.cleandoc(kind.Options.__doc__ or "") if kind.search else ""
     space = "".join(
         f"\n  {option}: {', '.join(map(str, values))}" for option, values in kind.search.items()
     )
-    tuned = f"\ndefaults: {source}\n`fewgen tune` tries:{space}" if kind.search else ""
-    return f"{name}\n\n{text}\n\n{facts}\noptions:\n{options}{tuned}"
+    tuned = f"\ndefaults that `fewgen tune` chose among (results/tuning.md):{space}"
+    return f"{name}\n\n{text}\n\n{facts}\noptions:\n{options}{tuned if space else ''}"

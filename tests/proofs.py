@@ -80,3 +80,10 @@ def flat(parts: Any) -> Tensor:
 def relative(ours: Any, theirs: Any) -> float:
     """|ours - theirs| / |theirs|."""
     return float((flat(ours) - flat(theirs)).norm() / flat(theirs).norm())
+
+
+def direction(learner: Any, begin: Any, task: Any) -> dict[str, Tensor]:
+    """A learner's direction by the names of the meta-parameters."""
+    with attention(True):
+        parts = learner.direction(begin, task)
+    return dict(zip(begin.meta, parts, strict=True))
