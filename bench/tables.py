@@ -217,7 +217,8 @@ def _line(row: Row) -> dict[str, Any]:
         "seeds": _seeds(seed for _, seed in row.cells),
         "train_seeds": _seeds(train_seeds),
         "interval": "conditional on its train seed" if len(train_seeds) == 1 else "",
-        "episodes": len(records),
+        # Those of several train seeds are the same ones.
+        "episodes": len(row.digests),
         "support_part": ",".join(sorted({r["support_part"] for r in records})),
         "options": ", ".join(f"{k} = {v}" for k, v in (head.get("changed") or {}).items()),
         "adapted_params": head.get("adapted_params"),

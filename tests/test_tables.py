@@ -89,6 +89,13 @@ def plan(root: Path, seeds: list[int], train_seeds: list[int]) -> None:
     write_json(root / "run.json", {"plan": {"seeds": seeds, "train_seeds": train_seeds}})
 
 
+def test_episodes_are_counted_once_for_all_train_seeds(tmp_path: Path) -> None:
+    for train_seed in (0, 1):
+        add(tmp_path, "trained", GOOD, train_seed, init="meta-trained", order="1")
+    plan(tmp_path, [0], [0, 1])
+    assert leaderboard([tmp_path]).iloc[0]["episodes"] == len(GOOD)
+
+
 def test_scores_are_sacrebleus_own(tmp_path: Path) -> None:
     add(tmp_path, "good", GOOD)
     line = leaderboard([tmp_path]).iloc[0]
