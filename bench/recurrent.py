@@ -4,6 +4,7 @@ torch's fused cells have no double backward under batching; these are plain oper
 this module registers the architecture, so that `AutoModelForCausalLM` loads its folders.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,7 @@ from bench.causal import CausalBackbone
 State = tuple[Tensor, ...]  # each (rows, hidden)
 
 
-class Cell(nn.Module):
+class Cell(nn.Module, ABC):
     """One layer: its two projections, in torch's order of gates and names of none."""
 
     gates: int  # blocks of `hidden` in a projection
@@ -30,13 +31,13 @@ class Cell(nn.Module):
         self.of_input = nn.Linear(hidden, self.gates * hidden)
         self.of_state = nn.Linear(hidden, self.gates * hidden)
 
+    @abstractmethod
     def zeros(self, rows: Tensor) -> State:
         """The state before the first token, for rows of (rows, tokens, hidden)."""
-        raise NotImplementedError
 
+    @abstractmethod
     def step(self, projected: Tensor, state: State) -> State:
         """The next state, its output first; `projected` is (rows, gates x hidden)."""
-        raise NotImplementedError
 
     def forward(
         self, values: Tensor, state: State | None, mask: Tensor | None

@@ -109,7 +109,8 @@ def _planned(directory: Path) -> tuple[list[int], list[int]]:
         raise UserError(f"{path}: damaged, it holds no plan") from None
 
 
-def _entries(row: Row, metric: str) -> "list[Entry]":
+def entries(row: Row, metric: str) -> "list[Entry]":
+    """The sufficient statistics of every episode of a row."""
     import numpy as np
 
     from bench.statistics import Entry
@@ -121,7 +122,7 @@ def _entries(row: Row, metric: str) -> "list[Entry]":
     ]
 
 
-def _metrics(row: Row) -> "list[Metric]":
+def metrics(row: Row) -> "list[Metric]":
     """The metrics that the row's cells were scored with; extras need no library to be summed."""
     from bench.metrics import metrics_of
 
@@ -179,8 +180,8 @@ def primary_scores(directory: Path) -> dict[str, float]:
     scores: dict[str, list[float]] = {}
     for row in read_rows([directory]):
         name = row.header["primary"]
-        metric = next(metric for metric in _metrics(row) if metric.name == name)
-        score = corpus_score(_entries(row, name), metric)
+        metric = next(metric for metric in metrics(row) if metric.name == name)
+        score = corpus_score(entries(row, name), metric)
         scores.setdefault(row.header["suite"], []).append(score)
     return {suite: sum(found) / len(found) for suite, found in scores.items()}
 
@@ -189,10 +190,10 @@ def _scores(row: Row) -> dict[str, Any]:
     from bench.statistics import corpus_score, interval
 
     scores: dict[str, Any] = {}
-    for metric in _metrics(row):
-        entries = _entries(row, metric.name)
-        scores[metric.name] = corpus_score(entries, metric)
-        bounds = interval(entries, metric)
+    for metric in metrics(row):
+        measured = entries(row, metric.name)
+        scores[metric.name] = corpus_score(measured, metric)
+        bounds = interval(measured, metric)
         scores[f"{metric.name}_low"], scores[f"{metric.name}_high"] = bounds.low, bounds.high
     return scores
 
@@ -300,10 +301,10 @@ def _compared(block: Sequence[Row], metric: str | None) -> list[dict[str, Any]]:
     if not pairs:
         return lines
     best, best_line = max(pairs, key=lambda pair: pair[1][name])
-    scorer = next(m for m in _metrics(best) if m.name == name)
-    reference = _entries(best, name)
+    scorer = next(m for m in metrics(best) if m.name == name)
+    reference = entries(best, name)
     for row, line in pairs:
-        bounds = paired_interval(_entries(row, name), reference, scorer)
+        bounds = paired_interval(entries(row, name), reference, scorer)
         line["to_best"] = line[name] - best_line[name]
         line["to_best_low"], line["to_best_high"] = bounds.low, bounds.high
     return lines
