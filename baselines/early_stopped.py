@@ -1,7 +1,5 @@
 """Fine-tuning for as many steps as were best on meta-validation tasks."""
 
-import contextlib
-import math
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
@@ -11,6 +9,8 @@ from pydantic import Field
 from bench.baseline import GradientLearner, Space
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from bench.initialisation import Initialisation
     from bench.inner_loop import Adapted, AfterStep, Loss, Parameters
     from bench.training import TaskLoss, Training, TrainingCost
@@ -69,12 +69,12 @@ class EarlyStopped(GradientLearner):
         names = Stream(training.seed, "early stopping").shuffled(training.names("meta-validation"))
         seed = Stream(training.seed, "initialisation").torch_seed()
         start, cost = self.start(training.backbone, seed), TrainingCost()
-        watch, curves = Stopwatch(training.backbone.device), []
-        for name in names:
-            if cost.tokens >= budget:
-                break
-            task = training.episode("early stopping", name, self.options.train_queries)
-            curves.append(self._curve(start, task))
+        watch, curves, left = Stopwatch(training.backbone.device), list[list[float]](), list(names)
+        while left and cost.tokens < budget:
+            count = training.affordable(len(left), cost, budget)
+            chosen, left = left[:count], left[count:]
+            task = training.episodes("early stopping", chosen, self.options.train_queries)
+            curves += self._curves(start.for_tasks(task.count), task)
             cost.take(task)
             progress(min(cost.tokens / budget, 1.0))
         cost.seconds = watch.total() / 1e3
@@ -90,25 +90,22 @@ class EarlyStopped(GradientLearner):
         most, every = self.options.inner_steps, self.options.every
         return [*range(every, most, every), most]
 
-    def _curve(self, start: "Initialisation", task: "TaskLoss") -> list[float]:
-        """Query losses at `_readings`; infinite from where the inner loop diverged."""
+    def _curves(self, start: "Initialisation", task: "TaskLoss") -> list[list[float]]:
+        """Of each task, the query losses at `_readings`; infinite where it diverged."""
         import torch
 
-        from bench.inner_loop import Diverged
-
-        readings, losses, taken = self._readings(), list[float](), 0
+        readings, losses, taken = self._readings(), list["Tensor"](), 0
 
         def after_step(weights: "Parameters") -> None:
             nonlocal taken
             taken += 1
             if taken in readings:
                 with torch.no_grad():
-                    value = task.query(weights).item()
-                losses.append(value if math.isfinite(value) else math.inf)
+                    losses.append(task.query(weights).nan_to_num(torch.inf))
 
-        with contextlib.suppress(Diverged):
-            self.inner_loop(task.support, start, readings[-1], after_step=after_step)
-        return losses + [math.inf] * (len(readings) - len(losses))
+        self.inner_loop(task.support, start, readings[-1], after_step=after_step)
+        curves: list[list[float]] = torch.stack(losses, 1).tolist()
+        return curves
 
     def adapt(
         self, loss: "Loss", start: "Initialisation", after_step: "AfterStep | None" = None

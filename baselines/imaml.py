@@ -1,6 +1,6 @@
 """Implicit MAML: the meta-gradient from where the inner loop ends, not from its path."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 from pydantic import Field
@@ -16,42 +16,50 @@ if TYPE_CHECKING:
 
 
 class Solution(NamedTuple):
-    """What conjugate gradient leaves: x, |b - A x| / |b|, and whether that met the tolerance."""
+    """What conjugate gradient leaves of each problem: x (problems, size), |b - A x| / |b|, and
+    whether that met the tolerance (problems,)."""
 
     x: "Tensor"
-    residual: float
-    converged: bool
+    residual: "Tensor"
+    converged: "Tensor"
 
 
 def conjugate_gradient(
-    product: "Callable[[Tensor], Tensor]", b: "Tensor", steps: int, tolerance: float
+    product: "Callable[[Tensor, Tensor], Tensor]", b: "Tensor", steps: int, tolerance: float
 ) -> Solution:
-    """Solves A x = b for a symmetric A given as `product` (Hestenes and Stiefel 1952).
+    """Solves some A x = b at once, for symmetric A given as `product` (Hestenes and Stiefel 1952).
 
-    Stops at the tolerance, after `steps`, or at a direction of no positive curvature, where the
-    method holds no longer. Residuals need not fall at every step: the x with the smallest is
-    returned, and b itself where none is better than x = 0 (residual 1).
+    A problem stops at the tolerance, after `steps`, or at a direction of no positive curvature,
+    where the method holds no longer. Residuals need not fall at every step: the x with the smallest
+    is returned, and b itself where none is better than x = 0 (residual 1).
+
+    Args:
+        product: of vectors (problems, size), and of which problems (problems,) have not stopped:
+            of the others it is not used.
+        b: (problems, size).
     """
     import torch
 
-    x, rest = torch.zeros_like(b), b.clone()
-    along, square, whole = rest, rest @ rest, float(b.norm())
-    best = Solution(b, 1.0 if whole else 0.0, not whole)
+    x, rest, along = torch.zeros_like(b), b, b
+    square, whole = (b * b).sum(1), b.norm(dim=1)
+    best, residual = b.clone(), (whole > 0).to(b)
+    going = residual > tolerance
     for _ in range(steps):
-        if best.residual <= tolerance:
+        if not bool(going.any()):
             break
-        image = product(along)
-        curvature = along @ image
-        if float(curvature) <= 0:
-            break
-        size = square / curvature
+        image = product(along, going)
+        curvature = (along * image).sum(1)
+        going = going & (curvature > 0)
+        size = (square / curvature)[:, None]
         x, rest = x + size * along, rest - size * image
-        square, before = rest @ rest, square
-        along = rest + (square / before) * along
-        residual = float(rest.norm()) / whole
-        if residual < best.residual:
-            best = Solution(x, residual, residual <= tolerance)
-    return best
+        square, before = (rest * rest).sum(1), square
+        along = rest + (square / before)[:, None] * along
+        reached = rest.norm(dim=1) / whole
+        better = going & (reached < residual)
+        best = torch.where(better[:, None], x, best)
+        residual = torch.where(better, reached, residual)
+        going = going & (residual > tolerance)
+    return Solution(best, residual, residual <= tolerance)
 
 
 class Imaml(MetaLearner):
@@ -114,32 +122,38 @@ class Imaml(MetaLearner):
 
         from bench.inner_loop import gradient
 
-        options = self.options
+        options, count = self.options, task.count
         phi = {n: w.requires_grad_() for n, w in self.inner(task.support, start, "none").items()}
         outer = gradient(task.query(phi), phi)
         inner = gradient(task.support(phi), phi, differentiable=True)
-        sizes = [part.numel() for part in inner]
+        sizes = [part.numel() // count for part in inner]
 
-        def flat(parts: "Sequence[Tensor]") -> "Tensor":
-            joined = torch.cat([part.detach().reshape(-1) for part in parts])
+        def flat(parts: "Iterable[Tensor]") -> "Tensor":
+            joined = torch.cat([part.detach().reshape(count, -1) for part in parts], 1)
             return joined.to(torch.promote_types(joined.dtype, torch.float32))
 
-        def shaped(vector: "Tensor") -> "list[Tensor]":
-            pieces = zip(torch.split(vector, sizes), inner, strict=True)
-            return [piece.view_as(part).to(part) for piece, part in pieces]
+        def shaped(vectors: "Tensor") -> "list[Tensor]":
+            pieces = zip(torch.split(vectors, sizes, 1), inner, strict=True)
+            return [piece.reshape(part.shape).to(part) for piece, part in pieces]
 
-        def product(vector: "Tensor") -> "Tensor":
-            task.again("support")
+        def product(vectors: "Tensor", going: "Tensor") -> "Tensor":
+            task.again("support", going.tolist())
             twice = torch.autograd.grad(
-                inner, list(phi.values()), shaped(vector), retain_graph=True, materialize_grads=True
+                inner,
+                list(phi.values()),
+                shaped(vectors),
+                retain_graph=True,
+                materialize_grads=True,
             )
-            return vector + flat(twice) / options.strength
+            return vectors + flat(twice) / options.strength
 
         solved = conjugate_gradient(product, flat(outer), options.cg_steps, options.cg_tolerance)
-        moved = flat(list(phi.values())) - flat(list(start.weights.values()))
-        first = flat(gradient(task.support(start.weights), start.weights))
-        left = (flat(inner) + options.strength * moved).norm() / first.norm()
-        task.notes["cg_residual"] = solved.residual
-        task.notes["cg_converged"] = float(solved.converged)
-        task.notes["inner_gradient"] = float(left)
-        return shaped(solved.x)
+        begin = {**start.weights, **start.moving}
+        moved = flat(phi.values()) - flat(begin.values())
+        first = flat(gradient(task.support(begin), begin))
+        left = (flat(inner) + options.strength * moved).norm(dim=1) / first.norm(dim=1)
+        task.note("cg_residual", solved.residual.tolist())
+        task.note("cg_converged", solved.converged.to(left).tolist())
+        task.note("inner_gradient", left.tolist())
+        parts = shaped(solved.x)
+        return parts if start.tasks is None else [part.sum(0) for part in parts]

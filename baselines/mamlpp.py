@@ -108,7 +108,7 @@ class MamlPlusPlus(LearnedStep):
                 parts.append(share * task.query(weights))
 
         path: Path = "1" if epoch < options.first_order_epochs else "2"
-        task.notes["second_order"] = float(path == "2")
+        task.note("second_order", [float(path == "2")] * task.count)
         self.inner(task.support, start, path, after_step)
         return gradient(sum(parts[1:], parts[0]), start.meta)
 

@@ -18,11 +18,11 @@ LARGEST = 1024  # longer axes get a diagonal factor
 
 
 def transformed(gradient: "Tensor", factors: "Sequence[Tensor]") -> "Tensor":
-    """A gradient with every axis multiplied by its factor: a matrix (size, size), or a vector
-    (size,) as the diagonal of one. For a matrix G with factors M and N this is M G N^T."""
+    """A gradient with each of its last axes multiplied by its factor: a matrix (size, size), or a
+    vector (size,) as the diagonal of one. For a matrix G with factors M and N this is M G N^T."""
     import torch
 
-    for axis, factor in enumerate(factors):
+    for axis, factor in enumerate(factors, gradient.dim() - len(factors)):
         if factor.dim() == 1:
             shape = [-1 if place == axis else 1 for place in range(gradient.dim())]
             gradient = gradient * factor.view(shape)

@@ -52,7 +52,9 @@ class Reptile(MetaLearner):
     def direction(self, start: "Initialisation", task: "TaskLoss") -> "Sequence[Tensor]":
         """theta - theta_n, which a descent step of rate epsilon turns into Reptile's update."""
         adapted = self.inner(task.all, start, "none")
-        return [weight.detach() - adapted[name] for name, weight in start.meta.items()]
+        apart = [weight.detach() - adapted[name] for name, weight in start.meta.items()]
+        own = [start.tasks is not None and name in start.inner for name in start.meta]
+        return [part.sum(0) if each else part for part, each in zip(apart, own, strict=True)]
 
     def outer(self, leaves: "Sequence[Tensor]") -> "Optimizer":
         """Plain descent: its rate is epsilon."""

@@ -39,7 +39,7 @@ def initialisation_folder(context: Context, suite: str, baseline: str, train_see
         [plan.columns, plan.configs, plan.layout],
         [baseline, plan.options[baseline], plan.shots, plan.train_budget, train_seed],
         [context.backbone(train_seed if plan.pretrain else None).identity, plan.dtype],
-        [context.device.type, plan.threads, plan.loss_mean],
+        [context.device.type, plan.threads, plan.loss_mean, plan.tasks_at_once],
     )
     return context.root / "artefacts" / f"{baseline}-{key[:16]}"
 
@@ -50,6 +50,7 @@ def make_initialisation(
     """Meta-trains a baseline unless its initialisation is there."""
     from safetensors.torch import save_file
 
+    from bench.timing import out_of_memory
     from bench.training import Training
 
     folder = initialisation_folder(context, suite, baseline, train_seed)
@@ -59,8 +60,18 @@ def make_initialisation(
     assert isinstance(learner, Learner)
     plan = context.plan
     backbone = learner.prepare(context.backbone(train_seed if plan.pretrain else None))
-    training = Training(backbone, context.dataset(suite), plan.shots, train_seed)
-    start, cost = learner.meta_train(training, plan.train_budget, progress)
+    training = Training(
+        backbone, context.dataset(suite), plan.shots, train_seed, plan.tasks_at_once
+    )
+    try:
+        start, cost = learner.meta_train(training, plan.train_budget, progress)
+    except Exception as error:
+        if not out_of_memory(error):
+            raise
+        raise CellError(
+            f"meta-training does not fit the memory of {backbone.device}; lower tasks_at_once = "
+            f"{plan.tasks_at_once} (--tasks-at-once), or the method's train_queries or inner_steps"
+        ) from error
 
     def fill(part: Path) -> None:
         save_file(

@@ -3,48 +3,34 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
+from transformers.generation import StopStringCriteria
 
+from bench.batches import IGNORED, Batch, Mean
+from bench.decoding import one_by_one
 from bench.errors import UserError
+from bench.per_task import Parameters, Sites
 from bench.prompt import Prompt
+from bench.steps import Steps
 from bench.tasks import Example
 
-Parameters = Mapping[str, Tensor]
-Mean = Literal["token", "sequence"]
 Pair = tuple[list[int], list[int]]  # tokens of a prompt, tokens of its target and the end
 Row = tuple[list[int], list[int]]  # a pair, or several of one task, as a model reads them
-IGNORED = -100
 POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 SIDES = ("max_encoder_position_embeddings", "max_decoder_position_embeddings")
 
 
-@dataclass(frozen=True)
-class Batch:
-    """What one forward pass reads and what it should predict.
-
-    Attributes:
-        inputs: keyword arguments of the model, tensors of (rows, tokens).
-        labels: (rows, tokens): what the logits at a place should give, `IGNORED` where nothing.
-        tokens: those of all inputs that are not padding.
-    """
-
-    inputs: Mapping[str, Tensor]
-    labels: Tensor
-    tokens: int
-
-
 @dataclass
 class Generation:
-    """Answers to a list of inputs.
+    """Answers to the inputs of a task.
 
     Attributes:
         texts: one a row.
@@ -70,7 +56,8 @@ class Backbone(ABC):
     """A model of transformers with its tokenizer; what differs by architecture is abstract.
 
     The model's own weights never change; every method takes the weights it should use. Weights
-    are plain dicts in the order of `named_parameters`, where a tied weight stands once.
+    are plain dicts in the order of `named_parameters`, where a tied weight stands once; one with a
+    leading dimension more than the model's, (tasks, ...), holds a weight for each task.
     """
 
     def __init__(self, model: Any, tokenizer: Any, prompt: Prompt) -> None:
@@ -178,25 +165,31 @@ class Backbone(ABC):
         where they do not fit."""
 
     @abstractmethod
-    def collate(self, rows: Sequence[Row]) -> Batch:
-        """Rows of `row` as a padded batch."""
+    def collate(self, tasks: Sequence[Sequence[Row]]) -> Batch:
+        """Rows of `row` of some tasks as one batch; no task is without rows."""
 
     def batch(
-        self, examples: Sequence[Example], support: Sequence[Example] = ()
-    ) -> tuple[Batch, int]:
-        """Examples as a padded batch whose labels are the targets and the end of sequence; each
-        stands behind `support` as demonstrations if that is given, as in `generate`.
+        self,
+        tasks: Sequence[Sequence[Example]],
+        supports: Sequence[Sequence[Example]] | None = None,
+    ) -> tuple[Batch, list[int]]:
+        """The examples of some tasks as a batch whose labels are the targets and the end of
+        sequence; each stands behind its task's support as demonstrations if `supports` is given, as
+        in `generate`.
 
-        Returns the batch and how many examples had to be cut to the context, or lost one of their
-        demonstrations.
+        Returns the batch, and of each task how many examples had to be cut to the context, or lost
+        one of their demonstrations.
         """
-        pieces = [self._demonstration_ids(example) for example in support]
-        rows, cuts = [], 0
-        for example in examples:
-            prompt, target, cut = self.pair_ids(example)
-            prompt, dropped = self._demonstrated(prompt, pieces, self._room(len(target)))
-            cuts += cut or dropped > 0
-            rows.append(self.row([(prompt, target)]))
+        rows, cuts = [], []
+        for examples, support in zip(tasks, supports or [()] * len(tasks), strict=True):
+            pieces = [self._demonstration_ids(example) for example in support]
+            rows.append(list[Row]())
+            cuts.append(0)
+            for example in examples:
+                prompt, target, cut = self.pair_ids(example)
+                prompt, dropped = self._demonstrated(prompt, pieces, self._room(len(target)))
+                cuts[-1] += cut or dropped > 0
+                rows[-1].append(self.row([(prompt, target)]))
         return self.collate(rows), cuts
 
     def _demonstrated(
@@ -210,30 +203,42 @@ class Backbone(ABC):
         shown = [token for piece in fitting for token in piece]
         return prompt[:start] + shown + prompt[start:], len(pieces) - len(fitting)
 
-    def _padded(self, rows: Sequence[list[int]], filler: int) -> Tensor:
-        """Rows padded on the right."""
-        width = max(map(len, rows))
-        full = [row + [filler] * (width - len(row)) for row in rows]
-        return torch.tensor(full, device=self.device)
-
     # -- model -----------------------------------------------------------------------------
 
-    def loss(self, weights: Parameters, batch: Batch) -> Tensor:
-        """Mean cross-entropy over the places of a batch that have a label, a scalar, in the dtype
-        of the weights; transformers' own goes through float32, too coarse for float64 proofs.
+    @cached_property
+    def sites(self) -> Sites:
+        """Where the model reads its weights."""
+        return Sites(self.model)
 
-        Every label weighs the same; where `mean` is "sequence", every row that has a label does.
+    def losses(self, weights: Parameters, batch: Batch) -> Tensor:
+        """Cross-entropy of each task's labels under its weights, (tasks,), in the dtype of the
+        weights; transformers' own goes through float32, too coarse for float64 proofs.
+
+        Every label of a task weighs the same; where `mean` is "sequence", every row that has a
+        label does. The gradient of the sum holds that of each task, if no weight is shared.
         """
-        kept = batch.labels != IGNORED
-        inputs = {**batch.inputs, "use_cache": False}
-        with self._logits_at(kept):
-            logits = functional_call(self.model, dict(weights), (), inputs).logits
-        labels = batch.labels[kept]
-        if self.mean == "token":
-            return nn.functional.cross_entropy(logits, labels)
-        losses = nn.functional.cross_entropy(logits, labels, reduction="none")
-        counts = kept.sum(1, keepdim=True).expand_as(kept)[kept].to(losses)
-        return (losses / counts).sum() / kept.any(1).sum()
+        alone = self.sites.per_task(weights) & self.sites.without
+        if alone and len(batch) > 1:
+            return torch.cat([self._losses(w, b) for w, b in self._each(weights, batch)])
+        if alone:
+            weights = next(self._each(weights, batch))[0]
+        return self._losses(weights, batch)
+
+    def _losses(self, weights: Parameters, batch: Batch) -> Tensor:
+        rows = len(batch.inputs["input_ids"])
+        with self._logits_at(batch.places), batch.reading(), self.sites.hold(weights, rows):
+            logits = self.model(**batch.inputs, use_cache=False).logits
+        losses = nn.functional.cross_entropy(
+            logits.flatten(0, 1), batch.labels.flatten(), reduction="none", ignore_index=IGNORED
+        )
+        return (losses.view_as(batch.labels) * batch.shares.to(losses)).sum(1)
+
+    def _each(self, weights: Parameters, batch: Batch) -> Iterator[tuple[Parameters, Batch]]:
+        """Task by task, where some layer knows of no tasks: its weights and its part of a batch."""
+        own = self.sites.per_task(weights)
+        for number in range(len(batch)):
+            alone = {name: w[number] if name in own else w for name, w in weights.items()}
+            yield alone, batch.task(number)
 
     def output_layer(self) -> Any:
         """The model's last layer.
@@ -250,66 +255,118 @@ class Backbone(ABC):
         return head
 
     @contextmanager
-    def _logits_at(self, kept: Tensor) -> Iterator[None]:
-        """The output layer reads only the places of `kept` (rows, tokens), one after another: most
+    def _logits_at(self, places: Tensor) -> Iterator[None]:
+        """The output layer reads only these places of the flattened lines, (tasks, labels): most
         places of a batch have no label, and a vocabulary is wide."""
         hook = self.output_layer().register_forward_pre_hook(
-            lambda layer, inputs: (inputs[0][kept],)
+            lambda layer, hidden: (hidden[0].flatten(0, 1)[places],)
         )
         try:
             yield
         finally:
             hook.remove()
 
-    @contextmanager
-    def _holding(self, weights: Parameters) -> Iterator[None]:
-        """The model with these weights in place of its own, without a copy."""
-        own = {name: parameter.data for name, parameter in self.model.named_parameters()}
-        try:
-            for name, parameter in self.model.named_parameters():
-                parameter.data = weights[name]
-            yield
-        finally:
-            for name, parameter in self.model.named_parameters():
-                parameter.data = own[name]
-
     def generate(
         self,
         weights: Parameters,
-        inputs: Sequence[str],
+        tasks: Sequence[Sequence[str]],
         max_new_tokens: int,
-        support: Sequence[Example] = (),
-    ) -> Generation:
-        """Greedy answers to `inputs`, after `support` as demonstrations if it is given.
+        supports: Sequence[Sequence[Example]] | None = None,
+    ) -> list[Generation]:
+        """Greedy answers to the inputs of each task, after its support as demonstrations if
+        `supports` is given.
 
         Demonstrations that do not fit the context are left out whole, the last first.
         """
-        result = Generation()
         room = self._room(max_new_tokens)
-        pieces = [self._demonstration_ids(example) for example in support]
-        rows = []
-        for text in inputs:
-            prompt, cut = self._prompt_ids(text, room)
-            row, dropped = self._demonstrated(prompt, pieces, room)
-            result.cut_inputs += cut
-            result.dropped += dropped
-            rows.append(row)
-        stop = self.prompt.separator if support or self.prompt.turns else None
-        with self._holding(weights), torch.no_grad():
-            for new in self._new_tokens(rows, max_new_tokens, stop):
+        results, prompts = [], []
+        for inputs, support in zip(tasks, supports or [()] * len(tasks), strict=True):
+            pieces = [self._demonstration_ids(example) for example in support]
+            result, rows = Generation(), []
+            for text in inputs:
+                prompt, cut = self._prompt_ids(text, room)
+                row, dropped = self._demonstrated(prompt, pieces, room)
+                result.cut_inputs += cut
+                result.dropped += dropped
+                rows.append(row)
+            results.append(result)
+            prompts.append(rows)
+        stop = self.prompt.separator if supports or self.prompt.turns else None
+        for result, answers in zip(
+            results, self._answers(weights, prompts, max_new_tokens, stop), strict=True
+        ):
+            for new in answers:
                 self._take(new, stop, result)
-        return result
+        return results
+
+    def _answers(
+        self,
+        weights: Parameters,
+        prompts: Sequence[Sequence[list[int]]],
+        most: int,
+        stop: str | None,
+    ) -> Iterator[list[list[int]]]:
+        """New tokens of each task's prompts: of all tasks at once where they have weights of their
+        own, else task by task, which saves nothing but the memory of the others."""
+        own = self.sites.per_task(weights)
+        with torch.no_grad():
+            if own and not own & self.sites.without and self.steps_hold:
+                yield from self._continued(weights, prompts, most, stop)
+                return
+            for number, rows in enumerate(prompts):
+                alone = {name: w[number] if name in own else w for name, w in weights.items()}
+                if self.steps_hold:
+                    yield from self._continued(alone, [rows], most, stop)
+                else:
+                    with self.sites.hold(alone, len(rows)):
+                        yield self._generate(rows, most, stop)
+
+    def _continued(
+        self,
+        weights: Parameters,
+        prompts: Sequence[Sequence[list[int]]],
+        most: int,
+        stop: str | None,
+    ) -> Iterator[list[list[int]]]:
+        """New tokens of each task's prompts, all in one batch."""
+        width = max(map(len, prompts))
+        even = [[*rows, *[[self.eos]] * (width - len(rows))] for rows in prompts]
+        fillers = [
+            task * width + row
+            for task, rows in enumerate(prompts)
+            for row in range(len(rows), width)
+        ]
+        flat = [row for rows in even for row in rows]
+        steps = self._steps(weights, flat, len(prompts), most)
+        made = one_by_one(steps, len(prompts), fillers, most, self.pad, self._ended(stop))
+        for new, rows in zip(made.view(len(prompts), width, most).tolist(), prompts, strict=True):
+            yield new[: len(rows)]
+
+    def _ended(self, stop: str | None) -> Callable[[Tensor], Tensor]:
+        """Whether rows of new tokens end with an end of sequence, or with `stop` in their text."""
+        ends = torch.tensor(sorted(self.ends), device=self.device)
+        stops = StopStringCriteria(self.tokenizer, [stop]) if stop else None
+
+        def ended(made: Tensor) -> Tensor:
+            done = torch.isin(made[:, -1], ends)
+            return done | stops(made, None) if stops else done
+
+        return ended
+
+    @cached_property
+    def steps_hold(self) -> bool:
+        """Whether `_steps` reads this model as its own code does; else transformers generates."""
+        return True
+
+    @abstractmethod
+    def _steps(
+        self, weights: Parameters, prompts: Sequence[list[int]], runs: int, most: int
+    ) -> Steps:
+        """The model about to read prompts, which are in equal runs."""
 
     @abstractmethod
     def _room(self, max_new_tokens: int) -> int:
         """Tokens that a prompt may have when so many are to follow."""
-
-    @abstractmethod
-    def _new_tokens(
-        self, rows: Sequence[list[int]], max_new_tokens: int, stop: str | None
-    ) -> list[list[int]]:
-        """Greedy continuations of prompts, each up to the end of sequence, `stop` or the maximum;
-        what ended early is filled up with padding."""
 
     def _take(self, row: list[int], stop: str | None, result: Generation) -> None:
         """Adds one answer to the result."""
@@ -324,30 +381,26 @@ class Backbone(ABC):
         result.tokens += len(new) + (ended and not stopped)
         result.cut_outputs += not (ended or stopped)
 
-    def _left_padded(self, rows: Sequence[list[int]]) -> tuple[Tensor, Tensor]:
-        """Token ids and mask of prompts that end in one column."""
+    def _generate(
+        self, rows: Sequence[list[int]], max_new_tokens: int, stop: str | None
+    ) -> list[list[int]]:
+        """transformers' own greedy search with the weights that the model holds, with no setting
+        but ours."""
         width = max(map(len, rows))
         ids = [[self.pad] * (width - len(row)) + row for row in rows]
         mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
-        return torch.tensor(ids, device=self.device), torch.tensor(mask, device=self.device)
-
-    def _generate(
-        self, ids: Tensor, mask: Tensor, max_new_tokens: int, stop: str | None, **extra: Any
-    ) -> Tensor:
-        """transformers' own greedy search, with no setting but ours."""
-        if stop:
-            extra |= {"stop_strings": [stop], "tokenizer": self.tokenizer}
         out: Tensor = self.model.generate(
-            input_ids=ids,
-            attention_mask=mask,
+            input_ids=torch.tensor(ids, device=self.device),
+            attention_mask=torch.tensor(mask, device=self.device),
             do_sample=False,
             num_beams=1,
             max_new_tokens=max_new_tokens,
             eos_token_id=sorted(self.ends),
             pad_token_id=self.pad,
-            **extra,
+            **({"stop_strings": [stop], "tokenizer": self.tokenizer} if stop else {}),
         )
-        return out
+        made: list[list[int]] = out[:, width:].tolist()
+        return made
 
 
 def _wrapping(tokenizer: Any) -> tuple[list[int], list[int]]:

@@ -99,7 +99,8 @@ class Learner(Baseline):
     def adapt(
         self, loss: "Loss", start: "Initialisation", after_step: "AfterStep | None" = None
     ) -> "Adapted":
-        """Adapted weights for a support set, given its loss; here the weights themselves."""
+        """Adapted weights for the support sets of `start.tasks`, given their losses (tasks,); here
+        the weights themselves."""
         from bench.inner_loop import Adapted
 
         return Adapted(dict(start.weights))
@@ -239,7 +240,8 @@ class MetaTrained(Learner, ABC):
 
     @abstractmethod
     def direction(self, start: "Initialisation", task: "TaskLoss") -> "Sequence[Tensor]":
-        """What one task adds to the outer gradient, in the order of `start.meta`."""
+        """What the `task.count` tasks at once add to the outer gradient, their sum, in the order of
+        `start.meta`."""
 
     def outer(self, leaves: "Sequence[Tensor]") -> "Optimizer":
         """The outer optimiser of `start.meta`."""

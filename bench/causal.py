@@ -1,8 +1,13 @@
 """Decoder-only backbones: prompt and target are one sequence."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
-from bench.backbone import IGNORED, Backbone, Batch, Pair, Row
+from bench.backbone import Backbone, Pair, Row
+from bench.batches import IGNORED, Batch, padded, targets
+from bench.packing import Packing, lines_are_read, positions
+from bench.per_task import Parameters
+from bench.steps import CausalSteps, Steps
 from bench.tasks import Example
 
 
@@ -36,20 +41,58 @@ class CausalBackbone(Backbone):
             labels += [*join, *([IGNORED] * len(inner)), *body]
         return ids + end, labels + end
 
-    def collate(self, rows: Sequence[Row]) -> Batch:
-        """Pads on the right: causal attention then needs no mask. The label at a place is the next
-        token, so that of the first token is nowhere."""
-        ids = self._padded([ids for ids, _ in rows], self.pad)
-        labels = self._padded([[*labels[1:], IGNORED] for _, labels in rows], IGNORED)
-        return Batch({"input_ids": ids}, labels, sum(len(ids) for ids, _ in rows))
+    def collate(self, tasks: Sequence[Sequence[Row]]) -> Batch:
+        """The rows of a task in one line; where a model does not read lines, rows padded on the
+        right, for which causal attention needs no mask. The label at a place is the next token, so
+        that of the first token is nowhere."""
+        tokens = [sum(len(ids) for ids, _ in rows) for rows in tasks]
+        labels = [[[*labels[1:], IGNORED] for _, labels in rows] for rows in tasks]
+        packing = None
+        if self.in_lines:
+            sizes = [[len(ids) for ids, _ in rows] for rows in tasks]
+            packing = Packing.of(sizes, self.device)
+            length = packing.length
+            lines = [[token for ids, _ in rows for token in ids] for rows in tasks]
+            starts = [
+                [sum(row[:place]) + line * length for place in range(len(row))]
+                for line, row in enumerate(sizes)
+            ]
+            lines = [[*line, *[self.pad] * (length - len(line))] for line in lines]
+            inputs = {
+                "input_ids": padded(lines, self.pad, self.device),
+                "position_ids": positions(sizes, length, self.device),
+            }
+        else:
+            even = max(map(len, tasks))
+            flat = [
+                ids
+                for rows in tasks
+                for ids in [*(ids for ids, _ in rows), *[[self.pad]] * (even - len(rows))]
+            ]
+            inputs = {"input_ids": padded(flat, self.pad, self.device)}
+            width = inputs["input_ids"].shape[1]
+            starts = [
+                [(task * even + row) * width for row in range(len(rows))]
+                for task, rows in enumerate(tasks)
+            ]
+        made = targets(labels, starts, self.mean, self.device)
+        return Batch(inputs, *made, tokens, packing)
+
+    @cached_property
+    def in_lines(self) -> bool:
+        """Whether the model reads the rows of a task in one line: all its layers know of tasks, and
+        it does what its rows alone would."""
+        return not self.sites.without and lines_are_read(self.model)
+
+    @cached_property
+    def steps_hold(self) -> bool:
+        """Models that read lines take places and masks as they are given."""
+        return self.in_lines
 
     def _room(self, max_new_tokens: int) -> int:
         return self.context - max_new_tokens
 
-    def _new_tokens(
-        self, rows: Sequence[list[int]], max_new_tokens: int, stop: str | None
-    ) -> list[list[int]]:
-        ids, mask = self._left_padded(rows)
-        out = self._generate(ids, mask, max_new_tokens, stop)
-        made: list[list[int]] = out[:, ids.shape[1] :].tolist()
-        return made
+    def _steps(
+        self, weights: Parameters, prompts: Sequence[list[int]], runs: int, most: int
+    ) -> Steps:
+        return CausalSteps(self.model, self.sites, weights, prompts, runs, self.pad, most)

@@ -1,10 +1,7 @@
 """Works on one cell: every episode adapted, answered, scored and timed."""
 
-import contextlib
-import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from bench.baseline import Floor, Learner
 from bench.context import Context
@@ -12,16 +9,8 @@ from bench.episodes import Episode, draw_episode, schedule
 from bench.plan import changed_options
 from bench.records import Cell
 from bench.registry import display_name
-from bench.streams import Stream
-
-if TYPE_CHECKING:
-    from bench.backbone import Backbone, Batch, Generation
-    from bench.initialisation import Initialisation
-    from bench.inner_loop import Adapted
-    from bench.timing import Stopwatch
 
 Progress = Callable[[float], None]
-TASKS_AT_ONCE = 1  # the inner loop adapts one task after another
 
 
 def cell_episodes(context: Context, cell: Cell) -> list[Episode]:
@@ -58,12 +47,14 @@ def run_cell(
         ]
         return header, records
     assert isinstance(method, Learner)
-    solver = _Solver(context, cell, method)
-    records = []
-    for number, episode in enumerate(episodes, 1):
-        predictions, extra = solver.solve(episode)
-        records.append({**_record(context, cell, episode, predictions), **extra})
-        progress(number / len(episodes))
+    from bench.solver import Solver
+
+    solver = Solver(context, cell, method)
+    solved = solver.solve(episodes, progress)
+    records = [
+        {**_record(context, cell, episode, predictions), **extra}
+        for episode, (predictions, extra) in zip(episodes, solved, strict=True)
+    ]
     return {**header, **solver.header()}, records
 
 
@@ -131,133 +122,3 @@ def _record(
             for metric in context.metrics(cell.suite)
         },
     }
-
-
-@dataclass
-class Costs:
-    """What an episode took; times in milliseconds on the device's clock, None where unknown."""
-
-    adapt_ms: float
-    inner_steps_ms: list[float]
-    adapt_peak_mib: float | None
-    generate_ms: float
-    generated_tokens: int
-
-
-class _Solver:
-    """A learner with its initialisation, answering the episodes of one cell."""
-
-    def __init__(self, context: Context, cell: Cell, method: Learner) -> None:
-        from bench.artefacts import initialisation_folder, read_initialisation
-
-        self.context, self.cell, self.method = context, cell, method
-        given = context.backbone(cell.train_seed if context.plan.pretrain else None)
-        self.identity = given.identity
-        self.backbone: Backbone = method.prepare(given)
-        self.train_cost: dict[str, Any] = {}
-        seed = Stream(cell.seed, "initialisation", cell.baseline).torch_seed()
-        self.start: Initialisation = method.start(self.backbone, seed)
-        if method.trains:
-            assert cell.train_seed is not None
-            folder = initialisation_folder(context, cell.suite, cell.baseline, cell.train_seed)
-            self.start, self.train_cost = read_initialisation(
-                folder, self.start, self.backbone.device
-            )
-        self.inner_step_flops: float | None = None
-        self.warm = False
-
-    def header(self) -> dict[str, Any]:
-        """What all episodes of the cell share."""
-        adapts, trains = self.method.steps_at_test > 0, self.method.trains
-        return {
-            "backbone_identity": self.identity,
-            "adapted_params": sum(w.numel() for w in self.start.moving.values()) if adapts else 0,
-            "meta_params": sum(v.numel() for v in self.start.meta.values()) if trains else 0,
-            "tasks_at_once": TASKS_AT_ONCE,
-            "inner_step_flops": self.inner_step_flops,
-            "train": self.train_cost,
-        }
-
-    def solve(self, episode: Episode) -> tuple[list[str], dict[str, Any]]:
-        """Predictions for the queries, and the record's costs and counts. Where the inner loop
-        met a loss that is no number, there are no weights to answer with: answers are empty."""
-        from bench.backbone import Generation
-        from bench.inner_loop import diverged
-        from bench.timing import Stopwatch, peak_mib, reset_peak
-
-        device = self.backbone.device
-        batch, cuts = self.backbone.batch(episode.support)
-        if not self.warm:
-            self._warm_up(episode)
-        measured = reset_peak(device)
-        watch = Stopwatch(device)
-        steps = Stopwatch(device)
-        adapted, losses = self._adapt(batch, steps)
-        adapt_ms = watch.total()
-        peak = peak_mib(device) if measured else None
-        if adapted and adapted.losses:
-            losses = [*losses, self._last_loss(adapted, batch)]
-        finite = [value for value in losses if math.isfinite(value)]
-        watch = Stopwatch(device)
-        if adapted and finite == losses:
-            made = self._generate(adapted, episode)
-        else:
-            made = Generation([""] * len(episode.query))
-        costs = Costs(adapt_ms, steps.laps(), peak, watch.total(), made.tokens)
-        counts = {
-            "losses": finite,
-            "diverged": adapted is None or diverged(losses),
-            "truncated": (0 if self.method.demonstrates else cuts) + made.cut_inputs,
-            "dropped": made.dropped,
-            "cut_outputs": made.cut_outputs,
-        }
-        return made.texts, {**counts, "costs": asdict(costs)}
-
-    def _adapt(self, batch: "Batch", steps: "Stopwatch") -> "tuple[Adapted | None, list[float]]":
-        """The adapted weights, none where the loop met a loss that is no number, and the losses
-        before each step."""
-        from bench.inner_loop import Diverged
-
-        try:
-            adapted = self.method.adapt(
-                lambda weights: self.backbone.loss(weights, batch),
-                self.start,
-                lambda weights: steps.mark(),
-            )
-        except Diverged as error:
-            return None, error.losses
-        return adapted, [value.item() for value in adapted.losses]
-
-    def _last_loss(self, adapted: "Adapted", batch: "Batch") -> float:
-        """The inner objective after the last step."""
-        import torch
-
-        from bench.baseline import GradientLearner
-
-        assert isinstance(self.method, GradientLearner)
-        objective = self.method.objective(lambda w: self.backbone.loss(w, batch), self.start)
-        with torch.no_grad():
-            return objective(adapted.weights).item()
-
-    def _generate(self, adapted: "Adapted", episode: Episode) -> "Generation":
-        return self.backbone.generate(
-            adapted.weights,
-            [query.input for query in episode.query],
-            self.context.max_new_tokens(self.cell.suite),
-            support=episode.support if self.method.demonstrates else (),
-        )
-
-    def _warm_up(self, episode: Episode) -> None:
-        """One uncounted pass, so that no first call is timed; counts a step's operations."""
-        from torch.utils.flop_counter import FlopCounterMode
-
-        from bench.baseline import GradientLearner
-        from bench.inner_loop import Diverged
-
-        self.warm = True
-        batch, _ = self.backbone.batch(episode.support)
-        if isinstance(self.method, GradientLearner) and self.method.steps_at_test > 0:
-            with FlopCounterMode(display=False) as counter, contextlib.suppress(Diverged):
-                self.method.inner_loop(lambda w: self.backbone.loss(w, batch), self.start, 1)
-            self.inner_step_flops = float(counter.get_total_flops())
-        self.backbone.generate(self.start.weights, [episode.query[0].input], 2)

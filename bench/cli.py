@@ -150,6 +150,10 @@ SHARED_OPTIONS: Sequence[Any] = (
     click.option("--max-new-tokens", type=int, help="In place of the suite's own."),
     click.option("--device", help="auto, cpu or cuda."),
     click.option("--dtype", help="float32 or bfloat16."),
+    click.option("--tasks-at-once", type=int, help="Tasks adapted in one batch, at most."),
+    click.option(
+        "--allow-rechunk", is_flag=True, default=None, help="Halve it where memory does not do."
+    ),
     click.option("--workers", type=int, help="Processes side by side."),
     click.option("--out", type=click.Path(), help="The run directory."),
     click.option("--set", "settings", multiple=True, metavar="BASELINE.OPTION=VALUE"),

@@ -16,17 +16,27 @@ class Initialisation:
         learned: step sizes, preconditioners: what meta-training learns beside weights. A name holds
             a slash, as no weight's does (`rate/lm_head.weight`).
         frozen: the names of weights that meta-training leaves as they are.
+        tasks: how many tasks adapt at once; None for one alone.
     """
 
     weights: Mapping[str, Tensor]
     inner: tuple[str, ...]
     learned: Mapping[str, Tensor] = field(default_factory=dict)
     frozen: frozenset[str] = frozenset()
+    tasks: int | None = None
 
     @property
     def moving(self) -> dict[str, Tensor]:
-        """The weights that the inner loop changes."""
-        return {name: self.weights[name] for name in self.inner}
+        """The weights that the inner loop changes, once for each task, (tasks, ...)."""
+        return {name: self.spread(self.weights[name]) for name in self.inner}
+
+    def spread(self, value: Tensor) -> Tensor:
+        """A value once for each task, without a copy."""
+        return value if self.tasks is None else value.expand(self.tasks, *value.shape)
+
+    def for_tasks(self, count: int) -> "Initialisation":
+        """The same for so many tasks at once."""
+        return replace(self, tasks=count)
 
     @property
     def meta(self) -> dict[str, Tensor]:

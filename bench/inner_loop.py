@@ -1,10 +1,13 @@
-"""The inner loop: gradient steps on one support set, as a function of the weights.
+"""The inner loop: gradient steps on the support sets of some tasks at once.
+
+A weight that moves holds that of each task, (tasks, ...); no task's loss depends on another's
+weights, so the gradient of the sum of losses is that of each. For one task alone the leading
+dimension may be left out.
 
 All gradient-based baselines share it. A baseline states what differs: which weights move, the step
 rule, the number of steps, and what of the steps an outer gradient may go through (`Path`).
 """
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
@@ -12,27 +15,13 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor
 
-from bench.errors import CellError
-
 Parameters = Mapping[str, Tensor]
-Loss = Callable[[Parameters], Tensor]
+Loss = Callable[[Parameters], Tensor]  # (tasks,)
 AfterStep = Callable[[Parameters], None]
 State = Any
 # What an outer gradient may go through: nothing, the steps with their gradients as constants
 # (first order), or the gradients too (second order).
 Path = Literal["none", "1", "2"]
-
-
-class Diverged(CellError):
-    """An inner loop met a loss that is no number.
-
-    Attributes:
-        losses: those before it.
-    """
-
-    def __init__(self, value: float, losses: "list[float]") -> None:
-        self.losses = losses
-        super().__init__(f"the loss is {value} at inner step {len(losses) + 1}; lower the rate")
 
 
 class StepRule(Protocol):
@@ -126,7 +115,7 @@ class Adapted:
 
     Attributes:
         weights: after the last step.
-        losses: before each step, detached.
+        losses: before each step, (tasks,), detached; not finite from where a task diverged.
     """
 
     weights: dict[str, Tensor]
@@ -144,8 +133,8 @@ def adapt(
     """Takes `steps` gradient steps on `loss` from `weights`.
 
     Args:
-        loss: the support loss as a function of the weights.
-        weights: those that move; not changed.
+        loss: the support loss of each task, (tasks,), as a function of the weights.
+        weights: those that move, (tasks, ...); not changed.
         rule: turns gradients into steps.
         steps: n, may be 0.
         path: "2" keeps the graph through steps and gradients (MAML), "1" through the steps alone:
@@ -153,8 +142,7 @@ def adapt(
             weights, which are themselves detached at the end.
         after_step: called with the weights after each step.
 
-    Raises:
-        Diverged: a loss is not finite.
+    A loss that is no number leaves weights that are none, of its task alone.
     """
     now = _leaves(weights) if path == "none" else dict(weights)
     state = rule.start(now)
@@ -162,8 +150,6 @@ def adapt(
     for _ in range(steps):
         value = loss(now)
         gradients = gradient(value, now, differentiable=path == "2")
-        if not torch.isfinite(value):
-            raise Diverged(value.item(), [before.item() for before in losses])
         losses.append(value.detach())
         with torch.set_grad_enabled(path != "none"):
             now, state = rule.step(now, gradients, state)
@@ -175,10 +161,10 @@ def adapt(
 
 
 def gradient(value: Tensor, weights: Parameters, differentiable: bool = False) -> list[Tensor]:
-    """The gradient of `value` in the order of `weights`; zero for a weight that it does not
-    depend on. With `differentiable` it can be differentiated itself."""
+    """The gradient of the sum of `value` in the order of `weights`; zero for a weight that it does
+    not depend on. With `differentiable` it can be differentiated itself."""
     found = torch.autograd.grad(
-        value, list(weights.values()), create_graph=differentiable, materialize_grads=True
+        value.sum(), list(weights.values()), create_graph=differentiable, materialize_grads=True
     )
     return list(found)
 
@@ -190,15 +176,11 @@ def proximal(loss: Loss, center: Parameters, strength: float) -> Loss:
     fixed = {name: weight.detach() for name, weight in center.items()}
 
     def penalised(weights: Parameters) -> Tensor:
-        apart = sum((weights[name] - weight).square().sum() for name, weight in fixed.items())
-        return loss(weights) + strength / 2 * apart
+        value = loss(weights)
+        apart = ((weights[name] - weight).square() for name, weight in fixed.items())
+        return value + strength / 2 * sum(part.reshape(len(value), -1).sum(1) for part in apart)
 
     return penalised
-
-
-def diverged(losses: Sequence[float]) -> bool:
-    """Whether an inner loop ended no better than it began."""
-    return bool(losses) and not (math.isfinite(losses[-1]) and losses[-1] <= losses[0])
 
 
 def _leaves(weights: Parameters) -> dict[str, Tensor]:

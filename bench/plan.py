@@ -80,6 +80,16 @@ class Plan(Strict):
         default="token", description="a loss is the mean over all target tokens, or over targets"
     )
     threads: Count = Field(default=1, description="CPU threads of a cell")
+    tasks_at_once: Count = Field(
+        default=8, description="tasks whose models adapt and write in one batch, at most"
+    )
+    length_edges: list[Count] = Field(
+        default=[128, 256, 512, 1024, 2048],
+        description="support tokens; no batch holds tasks from both sides of one",
+    )
+    allow_rechunk: bool = Field(
+        default=False, description="halve tasks_at_once where memory does not hold so many"
+    )
     workers: Count = Field(default=2, description="processes that work on cells side by side")
     out: str | None = Field(default=None, description="the run directory")
     options: dict[str, dict[str, Any]] = Field(default={}, description="BASELINE.OPTION = value")
@@ -95,6 +105,13 @@ class Plan(Strict):
         repeated = [item for i, item in enumerate(value) if item in value[:i]]
         if repeated:
             raise ValueError(f"{repeated[0]!r} is named twice")
+        return value
+
+    @field_validator("length_edges")
+    @classmethod
+    def _rising(cls, value: list[int]) -> list[int]:
+        if value != sorted(set(value)):
+            raise ValueError("edges must rise")
         return value
 
     @field_validator("shots", "seeds", "train_seeds")

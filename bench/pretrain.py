@@ -11,7 +11,8 @@ from typing import Any
 
 import torch
 
-from bench.backbone import Batch, Pair, Row
+from bench.backbone import Pair, Row
+from bench.batches import Batch
 from bench.checkpoints import backbone_of, quiet
 from bench.context import dataset_of
 from bench.errors import UserError
@@ -108,7 +109,7 @@ class Pretraining:
             examples = training.examples
         count = max(1, training.rows // examples)
         return self.backbone.collate(
-            [self._row(stream, stream.pick(tasks), examples) for _ in range(count)]
+            [[self._row(stream, stream.pick(tasks), examples) for _ in range(count)]]
         )
 
     def _row(self, stream: Stream, task: Sequence[Example], examples: int) -> Row:
@@ -135,13 +136,13 @@ class Pretraining:
         model = self.backbone.model
         batch = self.batch(self.step)
         self.optimizer.param_groups[0]["lr"] = self._rate()
-        loss = self.backbone.loss(dict(model.named_parameters()), batch)
+        (loss,) = self.backbone.losses(dict(model.named_parameters()), batch)
         self.optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         self.optimizer.step()
         self.step += 1
-        self.tokens += batch.tokens
+        self.tokens += sum(batch.tokens)
         value = float(loss.detach())
         if len(self.losses) < FIRST_LOSSES:
             self.losses.append(value)

@@ -12,10 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from transformers import AutoConfig, AutoModelForCausalLM, PreTrainedConfig, PreTrainedModel
-from transformers.generation import StopStringCriteria
 from transformers.utils import ModelOutput
 
+from bench.batches import padded
 from bench.causal import CausalBackbone
+from bench.per_task import Parameters, Sites
+from bench.steps import Steps
 
 State = tuple[Tensor, ...]  # each (rows, hidden)
 
@@ -183,26 +185,45 @@ AutoConfig.register(RecurrentConfig.model_type, RecurrentConfig, exist_ok=True)
 AutoModelForCausalLM.register(RecurrentConfig, RecurrentForCausalLM, exist_ok=True)
 
 
+class RecurrentSteps(Steps):
+    """A recurrent model: the state is all that it carries from token to token."""
+
+    def __init__(
+        self, model: Any, sites: Sites, weights: Parameters, ids: Tensor, mask: Tensor
+    ) -> None:
+        super().__init__(model, sites, weights, len(ids))
+        self._ids, self._mask = ids, mask
+
+    def first(self) -> Tensor:
+        """Reads the prompts, which end in one column."""
+        return self._went_on(self._read(self.rows, input_ids=self._ids, attention_mask=self._mask))
+
+    def next(self, tokens: Tensor) -> Tensor:
+        """One more token."""
+        made = self._read(self.rows, input_ids=tokens[:, None], state=self._state)
+        return self._went_on(made)
+
+    def _went_on(self, made: RecurrentOutput) -> Tensor:
+        self._state: list[State] = made.state
+        assert made.logits is not None
+        return made.logits[:, -1]
+
+    def _select(self, index: Tensor) -> None:
+        self._state = [tuple(part[index] for part in layer) for layer in self._state]
+
+
 class RecurrentBackbone(CausalBackbone):
     """A recurrent language model: generation carries the state from token to token."""
 
-    def _new_tokens(
-        self, rows: Sequence[list[int]], max_new_tokens: int, stop: str | None
-    ) -> list[list[int]]:
-        ids, mask = self._left_padded(rows)
-        stops = StopStringCriteria(self.tokenizer, [stop]) if stop else None
-        ends = torch.tensor(sorted(self.ends), device=self.device)
-        done = torch.zeros(len(rows), dtype=torch.bool, device=self.device)
-        out = self.model(ids, attention_mask=mask)
-        made = ids.new_empty(len(rows), 0)
-        for _ in range(max_new_tokens):
-            new = out.logits[:, -1].argmax(-1).masked_fill(done, self.pad)
-            made = torch.cat([made, new[:, None]], 1)
-            done = done | torch.isin(new, ends)
-            if stops:
-                done = done | stops(made, None)
-            if done.all():
-                break
-            out = self.model(new[:, None], state=out.state)
-        tokens: list[list[int]] = made.tolist()
-        return tokens
+    in_lines = False
+    steps_hold = True
+
+    def _steps(
+        self, weights: Parameters, prompts: Sequence[list[int]], runs: int, most: int
+    ) -> Steps:
+        width = max(map(len, prompts))
+        lacking = [width - len(row) for row in prompts]
+        rows = [[self.pad] * more + row for more, row in zip(lacking, prompts, strict=True)]
+        mask = [[0] * more + [1] * (width - more) for more in lacking]
+        made = (padded(part, 0, self.device) for part in (rows, mask))
+        return RecurrentSteps(self.model, self.sites, weights, *made)

@@ -3,7 +3,13 @@
 from collections.abc import Sequence
 from functools import cached_property
 
-from bench.backbone import IGNORED, Backbone, Batch, Pair, Row
+import torch
+from torch import Tensor
+
+from bench.backbone import Backbone, Pair, Row
+from bench.batches import IGNORED, Batch, padded, targets
+from bench.per_task import Parameters
+from bench.steps import Seq2SeqSteps, Steps
 from bench.tasks import Example
 
 
@@ -35,29 +41,42 @@ class Seq2SeqBackbone(Backbone):
             pieces.pop()
         return prompt[:start] + [i for piece in pieces for i in piece] + prompt[start:], target
 
-    def collate(self, rows: Sequence[Row]) -> Batch:
-        """Pads on the right, with a mask for the encoder. The decoder reads its start token and
-        the target up to the last; the label at a place is the target's token there."""
-        encoder = [[*prompt, *self._tail] for prompt, _ in rows]
-        decoder = [[self._decoder_start, *target[:-1]] for _, target in rows]
-        inputs = {
-            "input_ids": self._padded(encoder, self.pad),
-            "attention_mask": self._padded([[1] * len(row) for row in encoder], 0),
-            "decoder_input_ids": self._padded(decoder, self.pad),
-        }
-        labels = self._padded([target for _, target in rows], IGNORED)
-        return Batch(inputs, labels, sum(map(len, encoder)) + sum(map(len, decoder)))
+    def collate(self, tasks: Sequence[Sequence[Row]]) -> Batch:
+        """Pads on the right, with a mask for the encoder, to equal runs of rows. The decoder reads
+        its start token and the target up to the last; the label at a place is the target's token
+        there."""
+        even = max(map(len, tasks))
+        filled = [[*rows, *[([self.eos], [IGNORED])] * (even - len(rows))] for rows in tasks]
+        flat = [row for rows in filled for row in rows]
+        decoder = [[self._decoder_start, *target[:-1]] for _, target in flat]
+        inputs = self._encoder_inputs([prompt for prompt, _ in flat])
+        inputs["decoder_input_ids"] = padded(decoder, self.pad, self.device)
+        width = inputs["decoder_input_ids"].shape[1]
+        starts = [
+            [(task * even + row) * width for row in range(len(rows))]
+            for task, rows in enumerate(tasks)
+        ]
+        labels = [[target for _, target in rows] for rows in tasks]
+        tokens = [
+            sum(len(prompt) + len(self._tail) + len(target) for prompt, target in rows)
+            for rows in tasks
+        ]
+        return Batch(inputs, *targets(labels, starts, self.mean, self.device), tokens)
+
+    def _encoder_inputs(self, prompts: Sequence[list[int]]) -> dict[str, Tensor]:
+        """Ids and mask (rows, tokens), padded on the right."""
+        rows = [[*prompt, *self._tail] for prompt in prompts]
+        ids = padded(rows, self.pad, self.device)
+        lengths = torch.tensor([len(row) for row in rows], device=self.device)
+        mask = torch.arange(ids.shape[1], device=self.device) < lengths[:, None]
+        return {"input_ids": ids, "attention_mask": mask.long()}
 
     def _room(self, max_new_tokens: int) -> int:
         return self.context - len(self._tail)
 
-    def _new_tokens(
-        self, rows: Sequence[list[int]], max_new_tokens: int, stop: str | None
-    ) -> list[list[int]]:
-        encoder = [[*row, *self._tail] for row in rows]
-        ids = self._padded(encoder, self.pad)
-        mask = self._padded([[1] * len(row) for row in encoder], 0)
-        start = self._decoder_start
-        out = self._generate(ids, mask, max_new_tokens, stop, decoder_start_token_id=start)
-        made: list[list[int]] = out[:, 1:].tolist()
-        return made
+    def _steps(
+        self, weights: Parameters, prompts: Sequence[list[int]], runs: int, most: int
+    ) -> Steps:
+        inputs = self._encoder_inputs(prompts)
+        ids, mask, start = inputs["input_ids"], inputs["attention_mask"], self._decoder_start
+        return Seq2SeqSteps(self.model, self.sites, weights, ids, mask, start, most)

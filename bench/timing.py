@@ -69,3 +69,8 @@ def peak_mib(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 2**20
     found = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text())
     return int(found.group(1)) / 2**10 if found else float("nan")
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether torch could not allocate memory; on a CPU only a message tells."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)

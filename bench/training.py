@@ -9,8 +9,9 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.backbone import Backbone, Batch, attention
+from bench.backbone import Backbone, attention
 from bench.baseline import MetaTrained
+from bench.batches import Batch
 from bench.episodes import draw_episode, usable_tasks
 from bench.errors import CellError, UserError
 from bench.initialisation import Initialisation
@@ -23,72 +24,80 @@ Progress = Callable[[float], None]
 
 
 class TaskLoss:
-    """The losses of one training task as functions of the weights; counts tokens as they pass.
+    """The losses of some training tasks at once, (tasks,), as functions of the weights; counts
+    tokens as they pass.
 
     Every call is one forward pass that will be followed by a backward pass.
 
     Attributes:
-        step: the outer step that the task is part of.
-        tokens: that went through forward and backward.
+        count: of tasks.
+        step: the outer step that they are part of.
+        tokens: of each task, those that went through forward and backward.
         truncated: examples that had to be cut to the context.
-        notes: what the method measured on the way, by name.
+        notes: what the method measured on the way, by name, a value for each task.
     """
 
     def __init__(
         self,
         backbone: Backbone,
-        support: Sequence[Example],
-        query: Sequence[Example],
+        tasks: Sequence[tuple[Sequence[Example], Sequence[Example]]],
         step: int = 0,
     ) -> None:
         self._backbone = backbone
-        self._support, self._query = support, query
+        self._supports, self._queries = [s for s, _ in tasks], [q for _, q in tasks]
         self._batches: dict[str, Batch] = {}
-        self.step = step
-        self.tokens = 0
+        self.count, self.step = len(tasks), step
+        self.tokens = [0] * len(tasks)
         self.truncated = 0
-        self.notes: dict[str, float] = {}
+        self.notes: dict[str, list[float]] = {}
 
     def _loss(
         self,
         part: str,
-        examples: Sequence[Example],
+        tasks: Sequence[Sequence[Example]],
         weights: Parameters,
-        shown: Sequence[Example] = (),
+        shown: Sequence[Sequence[Example]] | None = None,
     ) -> Tensor:
         if part not in self._batches:
-            self._batches[part], cuts = self._backbone.batch(examples, shown)
-            self.truncated += cuts
+            self._batches[part], cuts = self._backbone.batch(tasks, shown)
+            self.truncated += sum(cuts)
         self.again(part)
-        return self._backbone.loss(weights, self._batches[part])
+        return self._backbone.losses(weights, self._batches[part])
 
-    def again(self, part: str) -> None:
-        """Counts one more pass through a part that was used before: a product with the Hessian
-        goes through a graph that exists."""
-        self.tokens += self._batches[part].tokens
+    def again(self, part: str, which: Sequence[bool] | None = None) -> None:
+        """Counts one more pass of these tasks, or all, through a part that was used before: a
+        product with the Hessian goes through a graph that exists."""
+        for number, tokens in enumerate(self._batches[part].tokens):
+            if which is None or which[number]:
+                self.tokens[number] += tokens
+
+    def note(self, name: str, values: Sequence[float]) -> None:
+        """Keeps what the method measured, a value for each task."""
+        self.notes[name] = list(values)
 
     def support(self, weights: Parameters) -> Tensor:
         """Loss over the target tokens of the support set."""
-        return self._loss("support", self._support, weights)
+        return self._loss("support", self._supports, weights)
 
     def query(self, weights: Parameters) -> Tensor:
         """Loss over the target tokens of the query set."""
-        return self._loss("query", self._query, weights)
+        return self._loss("query", self._queries, weights)
 
     def all(self, weights: Parameters) -> Tensor:
         """Loss over the target tokens of both."""
-        return self._loss("all", [*self._support, *self._query], weights)
+        both = zip(self._supports, self._queries, strict=True)
+        return self._loss("all", [[*s, *q] for s, q in both], weights)
 
     def in_context(self, weights: Parameters) -> Tensor:
         """Loss over the target tokens of each query behind the support set in its prompt."""
-        return self._loss("in context", self._query, weights, self._support)
+        return self._loss("in context", self._queries, weights, self._supports)
 
 
 @dataclass
 class TrainingCost:
     """What a meta-training took: seconds on the device, tokens through forward and backward,
     floating-point operations (of some tasks, scaled by tokens), outer steps, examples that were
-    cut, and the means over tasks of what the method noted."""
+    cut, the means over tasks of what the method noted, and the tokens of the largest task."""
 
     seconds: float = 0.0
     tokens: int = 0
@@ -96,17 +105,19 @@ class TrainingCost:
     steps: int = 0
     truncated: int = 0
     noted: dict[str, list[float]] = field(default_factory=dict)
+    largest: int = 0
 
     def take(self, task: TaskLoss) -> None:
-        """Adds what one task took."""
-        self.tokens += task.tokens
+        """Adds what some tasks at once took."""
+        self.tokens += sum(task.tokens)
+        self.largest = max(self.largest, *task.tokens)
         self.truncated += task.truncated
-        for name, value in task.notes.items():
-            self.noted.setdefault(name, []).append(value)
+        for name, values in task.notes.items():
+            self.noted.setdefault(name, []).extend(values)
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
-        plain = {key: value for key, value in vars(self).items() if key != "noted"}
+        plain = {k: v for k, v in vars(self).items() if k not in ("noted", "largest")}
         notes = {name: sum(values) / len(values) for name, values in self.noted.items()}
         return {**plain, "notes": notes}
 
@@ -119,12 +130,22 @@ class Training:
         backbone: as the method prepared it.
         shots: every K of the plan; each task draws one.
         seed: the train seed.
+        tasks_at_once: the most that go through the model in one batch.
     """
 
     backbone: Backbone
     dataset: Dataset
     shots: Sequence[int]
     seed: int
+    tasks_at_once: int = 1
+
+    def affordable(self, wanted: int, cost: TrainingCost, budget: int) -> int:
+        """How many of the tasks that are wanted go at once. Near the end of a budget, and until a
+        first task has told what one costs, they go singly: the one that spends it is the last."""
+        if not cost.largest:
+            return 1
+        room = (budget - cost.tokens) // (2 * cost.largest)  # another may be twice as large
+        return max(1, min(wanted, self.tasks_at_once, room))
 
     def names(self, split: str = "meta-train") -> list[str]:
         """The tasks of a split that are large enough.
@@ -143,17 +164,25 @@ class Training:
             )
         return usable
 
-    def episode(self, use: str, name: str, queries: int) -> TaskLoss:
-        """An episode of a held-out task, drawn as those of a measurement but for a use of its own;
-        with the largest K."""
-        task = self.dataset.task(name)
-        drawn = draw_episode(use, task, max(self.shots), queries, self.seed, 0)
-        return TaskLoss(self.backbone, drawn.support, drawn.query)
+    def episodes(self, use: str, names: Sequence[str], queries: int) -> TaskLoss:
+        """An episode of each of some held-out tasks, drawn as those of a measurement but for a use
+        of its own; with the largest K."""
+        shots = max(self.shots)
+        drawn = [
+            draw_episode(use, self.dataset.task(name), shots, queries, self.seed, 0)
+            for name in names
+        ]
+        return TaskLoss(self.backbone, [(episode.support, episode.query) for episode in drawn])
 
-    def draw(self, stream: Stream, names: Sequence[str], queries: int, step: int = 0) -> TaskLoss:
-        """A random one of these tasks."""
-        drawn = draw_training_task(stream, self.dataset, names, self.shots, queries)
-        return TaskLoss(self.backbone, *drawn, step)
+    def draw(
+        self, stream: Stream, names: Sequence[str], queries: int, step: int = 0, count: int = 1
+    ) -> TaskLoss:
+        """Random ones of these tasks."""
+        drawn = [
+            draw_training_task(stream, self.dataset, names, self.shots, queries)
+            for _ in range(count)
+        ]
+        return TaskLoss(self.backbone, drawn, step)
 
 
 def draw_training_task(
@@ -186,18 +215,19 @@ class OuterLoop:
         totals = [torch.zeros_like(value) for value in start.meta.values()]
         count = 0
         while count < options.tasks_per_step and cost.tokens < budget:
-            task = training.draw(stream, self.names, options.train_queries, step)
-            direction = self._direction(start, task, cost, count == 0)
+            more = training.affordable(options.tasks_per_step - count, cost, budget)
+            task = training.draw(stream, self.names, options.train_queries, step, more)
+            direction = self._direction(start.for_tasks(more), task, cost, count == 0)
             for total, part in zip(totals, direction, strict=True):
                 total += part.detach()
-            count += 1
+            count += more
             cost.take(task)
         return [total / count for total in totals]
 
     def _direction(
         self, start: Initialisation, task: TaskLoss, cost: TrainingCost, first: bool
     ) -> Sequence[Tensor]:
-        """The learner's direction. Operations are counted for the first task of outer steps 1, 2,
+        """The learner's direction. Operations are counted for the first tasks of outer steps 1, 2,
         4, 8 ... and scaled by tokens in between: a method may do other things later than at first,
         and counting takes time."""
         counts = first and (task.step + 1).bit_count() == 1
@@ -207,8 +237,8 @@ class OuterLoop:
         ):
             direction = self.learner.direction(start, task)
         if counter is not None:
-            self._flops_per_token = counter.get_total_flops() / task.tokens
-        cost.flops += self._flops_per_token * task.tokens
+            self._flops_per_token = counter.get_total_flops() / sum(task.tokens)
+        cost.flops += self._flops_per_token * sum(task.tokens)
         return direction
 
     def run(

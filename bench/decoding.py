@@ -1,0 +1,69 @@
+"""Decoding: which token follows, row by row, for all rows of many adapted models at once."""
+
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+from bench.steps import Steps
+
+#: Tokens (rows,) for logits (rows, vocabulary), of answers (rows,) whose token number is given.
+Choose = Callable[[Tensor, Tensor, int], Tensor]
+#: Whether each row of (rows, tokens) has come to its end.
+Ended = Callable[[Tensor], Tensor]
+
+WORTH = 0.75  # rows leave when so small a share of the batch is left
+
+
+def greedy(logits: Tensor, rows: Tensor, place: int) -> Tensor:
+    """The likeliest token."""
+    return logits.argmax(-1)
+
+
+def one_by_one(
+    steps: Steps,
+    runs: int,
+    fillers: Sequence[int],
+    most: int,
+    pad: int,
+    ended: Ended,
+    choose: Choose = greedy,
+) -> Tensor:
+    """Up to `most` tokens of each row, (rows, most), filled up with `pad` behind a row's end.
+
+    A row that has ended leaves the batch, as soon as enough have: runs stay equal, so a run that is
+    longer than another keeps an ended row with it.
+
+    Args:
+        steps: the model, which has read nothing yet; its rows are in `runs` equal runs.
+        fillers: rows that make runs equal and are no answers.
+    """
+    logits = steps.first()
+    rows = torch.arange(steps.rows, device=logits.device)
+    made = torch.full((steps.rows, most), pad, device=logits.device)
+    done = torch.zeros_like(rows, dtype=torch.bool)
+    done[torch.tensor(fillers, dtype=torch.long, device=logits.device)] = True
+    for place in range(most):
+        new = choose(logits, rows, place).masked_fill(done, pad)
+        made[rows, place] = new
+        done = done | ended(made[rows, : place + 1])
+        if place + 1 == most or bool(done.all()):
+            break
+        if left := remaining(done.view(runs, -1)):
+            tasks, index = left
+            steps.keep(index, None if len(tasks) == runs else tasks)
+            runs, rows, done, new = len(tasks), rows[index], done[index], new[index]
+        logits = steps.next(new)
+    return made
+
+
+def remaining(done: Tensor) -> tuple[Tensor, Tensor] | None:
+    """The runs of (runs, rows) that have a row left, and the rows to go on with, in equal runs;
+    None where leaving would save too little."""
+    runs, size = done.shape
+    left = (~done).sum(1)
+    tasks, width = left.nonzero().flatten(), int(left.max())
+    if len(tasks) * width > WORTH * runs * size:
+        return None
+    order = done.long().argsort(dim=1, stable=True)[tasks, :width]
+    return tasks, (tasks[:, None] * size + order).flatten()

@@ -1,0 +1,229 @@
+"""Layers that read a weight of each task: one batched product in place of one task after another.
+
+A weight with one dimension more than its layer's own, (tasks, ...), holds a weight for each task;
+one without is shared by all, and its product is one large one. The leading dimension of what a
+layer reads is equal runs of rows, task after task.
+
+Layers of a model are given these forms by changing their class: names, weights and all else of a
+checkpoint stay as they are.
+"""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Parameters = Mapping[str, Tensor]
+
+
+def _by_task(values: Tensor, weight: Tensor) -> Tensor:
+    """(rows, ..., width) as (tasks, rows of a task, width)."""
+    return values.reshape(len(weight), -1, values.shape[-1])
+
+
+def _affine(values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """values @ weight + bias, of which at least one is per task; `weight` is ([tasks,] in, out)."""
+    own_bias = bias is not None and bias.dim() == 2
+    rows = _by_task(values, weight if weight.dim() == 3 else bias)  # type: ignore[arg-type]
+    if own_bias and weight.dim() == 3:
+        made = torch.baddbmm(bias[:, None], rows, weight)  # type: ignore[index]
+    else:
+        made = rows @ weight
+        if bias is not None:
+            made = made + (bias[:, None] if own_bias else bias)
+    return made.reshape(*values.shape[:-1], -1)
+
+
+class TaskLinear(nn.Linear):
+    """`nn.Linear`."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(rows, ..., in) to (rows, ..., out)."""
+        weight, bias = self.weight, self.bias
+        if weight.dim() == 2 and (bias is None or bias.dim() == 1):
+            return nn.functional.linear(values, weight, bias)
+        return _affine(values, weight.mT, bias)
+
+
+class _TaskConv1D(nn.Module):
+    """GPT-2's linear layer, whose weight is (in, out)."""
+
+    weight: Tensor
+    bias: Tensor
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(rows, ..., in) to (rows, ..., out)."""
+        if self.weight.dim() == 2 and self.bias.dim() == 1:
+            made: Tensor = super().forward(values)
+            return made
+        return _affine(values, self.weight, self.bias)
+
+
+class TaskEmbedding(nn.Embedding):
+    """`nn.Embedding`; as there, the row of the padding token gets no gradient."""
+
+    rows: int  # of what the model reads, set by `Sites`: places may be given once for all
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(rows, ...) to (rows, ..., width)."""
+        weight = self.weight
+        if weight.dim() == 2:
+            return nn.functional.embedding(ids, weight, self.padding_idx)
+        tasks, size, width = weight.shape
+        if len(ids) == 1:
+            ids = ids.expand(self.rows, *ids.shape[1:])
+        offsets = torch.arange(tasks, device=ids.device).repeat_interleave(len(ids) // tasks)
+        places = ids + (offsets * size).view(-1, *[1] * (ids.dim() - 1))
+        made = nn.functional.embedding(places, weight.reshape(-1, width))
+        if self.padding_idx is None:
+            return made
+        return torch.where((ids == self.padding_idx)[..., None], made.detach(), made)
+
+
+class TaskLayerNorm(nn.LayerNorm):
+    """`nn.LayerNorm` over one dimension."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(rows, ..., width) to the same."""
+        weight, bias = self.weight, self.bias
+        if all(w is None or w.dim() == 1 for w in (weight, bias)):
+            return super().forward(values)
+        rows = _by_task(values, weight if weight.dim() == 2 else bias)
+        made = nn.functional.layer_norm(rows, self.normalized_shape, eps=self.eps)
+        made = made * (weight[:, None] if weight.dim() == 2 else weight)
+        if bias is not None:
+            made = made + (bias[:, None] if bias.dim() == 2 else bias)
+        return made.view_as(values)
+
+
+class _TaskScale(nn.Module):
+    """A norm that multiplies by its one weight, whoever wrote it: `Sites` gives it the weights of
+    tasks as (tasks, 1, width), which its own formula broadcasts."""
+
+    weight: Tensor
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(rows, ..., width) to the same."""
+        if self.weight.dim() == 1:
+            made: Tensor = super().forward(values)
+            return made
+        made = super().forward(_by_task(values, self.weight))
+        return made.view_as(values)
+
+
+class TaskRMSNorm(nn.RMSNorm):
+    """`nn.RMSNorm` over one dimension."""
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(rows, ..., width) to the same."""
+        if self.weight.dim() == 1:
+            return super().forward(values)
+        rows = _by_task(values, self.weight)
+        made = nn.functional.rms_norm(rows, self.normalized_shape, eps=self.eps)
+        return (made * self.weight[:, None]).view_as(values)
+
+
+class _TaskBuckets(nn.Embedding):
+    """T5's table of relative positions, (buckets, heads): the tables of all tasks side by side."""
+
+    def forward(self, ids: Tensor) -> Tensor:
+        """(queries, keys) to (queries, keys, [tasks x] heads)."""
+        weight = self.weight
+        if weight.dim() == 3:
+            weight = weight.transpose(0, 1).flatten(1)
+        return nn.functional.embedding(ids, weight)
+
+
+class _TaskBias(nn.Module):
+    """T5's attention, which adds the same biases to all rows: here to those of a task."""
+
+    n_heads: int
+    relative_attention_bias: nn.Embedding
+    rows: int
+
+    def compute_bias(self, *args: Any, **kwargs: Any) -> Tensor:
+        """(rows or 1, heads, queries, keys)."""
+        made: Tensor = super().compute_bias(*args, **kwargs)  # type: ignore[misc]
+        if self.relative_attention_bias.weight.dim() == 2:
+            return made
+        made = made.view(-1, self.n_heads, *made.shape[2:])
+        return made.repeat_interleave(self.rows // len(made), 0)
+
+
+def _form_of(module: nn.Module) -> type[nn.Module] | None:
+    """The class that stands for a layer's own; None for a kind that has no form."""
+    kind, name = type(module), type(module).__name__
+    for base, form in (
+        (nn.Linear, TaskLinear),
+        (nn.Embedding, TaskEmbedding),
+        (nn.LayerNorm, TaskLayerNorm),
+        (nn.RMSNorm, TaskRMSNorm),
+    ):
+        if kind is base:
+            return form
+        # A subclass keeps its own forward, whose `super` is ours.
+        if issubclass(kind, base):
+            return type(name, (kind, form), {})
+    own = dict(module.named_parameters(recurse=False))
+    if name == "Conv1D":
+        return type(name, (_TaskConv1D, kind), {})
+    if name.endswith(("RMSNorm", "T5LayerNorm")) and own.keys() == {"weight"}:
+        return type(name, (_TaskScale, kind), {})
+    if hasattr(module, "compute_bias") and hasattr(module, "relative_attention_bias"):
+        return type(name, (_TaskBias, kind), {})
+    return None
+
+
+FORMS = (TaskLinear, TaskEmbedding, TaskLayerNorm, TaskRMSNorm)
+MIXED = (_TaskConv1D, _TaskScale, _TaskBuckets, _TaskBias)
+
+
+class Sites:
+    """The places in a model where its weights are read, with layers that know of tasks.
+
+    Attributes:
+        without: names of the weights that are read by layers of no form: no two tasks can have
+            their own in one pass.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        self._places: list[tuple[nn.Module, str, str]] = []
+        self.without: set[str] = set()
+        names = {id(parameter): name for name, parameter in model.named_parameters()}
+        self._dims = {name: parameter.dim() for name, parameter in model.named_parameters()}
+        for module in list(model.modules()):
+            if not isinstance(module, (*FORMS, *MIXED)) and (form := _form_of(module)):
+                module.__class__ = form
+            if isinstance(module, _TaskBias) and hasattr(module, "relative_attention_bias"):
+                module.relative_attention_bias.__class__ = _TaskBuckets
+        for module in model.modules():
+            for leaf, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
+                self._places.append((module, leaf, names[id(parameter)]))
+                if not isinstance(module, (*FORMS, *MIXED)):
+                    self.without.add(names[id(parameter)])
+        self._counting: list[Any] = [
+            m for m in model.modules() if isinstance(m, (TaskEmbedding, _TaskBias))
+        ]
+        self._own = {(id(m), leaf): m._parameters[leaf] for m, leaf, _ in self._places}
+
+    @contextmanager
+    def hold(self, weights: Parameters, rows: int) -> Iterator[None]:
+        """The model with these weights in place of its own, about to read so many rows."""
+        try:
+            for module in self._counting:
+                module.rows = rows
+            for module, leaf, name in self._places:
+                weight = weights[name]
+                if isinstance(module, _TaskScale) and weight.dim() == 2:
+                    weight = weight[:, None]
+                module._parameters[leaf] = weight
+            yield
+        finally:
+            for module, leaf, _ in self._places:
+                module._parameters[leaf] = self._own[id(module), leaf]
+
+    def per_task(self, weights: Parameters) -> set[str]:
+        """The names of those that hold a weight for each task."""
+        return {name for name, weight in weights.items() if weight.dim() > self._dims[name]}

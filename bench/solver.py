@@ -1,0 +1,215 @@
+"""Answers the episodes of one cell: adapts to many at once, lets all their models write, and times
+both."""
+
+import math
+from bisect import bisect
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.artefacts import initialisation_folder, read_initialisation
+from bench.backbone import Backbone, Generation
+from bench.baseline import GradientLearner, Learner
+from bench.batches import Batch
+from bench.context import Context
+from bench.episodes import Episode
+from bench.errors import CellError
+from bench.initialisation import Initialisation
+from bench.inner_loop import Adapted
+from bench.records import Cell
+from bench.streams import Stream
+from bench.timing import Stopwatch, out_of_memory, peak_mib, reset_peak
+
+Solved = tuple[list[str], dict[str, Any]]  # predictions, and the record's costs and counts
+
+
+@dataclass
+class Costs:
+    """What an episode took: its share of the tasks that were adapted at once. Times in
+    milliseconds on the device's clock, the peak that of all of them, None where unknown."""
+
+    adapt_ms: float
+    inner_steps_ms: list[float]
+    adapt_peak_mib: float | None
+    generate_ms: float
+    generated_tokens: int
+
+
+class Solver:
+    """A learner with its initialisation, answering the episodes of one cell."""
+
+    def __init__(self, context: Context, cell: Cell, method: Learner) -> None:
+        self.context, self.cell, self.method = context, cell, method
+        given = context.backbone(cell.train_seed if context.plan.pretrain else None)
+        self.identity = given.identity
+        self.backbone: Backbone = method.prepare(given)
+        self.train_cost: dict[str, Any] = {}
+        seed = Stream(cell.seed, "initialisation", cell.baseline).torch_seed()
+        self.start: Initialisation = method.start(self.backbone, seed)
+        if method.trains:
+            assert cell.train_seed is not None
+            folder = initialisation_folder(context, cell.suite, cell.baseline, cell.train_seed)
+            self.start, self.train_cost = read_initialisation(
+                folder, self.start, self.backbone.device
+            )
+        self.inner_step_flops: float | None = None
+        self.most = context.plan.tasks_at_once
+        self.largest = 0
+
+    def header(self) -> dict[str, Any]:
+        """What all episodes of the cell share."""
+        adapts, trains = self.method.steps_at_test > 0, self.method.trains
+        return {
+            "backbone_identity": self.identity,
+            "adapted_params": sum(w.numel() for w in self.start.moving.values()) if adapts else 0,
+            "meta_params": sum(v.numel() for v in self.start.meta.values()) if trains else 0,
+            "tasks_at_once": self.largest,
+            "rechunked": self.most < self.context.plan.tasks_at_once,
+            "inner_step_flops": self.inner_step_flops,
+            "train": self.train_cost,
+        }
+
+    def solve(self, episodes: Sequence[Episode], progress: Callable[[float], None]) -> list[Solved]:
+        """Predictions for the queries of each episode, and its record's costs and counts.
+
+        Raises:
+            CellError: so many at once do not fit the memory.
+        """
+        self._warm_up(episodes[0])
+        sizes = [sum(self.backbone.batch([e.support])[0].tokens) for e in episodes]
+        solved: dict[int, Solved] = {}
+        waiting = list(chunks(sizes, self.most, self.context.plan.length_edges))
+        while waiting:
+            chunk = waiting.pop(0)
+            try:
+                made = self._solve([episodes[place] for place in chunk])
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+                waiting = [*self._smaller(chunk), *waiting]
+                continue
+            self.largest = max(self.largest, len(chunk))
+            solved.update(zip(chunk, made, strict=True))
+            progress(len(solved) / len(episodes))
+        return [solved[place] for place in range(len(episodes))]
+
+    def _smaller(self, chunk: Sequence[int]) -> Iterator[list[int]]:
+        """Halves of a chunk that did not fit the memory, where the plan allows that."""
+        half, device = len(chunk) // 2, self.backbone.device
+        if not half:
+            raise CellError(
+                f"one episode does not fit the memory of {device}; lower shots or length"
+            )
+        if not self.context.plan.allow_rechunk:
+            raise CellError(
+                f"{len(chunk)} episodes at once do not fit the memory of {device}; set "
+                f"tasks_at_once = {half} (--tasks-at-once {half}), or add --allow-rechunk"
+            )
+        self.most = min(self.most, half)
+        for start in range(0, len(chunk), self.most):
+            yield list(chunk[start : start + self.most])
+
+    def _solve(self, episodes: Sequence[Episode]) -> list[Solved]:
+        """One chunk. Where an inner loop met a loss that is no number, there are no weights to
+        answer with: answers are empty."""
+        device, count = self.backbone.device, len(episodes)
+        batch, cuts = self.backbone.batch([episode.support for episode in episodes])
+        measured = reset_peak(device)
+        watch = Stopwatch(device)
+        steps = Stopwatch(device)
+        adapted = self.method.adapt(
+            lambda weights: self.backbone.losses(weights, batch),
+            self.start.for_tasks(count),
+            lambda weights: steps.mark(),
+        )
+        adapt_ms = watch.total() / count
+        peak = peak_mib(device) if measured else None
+        curves = self._curves(adapted, batch)
+        whole = [all(map(math.isfinite, curve)) for curve in curves]
+        watch = Stopwatch(device)
+        answers = self._generate(adapted, episodes, whole)
+        generate_ms = watch.total() / max(sum(whole), 1)
+        inner = [lap / count for lap in steps.laps()]
+        solved = []
+        for place, (made, curve) in enumerate(zip(answers, curves, strict=True)):
+            costs = Costs(adapt_ms, inner, peak, generate_ms if whole[place] else 0.0, made.tokens)
+            finite = [value for value in curve if math.isfinite(value)]
+            counts = {
+                "losses": finite,
+                "diverged": diverged(curve),
+                "truncated": (0 if self.method.demonstrates else cuts[place]) + made.cut_inputs,
+                "dropped": made.dropped,
+                "cut_outputs": made.cut_outputs,
+            }
+            solved.append((made.texts, {**counts, "costs": asdict(costs)}))
+        return solved
+
+    def _curves(self, adapted: Adapted, batch: Batch) -> list[list[float]]:
+        """Of each task, the inner objective before every step and after the last, up to the first
+        that is no number; empty where there are no steps."""
+        if not adapted.losses:
+            return [[] for _ in range(len(batch))]
+        assert isinstance(self.method, GradientLearner)
+        start = self.start.for_tasks(len(batch))
+        objective = self.method.objective(lambda w: self.backbone.losses(w, batch), start)
+        with torch.no_grad():
+            last = objective(adapted.weights)
+        curves: list[list[float]] = torch.stack([*adapted.losses, last], 1).tolist()
+        ends = ([not math.isfinite(value) for value in curve] for curve in curves)
+        kept = [end.index(True) + 1 if any(end) else len(end) for end in ends]
+        return [curve[:end] for curve, end in zip(curves, kept, strict=True)]
+
+    def _generate(
+        self, adapted: Adapted, episodes: Sequence[Episode], whole: Sequence[bool]
+    ) -> list[Generation]:
+        """Answers of the tasks whose weights are numbers, empty ones of the others."""
+        kept = [place for place, fine in enumerate(whole) if fine]
+        weights: Any = adapted.weights
+        if len(kept) < len(episodes):
+            own = self.backbone.sites.per_task(weights)
+            weights = {name: w[kept] if name in own else w for name, w in weights.items()}
+        answers = [Generation([""] * len(episode.query)) for episode in episodes]
+        if kept:
+            asked = [episodes[place] for place in kept]
+            made = self.backbone.generate(
+                weights,
+                [[query.input for query in episode.query] for episode in asked],
+                self.context.max_new_tokens(self.cell.suite),
+                [episode.support for episode in asked] if self.method.demonstrates else None,
+            )
+            for place, generation in zip(kept, made, strict=True):
+                answers[place] = generation
+        return answers
+
+    def _warm_up(self, episode: Episode) -> None:
+        """One uncounted pass, so that no first call is timed; counts a step's operations."""
+        batch, _ = self.backbone.batch([episode.support])
+        if isinstance(self.method, GradientLearner) and self.method.steps_at_test > 0:
+            start = self.start.for_tasks(1)
+            with FlopCounterMode(display=False) as counter:
+                self.method.inner_loop(lambda w: self.backbone.losses(w, batch), start, 1)
+            self.inner_step_flops = float(counter.get_total_flops())
+        self.backbone.generate(self.start.weights, [[episode.query[0].input]], 2)
+
+
+def chunks(sizes: Sequence[int], most: int, edges: Sequence[int]) -> Iterator[list[int]]:
+    """Places of `sizes` (tokens) in groups of at most `most`, each from between two edges, so that
+    no task is read beside one of quite another length."""
+    order = sorted(range(len(sizes)), key=sizes.__getitem__)
+    group: list[int] = []
+    for place in order:
+        other = group and bisect(edges, sizes[place]) != bisect(edges, sizes[group[0]])
+        if other or len(group) == most:
+            yield group
+            group = []
+        group.append(place)
+    if group:
+        yield group
+
+
+def diverged(losses: Sequence[float]) -> bool:
+    """Whether an inner loop ended no better than it began."""
+    return bool(losses) and not (math.isfinite(losses[-1]) and losses[-1] <= losses[0])
