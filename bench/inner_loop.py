@@ -14,6 +14,7 @@ from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
+from torch.optim.adam import adam
 
 Parameters = Mapping[str, Tensor]
 Loss = Callable[[Parameters], Tensor]  # (tasks,)
@@ -38,6 +39,14 @@ class StepRule(Protocol):
         ...
 
 
+class FixedRule(StepRule, Protocol):
+    """A rule that learns nothing: where gradients are constants, so is a step."""
+
+    def descend(self, weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State) -> None:
+        """The same step in place: of the weights, and of a state of `start`."""
+        ...
+
+
 @dataclass(frozen=True)
 class Sgd:
     """theta <- theta - rate * gradient."""
@@ -55,6 +64,20 @@ class Sgd:
         pairs = zip(weights.items(), gradients, strict=True)
         return {name: w - self.rate * g for (name, w), g in pairs}, state
 
+    def descend(self, weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State) -> None:
+        """One step in place."""
+        for weight, gradient in zip(weights, gradients, strict=True):
+            weight.sub_(gradient, alpha=self.rate)
+
+
+@dataclass
+class Moments:
+    """Adam's state: steps taken, a count for each weight, and the moments of each."""
+
+    counts: list[Tensor]
+    first: list[Tensor]
+    second: list[Tensor]
+
 
 @dataclass(frozen=True)
 class Adam:
@@ -68,25 +91,51 @@ class Adam:
     beta2: float = 0.999
     epsilon: float = 1e-8
 
-    def start(self, weights: Parameters) -> State:
-        """No steps taken, both moments zero. All weights lie in one vector: a model of many small
-        tensors would else spend its time on calls."""
-        zeros = _flat(torch.zeros_like(w) for w in weights.values())
-        return 0, zeros, zeros
+    def start(self, weights: Parameters) -> Moments:
+        """No steps taken, both moments zero."""
+        shapes = [(w.shape, {"dtype": w.dtype, "device": w.device}) for w in weights.values()]
+        first, second = ([torch.zeros(s, **kind) for s, kind in shapes] for _ in range(2))
+        counts = [torch.zeros((), device=w.device) for w in weights.values()]
+        return Moments(counts, first, second)
 
     def step(
-        self, weights: Parameters, gradients: Sequence[Tensor], state: State
-    ) -> tuple[dict[str, Tensor], State]:
-        """One step of Adam."""
-        count, first, second = state
-        gradient, count = _flat(gradients), count + 1
-        first = torch.lerp(first, gradient, 1 - self.beta1)
-        second = torch.addcmul(second * self.beta2, gradient, gradient, value=1 - self.beta2)
+        self, weights: Parameters, gradients: Sequence[Tensor], state: Moments
+    ) -> tuple[dict[str, Tensor], Moments]:
+        """One step of Adam. All weights lie in one vector: a model of many small tensors would else
+        spend its time on calls."""
+        count, gradient = float(state.counts[0]) + 1, _flat(gradients)
+        first = torch.lerp(_flat(state.first), gradient, 1 - self.beta1)
+        second = _flat(state.second) * self.beta2
+        second = torch.addcmul(second, gradient, gradient, value=1 - self.beta2)
         scale, root = 1 - self.beta1**count, 1 - self.beta2**count
         moves = (self.rate / scale) * first / (_root(second / root) + self.epsilon)
-        parts = moves.split([w.numel() for w in weights.values()])
-        pairs = zip(weights.items(), parts, strict=True)
-        return {name: w - part.view_as(w) for (name, w), part in pairs}, (count, first, second)
+        sizes = [w.numel() for w in weights.values()]
+        pairs = zip(weights.items(), moves.split(sizes), strict=True)
+        now = {name: w - part.view_as(w) for (name, w), part in pairs}
+        counts = [before + 1 for before in state.counts]
+        return now, Moments(counts, list(first.split(sizes)), list(second.split(sizes)))
+
+    def descend(
+        self, weights: Sequence[Tensor], gradients: Sequence[Tensor], state: Moments
+    ) -> None:
+        """One step in place, by torch's own, which reads all tensors in one order of memory."""
+        pairs = zip(weights, gradients, strict=True)
+        adam(
+            list(weights),
+            [g if g.stride() == w.stride() else torch.empty_like(w).copy_(g) for w, g in pairs],
+            state.first,
+            state.second,
+            [],
+            state.counts,
+            fused=True,
+            amsgrad=False,
+            beta1=self.beta1,
+            beta2=self.beta2,
+            lr=self.rate,
+            weight_decay=0.0,
+            eps=self.epsilon,
+            maximize=False,
+        )
 
 
 def _flat(tensors: Iterable[Tensor]) -> Tensor:
@@ -102,7 +151,7 @@ def _root(value: Tensor) -> Tensor:
     return torch.where(positive, torch.where(positive, value, 1.0).sqrt(), 0.0)
 
 
-def step_rule(name: str, rate: float) -> StepRule:
+def step_rule(name: str, rate: float) -> FixedRule:
     """The rule that an option names: `sgd`, `adam`, or `adam-beta1-0`."""
     if name == "sgd":
         return Sgd(rate)
@@ -144,6 +193,8 @@ def adapt(
 
     A loss that is no number leaves weights that are none, of its task alone.
     """
+    if path != "2" and isinstance(rule, (Sgd, Adam)):
+        return _descended(loss, weights, rule, steps, path, after_step)
     now = _leaves(weights) if path == "none" else dict(weights)
     state = rule.start(now)
     losses: list[Tensor] = []
@@ -158,6 +209,36 @@ def adapt(
         if after_step:
             after_step(now)
     return Adapted({k: w.detach() for k, w in now.items()} if path == "none" else now, losses)
+
+
+def _descended(
+    loss: Loss,
+    weights: Parameters,
+    rule: FixedRule,
+    steps: int,
+    path: Path,
+    after_step: AfterStep | None,
+) -> Adapted:
+    """`adapt` in place, where every step is a constant: what is reached depends on where it started
+    as on itself."""
+    now = {name: w.detach().clone().requires_grad_() for name, w in weights.items()}
+    state, losses = rule.start(now), list[Tensor]()
+
+    def reached() -> dict[str, Tensor]:
+        if path == "none":
+            return now
+        return {name: now[name].detach() + (w - w.detach()) for name, w in weights.items()}
+
+    for _ in range(steps):
+        value = loss(now)
+        gradients = gradient(value, now)
+        losses.append(value.detach())
+        with torch.no_grad():
+            rule.descend(list(now.values()), gradients, state)
+        if after_step:
+            after_step(reached())
+    made = reached()
+    return Adapted({k: w.detach() for k, w in made.items()} if path == "none" else made, losses)
 
 
 def gradient(value: Tensor, weights: Parameters, differentiable: bool = False) -> list[Tensor]:

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+# Of glibc's malloc.h, with its largest threshold on 64 bits.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST = -1, -3, 32 * 2**20
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -45,6 +47,15 @@ class Stopwatch:
         """Milliseconds from the start to now; adds a mark."""
         self.mark()
         return sum(self.laps())
+
+
+def keep_freed_memory() -> None:
+    """Lets the C library keep what is freed: a step asks again for what the last one gave back, and
+    new pages from the system cost as much as the arithmetic on them. `reset_peak` gives it back."""
+    set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+    if set_option:
+        set_option(M_MMAP_THRESHOLD, LARGEST)
+        set_option(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def reset_peak(device: torch.device) -> bool:

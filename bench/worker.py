@@ -74,7 +74,9 @@ def main() -> None:
 
     from bench.context import Context
     from bench.plan import Plan
+    from bench.timing import keep_freed_memory
 
+    keep_freed_memory()
     torch.set_num_threads(first["threads"])
     torch.set_num_interop_threads(1)
     report.send(kind="ready")
