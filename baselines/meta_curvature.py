@@ -87,7 +87,7 @@ class MetaCurvature(LearnedStep):
     def rule(self, start: "Initialisation") -> Preconditioned:
         """Descent along transformed gradients."""
         factors = {
-            name: [start.learned[f"curvature/{name}/{axis}"] for axis in range(weight.dim())]
-            for name, weight in start.moving.items()
+            name: [start.learned[f"curvature/{name}/{axis}"] for axis in range(dimensions)]
+            for name, dimensions in ((name, start.weights[name].dim()) for name in start.inner)
         }
         return Preconditioned(self.options.inner_rate, factors)

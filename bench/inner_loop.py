@@ -8,12 +8,13 @@ All gradient-based baselines share it. A baseline states what differs: which wei
 rule, the number of steps, and what of the steps an outer gradient may go through (`Path`).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.optim.adam import adam
 
 Parameters = Mapping[str, Tensor]
@@ -93,27 +94,24 @@ class Adam:
 
     def start(self, weights: Parameters) -> Moments:
         """No steps taken, both moments zero."""
-        shapes = [(w.shape, {"dtype": w.dtype, "device": w.device}) for w in weights.values()]
-        first, second = ([torch.zeros(s, **kind) for s, kind in shapes] for _ in range(2))
+        first, second = (
+            [torch.zeros(w.shape, dtype=w.dtype, device=w.device) for w in weights.values()]
+            for _ in range(2)
+        )
         counts = [torch.zeros((), device=w.device) for w in weights.values()]
         return Moments(counts, first, second)
 
     def step(
         self, weights: Parameters, gradients: Sequence[Tensor], state: Moments
     ) -> tuple[dict[str, Tensor], Moments]:
-        """One step of Adam. All weights lie in one vector: a model of many small tensors would else
-        spend its time on calls."""
-        count, gradient = float(state.counts[0]) + 1, _flat(gradients)
-        first = torch.lerp(_flat(state.first), gradient, 1 - self.beta1)
-        second = _flat(state.second) * self.beta2
-        second = torch.addcmul(second, gradient, gradient, value=1 - self.beta2)
-        scale, root = 1 - self.beta1**count, 1 - self.beta2**count
-        moves = (self.rate / scale) * first / (_root(second / root) + self.epsilon)
-        sizes = [w.numel() for w in weights.values()]
-        pairs = zip(weights.items(), moves.split(sizes), strict=True)
-        now = {name: w - part.view_as(w) for (name, w), part in pairs}
-        counts = [before + 1 for before in state.counts]
-        return now, Moments(counts, list(first.split(sizes)), list(second.split(sizes)))
+        """One step of Adam."""
+        names = list(weights)
+        parts = (list(weights.values()), list(gradients), state.first, state.second)
+        count = float(state.counts[0]) + 1
+        made = _AdamStep.apply(self, count, *(tensor for part in parts for tensor in part))  # type: ignore[no-untyped-call]
+        now, first, second = (list(made[i * len(names) : (i + 1) * len(names)]) for i in range(3))
+        moments = Moments([before + 1 for before in state.counts], first, second)
+        return dict(zip(names, now, strict=True)), moments
 
     def descend(
         self, weights: Sequence[Tensor], gradients: Sequence[Tensor], state: Moments
@@ -138,17 +136,60 @@ class Adam:
         )
 
 
-def _flat(tensors: Iterable[Tensor]) -> Tensor:
-    return torch.cat([tensor.reshape(-1) for tensor in tensors])
+class _AdamStep(torch.autograd.Function):
+    """Weights, first and second moments after a step, from those before it and gradients. Its
+    derivative is written out: the graph of its dozen operations would hold as many copies of all
+    weights for every step.
+
+    The root's derivative at 0 is 0: a weight without gradient (a position that no example reaches)
+    stays out of the meta-gradient, where infinity times 0 would be no number.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, rule: "Adam", count: float, *tensors: Tensor) -> tuple[Tensor, ...]:
+        weights, gradients, firsts, seconds = _parts(tensors, len(tensors) // 4)
+        scale, root = 1 - rule.beta1**count, 1 - rule.beta2**count
+        new_first = [
+            torch.lerp(m, g, 1 - rule.beta1) for m, g in zip(firsts, gradients, strict=True)
+        ]
+        new_second = [
+            (v * rule.beta2).addcmul_(g, g, value=1 - rule.beta2)
+            for v, g in zip(seconds, gradients, strict=True)
+        ]
+        now = [
+            torch.addcdiv(w, m, (v / root).sqrt_().add_(rule.epsilon), value=-rule.rate / scale)
+            for w, m, v in zip(weights, new_first, new_second, strict=True)
+        ]
+        ctx.save_for_backward(*gradients, *new_first, *new_second)
+        ctx.rule, ctx.move, ctx.root = rule, rule.rate / scale, root
+        return (*now, *new_first, *new_second)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
+        rule, size = ctx.rule, len(outer) // 3
+        gradients, firsts, seconds = _parts(ctx.saved_tensors, size)
+        to_gradients, to_firsts, to_seconds = list[Tensor](), list[Tensor](), list[Tensor]()
+        for g, m, v, on_w, on_m, on_v in zip(
+            gradients, firsts, seconds, *_parts(outer, size), strict=True
+        ):
+            root = (v / ctx.root).sqrt_()
+            below = root + rule.epsilon
+            along = on_w / below
+            to_m = torch.add(on_m, along, alpha=-ctx.move)
+            # d(root + epsilon) / dv = 1 / (2 root c), c the correction of the second moment.
+            slope = along.mul_(m).div_(below.mul_(root).masked_fill_(root == 0, torch.inf))
+            to_v = torch.add(on_v, slope, alpha=ctx.move / (2 * ctx.root))
+            to_g = (to_m * (1 - rule.beta1)).addcmul_(g, to_v, value=2 * (1 - rule.beta2))
+            to_gradients.append(to_g)
+            to_firsts.append(to_m.mul_(rule.beta1))
+            to_seconds.append(to_v.mul_(rule.beta2))
+        return (None, None, *outer[:size], *to_gradients, *to_firsts, *to_seconds)
 
 
-def _root(value: Tensor) -> Tensor:
-    """Square root whose derivative at 0 is 0: a weight without gradient (a position that no
-    example reaches) stays out of the meta-gradient, where infinity times 0 would be no number."""
-    if not value.requires_grad:
-        return value.sqrt()
-    positive = value > 0
-    return torch.where(positive, torch.where(positive, value, 1.0).sqrt(), 0.0)
+def _parts(tensors: Sequence[Tensor], size: int) -> list[Sequence[Tensor]]:
+    """Tensors in runs of `size`."""
+    return [tensors[start : start + size] for start in range(0, len(tensors), size)]
 
 
 def step_rule(name: str, rate: float) -> FixedRule:

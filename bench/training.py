@@ -21,6 +21,7 @@ from bench.timing import Stopwatch
 
 Parameters = Mapping[str, Tensor]
 Progress = Callable[[float], None]
+COUNTED = {4**n for n in range(20)}  # outer steps whose operations are counted
 
 
 class TaskLoss:
@@ -227,10 +228,10 @@ class OuterLoop:
     def _direction(
         self, start: Initialisation, task: TaskLoss, cost: TrainingCost, first: bool
     ) -> Sequence[Tensor]:
-        """The learner's direction. Operations are counted for the first tasks of outer steps 1, 2,
-        4, 8 ... and scaled by tokens in between: a method may do other things later than at first,
-        and counting takes time."""
-        counts = first and (task.step + 1).bit_count() == 1
+        """The learner's direction. Operations are counted for the first tasks of some outer steps
+        and scaled by tokens in between: a method may do other things later than at first, and
+        counting takes time."""
+        counts = first and task.step + 1 in COUNTED
         with (
             attention(self.learner.order in ("2", "implicit")),
             FlopCounterMode(display=False) if counts else nullcontext() as counter,

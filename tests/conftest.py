@@ -123,7 +123,7 @@ def backbone(request: pytest.FixtureRequest, tokenizer: Any) -> Backbone:
 @pytest.fixture
 def task(backbone: Backbone, examples: list[Example]) -> TaskLoss:
     """Four examples of support, two of query."""
-    return TaskLoss(backbone, examples[:4], examples[4:])
+    return TaskLoss(backbone, [(examples[:4], examples[4:])])
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """Independent sources for the proofs: a loss without padding, plain unrolled autograd."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,6 +10,7 @@ from torch.func import functional_call
 from baselines.maml import Maml
 from bench.backbone import Backbone, attention
 from bench.initialisation import Initialisation
+from bench.steps import Steps
 
 RATE = 0.05
 
@@ -43,7 +44,7 @@ def plain_loss(backbone: Backbone, weights: Mapping[str, Tensor], rows: Any) -> 
 
 
 def ids_of(batch: Any) -> dict[str, Tensor]:
-    return {key: value for key, value in batch.inputs.items() if key.endswith("ids")}
+    return {key: value for key, value in batch.inputs.items() if key.endswith("input_ids")}
 
 
 def start(backbone: Backbone, learner: Any = None) -> Initialisation:
@@ -87,3 +88,25 @@ def direction(learner: Any, begin: Any, task: Any) -> dict[str, Tensor]:
     with attention(True):
         parts = learner.direction(begin, task)
     return dict(zip(begin.meta, parts, strict=True))
+
+
+class Scripted(Steps):
+    """Writes what it is told, whatever it reads, and token 5 behind that."""
+
+    def __init__(self, rows: Sequence[Sequence[int]], vocabulary: int) -> None:
+        self.rows, self.left = len(rows), [list(row) for row in rows]
+        self.vocabulary, self.kept = vocabulary, list[int]()
+
+    def first(self) -> Tensor:
+        new = [row.pop(0) if row else 5 for row in self.left]
+        return torch.nn.functional.one_hot(torch.tensor(new), self.vocabulary)
+
+    def next(self, tokens: Tensor) -> Tensor:
+        return self.first()
+
+    def keep(self, index: Tensor, tasks: Tensor | None = None) -> None:
+        self.left = [self.left[i] for i in index.tolist()]
+        self.kept.append(len(index))
+
+    def _select(self, index: Tensor) -> None:
+        raise AssertionError

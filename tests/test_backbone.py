@@ -6,18 +6,20 @@ from typing import Any
 import pytest
 import torch
 
-from bench.backbone import IGNORED, Backbone
+from bench.backbone import Backbone
+from bench.batches import IGNORED
 from bench.causal import CausalBackbone
 from bench.checkpoints import load_backbone
 from bench.errors import UserError
 from bench.tasks import Example
+from tests.proofs import Scripted
 
 CPU = torch.device("cpu")
 
 
 def test_generation_equals_plain_greedy_search(backbone: Backbone, examples: list[Example]) -> None:
     """One row at a time, no padding, no cache: the whole prefix again for every token."""
-    made = backbone.generate(backbone.weights(), [e.input for e in examples], 12)
+    (made,) = backbone.generate(backbone.weights(), [[e.input for e in examples]], 12)
     for example, text in zip(examples, made.texts, strict=True):
         prompt, new = backbone.tokenizer(f"{example.input} =>").input_ids, list[int]()
         while len(new) < 12 and 1 not in new:
@@ -35,9 +37,9 @@ def test_generation_equals_plain_greedy_search(backbone: Backbone, examples: lis
 def test_generation_uses_the_weights_it_is_given_and_keeps_its_own(llama: CausalBackbone) -> None:
     own = llama.weights()
     other = llama.scratch_weights(seed=7)
-    before = llama.generate(own, ["the goat"], 8).texts
-    assert llama.generate(other, ["the goat"], 8).texts != before
-    assert llama.generate(own, ["the goat"], 8).texts == before
+    before = llama.generate(own, [["the goat"]], 8)[0].texts
+    assert llama.generate(other, [["the goat"]], 8)[0].texts != before
+    assert llama.generate(own, [["the goat"]], 8)[0].texts == before
     assert all(torch.equal(w, own[name]) for name, w in llama.weights().items())
     assert all(torch.equal(w, other[n]) for n, w in llama.scratch_weights(seed=7).items())
 
@@ -55,9 +57,9 @@ def test_padding_side_and_missing_pad_token_change_nothing(
         AutoModelForCausalLM.from_pretrained(checkpoint).save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         backbone = load_backbone(str(folder), None, CPU, "float32")
-        batch, _ = backbone.batch(examples)
-        loss = float(backbone.loss(backbone.weights(), batch))
-        texts = backbone.generate(backbone.weights(), [e.input for e in examples], 8).texts
+        batch, _ = backbone.batch([examples])
+        loss = float(backbone.losses(backbone.weights(), batch)[0])
+        texts = backbone.generate(backbone.weights(), [[e.input for e in examples]], 8)[0].texts
         answers.append((loss, texts))
     assert answers[0] == answers[1]
     assert answers[2][1] == answers[0][1]
@@ -65,33 +67,35 @@ def test_padding_side_and_missing_pad_token_change_nothing(
 
 
 def test_labels_are_the_target_and_the_end(llama: CausalBackbone, examples: list[Example]) -> None:
-    batch, _ = llama.batch(examples[:1])
+    batch, _ = llama.batch([examples[:1]])
     learned = [i for i in batch.labels[0].tolist() if i != IGNORED]
     assert llama.tokenizer.decode(learned[:-1]) == f" {examples[0].target}"
     assert learned[-1] == llama.eos
-    assert batch.inputs["input_ids"][0, -len(learned) :].tolist() == learned
+    end = batch.tokens[0]
+    assert batch.inputs["input_ids"][0, end - len(learned) : end].tolist() == learned
 
 
 def test_what_does_not_fit_the_context_is_cut_and_counted(llama: CausalBackbone) -> None:
     long = Example("goat " * 400, ("lamp " * 400,), "x", "x")
-    batch, cuts = llama.batch([long])
-    assert cuts == 1
-    assert batch.inputs["input_ids"].shape[1] <= llama.context == 128
+    batch, cuts = llama.batch([[long]])
+    assert cuts == [1]
+    assert batch.tokens[0] <= llama.context == 128
     arrow = llama.text_ids(" =>")
     row = batch.inputs["input_ids"][0].tolist()
     assert any(row[i : i + len(arrow)] == arrow for i in range(len(row))), "the arrow stays"
-    made = llama.generate(llama.weights(), [long.input, "a goat"], 8)
+    (made,) = llama.generate(llama.weights(), [[long.input, "a goat"]], 8)
     assert made.cut_inputs == 1
 
 
 def test_demonstrations_are_dropped_whole(llama: CausalBackbone, examples: list[Example]) -> None:
     many = examples * 10
-    made = llama.generate(llama.weights(), ["a goat runs"], 8, support=many)
+    (made,) = llama.generate(llama.weights(), [["a goat runs"]], 8, [many])
     sizes = [len(llama.text_ids(piece)) for piece in llama.prompt.demonstrations(many)]
     room = llama.context - 8 - len(llama.text_ids("a goat runs =>"))
     fitting = max(n for n in range(len(sizes) + 1) if sum(sizes[:n]) <= room)
     assert made.dropped == len(many) - fitting > 0
-    assert llama.generate(llama.weights(), ["a goat runs"], 8, support=examples[:2]).dropped == 0
+    (made,) = llama.generate(llama.weights(), [["a goat runs"]], 8, [examples[:2]])
+    assert made.dropped == 0
 
 
 def test_a_backbone_knows_itself(llama: CausalBackbone, checkpoint: str) -> None:
@@ -159,8 +163,8 @@ def test_a_hub_id_without_network(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bfloat16(checkpoint: str, examples: list[Example]) -> None:
     backbone = load_backbone(checkpoint, None, CPU, "bfloat16")
     assert {w.dtype for w in backbone.weights().values()} == {torch.bfloat16}
-    batch, _ = backbone.batch(examples)
-    assert torch.isfinite(backbone.loss(backbone.weights(), batch))
+    batch, _ = backbone.batch([examples])
+    assert torch.isfinite(backbone.losses(backbone.weights(), batch)[0])
 
 
 def test_a_checkpoints_own_decoding_settings_are_not_used(
@@ -175,7 +179,7 @@ def test_a_checkpoints_own_decoding_settings_are_not_used(
     GenerationConfig(repetition_penalty=5.0, no_repeat_ngram_size=1).save_pretrained(folder)
     texts = [
         (b := load_backbone(str(place), None, CPU, "float32"))
-        .generate(b.weights(), [e.input for e in examples], 12)
+        .generate(b.weights(), [[e.input for e in examples]], 12)[0]
         .texts
         for place in (checkpoint, folder)
     ]
@@ -189,16 +193,12 @@ def test_tokens_after_a_stop_string_are_not_counted(
     stop = llama.text_ids(llama.prompt.separator)
     word = llama.text_ids(" mira")
     rows = [[*word, *stop], [*word * 3, *stop], [*word, llama.eos], word * 4]
-    width = max(map(len, rows))
+    most = max(map(len, rows))
+
     for pad in (llama.pad, llama.eos):
         monkeypatch.setattr(llama, "pad", pad)
-
-        def answer(input_ids: torch.Tensor, pad: int = pad, **settings: Any) -> torch.Tensor:
-            new = torch.tensor([row + [pad] * (width - len(row)) for row in rows])
-            return torch.cat([input_ids, new], dim=1)
-
-        monkeypatch.setattr(llama.model, "generate", answer)
-        made = llama.generate(llama.weights(), ["a", "b", "c", "d"], 99, support=examples[:1])
+        monkeypatch.setattr(llama, "_steps", lambda *args: Scripted(rows, len(llama.tokenizer)))
+        (made,) = llama.generate(llama.weights(), [["a", "b", "c", "d"]], most, [examples[:1]])
         assert made.tokens == sum(map(len, rows))
         assert made.cut_outputs == 1
         assert made.texts[2] == "mira"

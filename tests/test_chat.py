@@ -63,7 +63,7 @@ def test_prompt_and_target_are_what_the_template_renders(
         add_generation_prompt=True,
     )
     assert shown + two.input + backbone.prompt.after == whole
-    made = backbone.generate(backbone.weights(), [two.input], 4, support=[one])
+    (made,) = backbone.generate(backbone.weights(), [[two.input]], 4, [[one]])
     assert len(made.texts) == 1
 
 

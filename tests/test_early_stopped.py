@@ -36,7 +36,7 @@ def test_the_choice_is_that_of_a_plain_loop(llama: CausalBackbone, data: Any) ->
     curves = []
     for name in names[: int(cost.noted["validation_tasks"][0])]:
         drawn = draw_episode("early stopping", data.task(name), 3, 4, 5, 0)
-        task = TaskLoss(llama, drawn.support, drawn.query)
+        task = TaskLoss(llama, [(drawn.support, drawn.query)])
         weights, losses = llama.weights(), []
         for _ in range(4):
             losses.append(None)
@@ -75,7 +75,8 @@ def test_where_the_inner_loop_diverges_it_stops_before(llama: CausalBackbone, da
     made = learner(inner_rate=1e6, inner_rule="sgd", every=1)
     training = Training(llama, data, [3], 0)
     start, _ = made.meta_train(training, 800, lambda fraction: None)
-    curve = made._curve(made.start(llama, 0), training.episode("a", data.names("meta-test")[0], 2))
+    task = training.episodes("a", data.names("meta-test")[:1], 2)
+    (curve,) = made._curves(made.start(llama, 0), task)
     assert math.isinf(curve[-1])
     assert not any(math.isnan(value) for value in curve)
     assert float(start.learned["stop/steps"]) < 1 + curve.index(math.inf)

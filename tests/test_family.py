@@ -97,7 +97,7 @@ def test_the_other_part_moves_by_exactly_nothing(
     backbone: Backbone, examples: list[Example], kind: Any, head: str
 ) -> None:
     learner, made, begin = prepared(kind, backbone, head)
-    task = TaskLoss(made, examples[:4], examples[4:])
+    task = TaskLoss(made, [(examples[:4], examples[4:])])
     adapted = learner.adapt(task.support, begin).weights
     moved = {n for n, w in adapted.items() if not torch.equal(w, begin.weights[n])}
     assert moved == set(begin.inner)
@@ -131,7 +131,7 @@ def test_partial_inner_loops_equal_unrolled_autograd(
     backbone: Backbone, examples: list[Example], kind: Any, head: str
 ) -> None:
     learner, made, begin = prepared(kind, backbone, head)
-    task = TaskLoss(made, examples[:4], examples[4:])
+    task = TaskLoss(made, [(examples[:4], examples[4:])])
     ours = direction(learner, begin, task)
     after = unrolled(
         lambda w: plain_loss(made, w, examples[:4]), begin.weights, 2, inner=begin.inner
@@ -144,9 +144,9 @@ def test_an_untied_head_starts_at_the_same_loss(
     backbone: Backbone, examples: list[Example]
 ) -> None:
     _, made, begin = prepared(Anil, backbone, "lm_head")
-    batch, _ = backbone.batch(examples)
-    before = backbone.loss(backbone.weights(), batch)
-    torch.testing.assert_close(made.loss(begin.weights, batch), before, rtol=1e-14, atol=0)
+    batch, _ = backbone.batch([examples])
+    before = backbone.losses(backbone.weights(), batch)[0]
+    torch.testing.assert_close(made.losses(begin.weights, batch)[0], before, rtol=1e-14, atol=0)
 
 
 # -- MAML++ --------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def test_mamlpp_equals_unrolled_autograd(
         for i, (n, w) in enumerate(begin.weights.items())
     }
     begin = begin.with_meta({**begin.meta, **drawn})
-    task = TaskLoss(backbone, examples[:4], examples[4:], step)
+    task = TaskLoss(backbone, [(examples[:4], examples[4:])], step)
     ours = direction(learner, begin, task)
     path = unrolled(
         plain[0],

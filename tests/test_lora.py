@@ -43,7 +43,7 @@ def test_only_adapters_move_and_are_counted(backbone: Backbone, examples: list[E
     learner, made, begin = adapted(FineTuned, backbone, inner_steps=2)
     assert begin.inner
     assert all(".lora_A.default.weight" in n or ".lora_B.default.weight" in n for n in begin.inner)
-    task = TaskLoss(made, examples[:4], examples[4:])
+    task = TaskLoss(made, [(examples[:4], examples[4:])])
     after = learner.adapt(task.support, begin).weights
     changed = {n for n, w in after.items() if not torch.equal(w, begin.weights[n])}
     assert changed == set(begin.inner)
@@ -54,9 +54,9 @@ def test_adapters_start_at_the_loss_of_the_base(
     backbone: Backbone, examples: list[Example]
 ) -> None:
     _, made, begin = adapted(FineTuned, backbone)
-    batch, _ = backbone.batch(examples)
-    before = backbone.loss(backbone.weights(), batch)
-    torch.testing.assert_close(made.loss(begin.weights, batch), before, rtol=1e-14, atol=0)
+    batch, _ = backbone.batch([examples])
+    before = backbone.losses(backbone.weights(), batch)[0]
+    torch.testing.assert_close(made.losses(begin.weights, batch)[0], before, rtol=1e-14, atol=0)
     firsts = [w for n, w in begin.weights.items() if ".lora_A." in n]
     assert all(w.abs().max() <= w.shape[1] ** -0.5 for w in firsts)
     assert all(w.std() > 0 for w in firsts)
@@ -65,9 +65,9 @@ def test_adapters_start_at_the_loss_of_the_base(
 def test_merged_equals_unmerged(backbone: Backbone, examples: list[Example]) -> None:
     _, made, begin = adapted(FineTuned, backbone)
     begin = moved(begin)
-    batch, _ = made.batch(examples)
-    ours = made.loss(begin.weights, batch)
-    before = backbone.loss(backbone.weights(), batch)
+    batch, _ = made.batch([examples])
+    ours = made.losses(begin.weights, batch)[0]
+    before = backbone.losses(backbone.weights(), batch)[0]
     assert abs(float(ours.detach() - before)) > 1e-5, "the adapters must matter"
     merged = backbone.weights()
     with torch.no_grad():
@@ -76,7 +76,8 @@ def test_merged_equals_unmerged(backbone: Backbone, examples: list[Example]) -> 
         for name, module in made.model.named_modules():
             if isinstance(module, LoraLayer):
                 merged[f"{name}.weight"] = module.merged()
-    torch.testing.assert_close(backbone.loss(merged, batch), ours.detach(), rtol=1e-12, atol=1e-12)
+    after = backbone.losses(merged, batch)[0]
+    torch.testing.assert_close(after, ours.detach(), rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("base", ["frozen", "meta-learned"])
@@ -88,7 +89,7 @@ def test_directions_equal_plain_autograd(
     begin = moved(begin)
     names = begin.inner if base == "frozen" else list(begin.weights)
     assert [n for n in begin.meta if "/" not in n] == list(names)
-    task = TaskLoss(made, examples[:4], examples[4:])
+    task = TaskLoss(made, [(examples[:4], examples[4:])])
     with attention(True):
         ours = learner.direction(begin, task)
     part = examples if kind is Reptile else examples[:4]
@@ -142,7 +143,7 @@ def test_the_layout_is_that_of_peft(tokenizer: Any, examples: list[Example], kin
     theirs = peft.inject_adapter_in_model(config, build(kind, tokenizer)).eval()
     shapes = {n: w.shape for n, w in theirs.named_parameters()}
     assert shapes == {n: w.shape for n, w in begin.weights.items()}
-    batch, _ = made.batch(examples)
+    batch, _ = made.batch([examples])
     inputs = {**batch.inputs, "use_cache": False}
     weights = {n: w.detach() for n, w in begin.weights.items()}
     ours, other = (functional_call(m, weights, (), inputs).logits for m in (made.model, theirs))

@@ -41,20 +41,22 @@ class _Scaled(torch.autograd.Function):
 
 
 class Toy:
-    """A task of smooth losses on two small tensors; `factor` falsifies their second derivatives."""
+    """Two tasks of smooth losses on small tensors; `factor` falsifies their second derivatives."""
 
     step = 1000  # behind all annealing
+    count = 2
 
     def __init__(self, seed: int, factor: float = 1.0) -> None:
         generator = torch.Generator().manual_seed(seed)
-        self._data = [torch.randn(5, 3, generator=generator, dtype=torch.float64) for _ in "sq"]
+        shape = (self.count, 5, 3)
+        self._data = [torch.randn(shape, generator=generator, dtype=torch.float64) for _ in "sq"]
         self._factor = factor
-        self.notes: dict[str, float] = {}
 
     def _loss(self, which: int, weights: Any) -> Tensor:
         a, b = (_Scaled.apply(weights[n], self._factor, True) for n in "ab")
-        inner = torch.tanh(self._data[which] @ a) @ b
-        return (inner - self._data[which][:, 0]).square().mean() + 0.1 * inner.exp().mean()
+        data = self._data[which]
+        inner = (torch.tanh(data @ a) * b[..., None, :]).sum(-1)
+        return (inner - data[..., 0]).square().mean(1) + 0.1 * inner.exp().mean(1)
 
     def support(self, weights: Any) -> Tensor:
         return self._loss(0, weights)
@@ -67,8 +69,12 @@ class Toy:
     def all(self, weights: Any) -> Tensor:
         return self.support(weights) + self.query(weights)
 
-    def again(self, part: str) -> None:
+    def again(self, part: str, which: Any = None) -> None:
         """Nothing is counted here."""
+
+    def note(self, name: str, values: Any) -> None:
+        """Nothing is kept here."""
+        assert len(values) == self.count
 
 
 def begin_of(learner: Any, seed: int) -> Initialisation:
@@ -81,7 +87,8 @@ def begin_of(learner: Any, seed: int) -> Initialisation:
     made = Initialisation(weights, inner)
     if hasattr(learner, "with_learned"):
         made = learner.with_learned(made)
-    return made.with_meta({n: value.requires_grad_() for n, value in made.meta.items()})
+    made = made.with_meta({n: value.requires_grad_() for n, value in made.meta.items()})
+    return made.for_tasks(Toy.count)
 
 
 def learner_of(kind: Any, steps: int) -> Any:
@@ -115,7 +122,7 @@ def is_the_slope_of_its_path(kind: Any, seed: int, steps: int) -> bool:
 
     def lowered(shift: float) -> float:
         moved = begin.with_meta({n: v + shift * along[n] for n, v in begin.meta.items()})
-        return task.query(learner.inner_loop(task.support, moved, steps).weights).item()
+        return task.query(learner.inner_loop(task.support, moved, steps).weights).sum().item()
 
     slope = (lowered(1e-5) - lowered(-1e-5)) / 2e-5
     expected = (ours @ flat(along.values())).item()

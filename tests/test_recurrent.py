@@ -9,13 +9,10 @@ from torch import nn
 
 from bench.checkpoints import load_backbone
 from bench.errors import UserError
-from bench.prompt import Prompt
 from bench.recurrent import (
     CELLS,
-    RecurrentBackbone,
     RecurrentConfig,
     RecurrentForCausalLM,
-    RecurrentOutput,
 )
 from bench.tasks import Example
 from tests.conftest import build
@@ -88,30 +85,8 @@ def test_a_folder_loads_again(
         assert torch.equal(backbone.weights()[key], weight)
     assert backbone.identity.startswith("recurrent-")
     assert backbone.context == 128, "the tokenizer's"
-    made = backbone.generate(backbone.weights(), ["the goat"], 6, support=examples[:2])
+    (made,) = backbone.generate(backbone.weights(), [["the goat"]], 6, [examples[:2]])
     assert len(made.texts) == 1
-
-
-def test_in_context_stops_at_the_separator(
-    tokenizer: Any, examples: list[Example], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Rows that the stop string ended are filled up, and their fillers are not counted."""
-    backbone = RecurrentBackbone(build("gru", tokenizer, torch.float32), tokenizer, Prompt())
-    stop, word = (backbone.text_ids(text) for text in ("\n\n", " mira"))
-    scripts = [[*word, *stop], [*word * 2, backbone.eos], [*word * 9]]
-
-    def scripted(ids: Any, attention_mask: Any = None, state: int = 0) -> RecurrentOutput:
-        logits = torch.zeros(len(scripts), 1, len(tokenizer))
-        for row, script in enumerate(scripts):
-            logits[row, 0, script[min(state, len(script) - 1)]] = 1.0
-        return RecurrentOutput(logits=logits, state=state + 1)
-
-    monkeypatch.setattr(backbone.model, "forward", scripted)
-    most = 2 * len(word) + 2
-    made = backbone.generate(backbone.weights(), ["a", "b", "c"], most, support=examples[:1])
-    assert made.texts[:2] == ["mira", "mira mira"]
-    assert made.tokens == len(word + stop) + 2 * len(word) + 1 + most
-    assert made.cut_outputs == 1
 
 
 def test_an_unknown_cell_is_told() -> None:

@@ -194,10 +194,10 @@ def test_a_cell_that_fails_does_not_stop_the_others(checkpoint: str, tmp_path: P
     result = command(*words)
     assert result.exit_code == 1
     assert "failed: translation / reptile" in result.output
-    assert "inner step" in result.output
+    assert "the gradient is nan at outer step 1; lower inner_rate" in result.output
     table = pd.read_csv(tmp_path / "out/leaderboard.csv").set_index("baseline")
     assert table.loc["reptile", "failed"] == 1
-    assert "lower the rate" in table.loc["reptile", "reason"]
+    assert "lower inner_rate" in table.loc["reptile", "reason"]
     assert table.loc["fine-tuned", "failed"] == 0
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 import torch
 
-from bench.backbone import IGNORED
 from bench.checkpoints import backbone_of, load_backbone
 from bench.prompt import Prompt
 from bench.seq2seq import Seq2SeqBackbone
@@ -26,10 +25,13 @@ def t5(tokenizer: Any) -> Seq2SeqBackbone:
 def test_the_decoder_reads_its_start_and_the_target_up_to_the_last(
     t5: Seq2SeqBackbone, examples: list[Example]
 ) -> None:
-    batch, cuts = t5.batch(examples)
-    assert cuts == 0
+    batch, cuts = t5.batch([examples])
+    assert cuts == [0]
+    width = batch.inputs["decoder_input_ids"].shape[1]
     for row, example in enumerate(examples):
-        labels = [i for i in batch.labels[row].tolist() if i != IGNORED]
+        asked = batch.places[0] // width == row
+        labels = batch.labels[0][asked].tolist()
+        assert batch.places[0][asked].tolist() == [row * width + i for i in range(len(labels))]
         assert t5.tokenizer.decode(labels[:-1]) == f" {example.target}"
         assert labels[-1] == t5.eos
         read = batch.inputs["decoder_input_ids"][row].tolist()[: len(labels)]
@@ -54,10 +56,10 @@ def test_demonstrations_stand_before_the_last_input_of_the_encoder(
 
 def test_what_is_too_long_is_cut_on_both_sides_and_counted(t5: Seq2SeqBackbone) -> None:
     long = Example("goat " * 400, ("lamp " * 400,), "x", "x")
-    batch, cuts = t5.batch([long])
-    assert cuts == 1
+    batch, cuts = t5.batch([[long]])
+    assert cuts == [1]
     assert batch.inputs["input_ids"].shape[1] == batch.labels.shape[1] == t5.context == 128
-    assert t5.generate(t5.weights(), [long.input, "a goat"], 8).cut_inputs == 1
+    assert t5.generate(t5.weights(), [[long.input, "a goat"]], 8)[0].cut_inputs == 1
 
 
 def test_a_tokenizers_own_special_tokens_are_kept(
@@ -94,10 +96,10 @@ def test_a_tokenizers_own_special_tokens_are_kept(
     BartForConditionalGeneration(config).save_pretrained(tmp_path)
     own.save_pretrained(tmp_path)
     bart = load_backbone(str(tmp_path), None, CPU, "float32")
-    batch, _ = bart.batch(examples[:1])
+    batch, _ = bart.batch([examples[:1]])
     assert batch.inputs["input_ids"][0].tolist() == own(f"{examples[0].input} =>").input_ids
     assert batch.labels[0].tolist() == own(f" {examples[0].target}").input_ids
     assert batch.inputs["decoder_input_ids"][0, :2].tolist() == [1, 0]
     assert bart.identity == load_backbone(str(tmp_path), None, CPU, "float32").identity
     assert bart.context == 64
-    assert len(bart.generate(bart.weights(), ["the goat", "a"], 5).texts) == 2
+    assert len(bart.generate(bart.weights(), [["the goat", "a"]], 5)[0].texts) == 2

@@ -27,9 +27,9 @@ def material() -> Any:
 
 def test_adaptation_of_one_episode(benchmark: Any, material: Any) -> None:
     backbone, episode = material
-    batch, _ = backbone.batch(episode.support)
+    batch, _ = backbone.batch([episode.support])
     weights = backbone.weights()
-    made = benchmark(lambda: adapt(lambda w: backbone.loss(w, batch), weights, Adam(1e-3), 5))
+    made = benchmark(lambda: adapt(lambda w: backbone.losses(w, batch), weights, Adam(1e-3), 5))
     assert made.losses[-1] < made.losses[0]
 
 
@@ -41,7 +41,7 @@ def test_direction_of_one_task(benchmark: Any, material: Any, name: str) -> None
     start = learner.start(backbone, 0)
     for value in start.meta.values():
         value.requires_grad_()
-    task = TaskLoss(backbone, episode.support, episode.query)
+    task = TaskLoss(backbone, [(episode.support, episode.query)])
     with attention(learner.order == "2"):
         gradient = benchmark(learner.direction, start, task)
     assert sum(float(part.detach().norm()) for part in gradient) > 0
@@ -49,6 +49,6 @@ def test_direction_of_one_task(benchmark: Any, material: Any, name: str) -> None
 
 def test_generation_of_one_episode(benchmark: Any, material: Any) -> None:
     backbone, episode = material
-    inputs = [example.input for example in episode.query]
-    made = benchmark(backbone.generate, backbone.weights(), inputs, 32)
+    inputs = [[example.input for example in episode.query]]
+    (made,) = benchmark(backbone.generate, backbone.weights(), inputs, 32)
     assert made.tokens > 0
