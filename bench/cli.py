@@ -288,6 +288,49 @@ def pretrain(
     click.echo(f"{facts['parameters']:,} parameters, {facts['tokens']:,} tokens: written to {out}")
 
 
+@main.command("time")
+@click.option("--work", "works", multiple=True, help="Of --peers; all but lora if not given.")
+@click.option("--peer", "peers", multiple=True, help="loop, higher or torchopt; all by default.")
+@click.option("--data", help="A file whose tasks are used; else the suite translation.")
+@click.option("--pairs", type=click.IntRange(min=1), default=5, help="Turns of each side.")
+@click.option("--threads", type=click.IntRange(min=1), default=2, help="CPU threads.")
+@click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
+@click.option("--json", "out", type=click.Path(path_type=Path), help="Also a list of rows.")
+def time_command(
+    works: tuple[str, ...],
+    peers: tuple[str, ...],
+    data: str | None,
+    pairs: int,
+    threads: int,
+    device: str,
+    out: Path | None,
+) -> None:
+    """The same work by us, by a plain loop and by other libraries, in turns in one process.
+
+    Works: meta-step-order-2, meta-step-order-1, adapt-generate, lora. A ratio is the other's time
+    over ours, the median of turns; gradients are compared before.
+    """
+    from bench.errors import unknown
+    from bench.timed import compare, material
+    from bench.works import WORKS
+
+    for name in works:
+        if name not in WORKS:
+            raise unknown("work", name, WORKS)
+    chosen = works or tuple(name for name in WORKS if name != "lora")
+    given = material(data, device, peers or ("loop", "higher", "torchopt"))
+    rows = []
+    for name in chosen:
+        for row in compare([name], given, pairs, threads):
+            rows.append(row)
+            click.echo(
+                f"{row['work']:<18} {row['device']}  ours {row['ours_s']:.3f} s  {row['peer']} "
+                f"{row['peer_s']:.3f} s  ratio {row['ratio']:.2f}  error {row['max_rel_error']:.1e}"
+            )
+    if out:
+        out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+
+
 @main.command()
 @click.argument("directories", metavar="DIR...", nargs=-1, required=True)
 @click.option("--format", "kind", type=click.Choice(["md", "csv", "tex", "json"]), default="md")

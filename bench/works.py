@@ -1,0 +1,282 @@
+"""The work that `fewgen time --peers` compares: ours and others' on the same episodes."""
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.backbone import Backbone, Row, attention
+from bench.batches import Batch
+from bench.causal import CausalBackbone
+from bench.checkpoints import quiet
+from bench.episodes import Episode, draw_episode
+from bench.errors import UserError
+from bench.inner_loop import Sgd, adapt, gradient
+from bench.parts import adapter_names, draw_adapters, with_adapters
+from bench.peers import PEERS, MetaStep, Rows, cross_entropy
+from bench.prompt import Prompt
+from bench.tasks import SPLITS, Dataset, Example
+from bench.tokenizer import train_tokenizer
+
+Run = Callable[[], list[Tensor]]
+VOCABULARY, POSITIONS, TEXTS = 4096, 512, 10_000
+TASKS, SHOTS, STEPS, RATE = 8, 8, 5, 0.05
+EPISODES, QUERIES, MOST = 32, 16, 32  # of adapt-generate
+RANK, LENGTH, LORA_TASKS = 8, 128, 4
+
+
+@dataclass(frozen=True)
+class Work:
+    """One piece of work, and who does it.
+
+    Attributes:
+        ours: does it once; returns gradients, or how far weights moved.
+        peers: the same by others, by name.
+        errors: of ours against each peer, relative, in float32.
+    """
+
+    name: str
+    ours: Run
+    peers: Mapping[str, Run]
+    errors: Mapping[str, float]
+
+
+def largest_error(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
+    """Over all tensors, the largest |ours - theirs| / |theirs|; where theirs is 0, so must be
+    ours."""
+    errors = []
+    for one, other in zip(ours, theirs, strict=True):
+        size, apart = float(other.norm()), float((one - other).norm())
+        errors.append(apart / size if size else apart)
+    return max(errors)
+
+
+def errors_of(ours: Run, peers: Mapping[str, Run]) -> dict[str, float]:
+    """`largest_error` against each peer, all run once."""
+    made = ours()
+    return {name: largest_error(made, run()) for name, run in peers.items()}
+
+
+@dataclass(frozen=True)
+class Material:
+    """What all works are done on: episodes, and text to train a tokenizer on.
+
+    Attributes:
+        dataset: its tasks of every split are used, in turn.
+        device: where models run.
+        peers: names of the peers that are asked.
+    """
+
+    dataset: Dataset
+    device: torch.device
+    peers: Sequence[str]
+
+    def episodes(self, count: int, queries: int) -> list[Episode]:
+        """So many, each of the next task."""
+        names = [name for split in SPLITS for name in self.dataset.names(split)]
+        tasks = [self.dataset.task(names[index % len(names)]) for index in range(count)]
+        return [draw_episode("time", t, SHOTS, queries, 0, i) for i, t in enumerate(tasks)]
+
+    def small(self) -> tuple[Backbone, Any]:
+        """A Llama of 4 layers, 128 wide, with random weights and a tokenizer of the data's own; and
+        its model once more, for peers."""
+        from transformers import LlamaConfig, LlamaForCausalLM
+
+        quiet()
+        prompt = Prompt()
+        names = [name for split in SPLITS for name in self.dataset.names(split)]
+        texts = (
+            text
+            for name in names
+            for example in self.dataset.task(name).parts.get("train", ())
+            for text in prompt.demonstrations([example])
+        )
+        tokenizer = train_tokenizer(islice(texts, TEXTS), VOCABULARY, POSITIONS)
+        config = LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=128,
+            intermediate_size=256,
+            num_hidden_layers=4,
+            num_attention_heads=4,
+            max_position_embeddings=POSITIONS,
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            model = LlamaForCausalLM(config).to(self.device).eval()
+        return CausalBackbone(copy.deepcopy(model), tokenizer, prompt), model
+
+
+def rows_of(backbone: Backbone, examples: Sequence[Example]) -> list[Row]:
+    """Ids and labels of examples."""
+    return [backbone.row([backbone.pair_ids(example)[:2]]) for example in examples]
+
+
+def meta_step(name: str, order: int, material: Material) -> Work:
+    """One outer gradient of MAML (order 2) or first-order MAML."""
+    backbone, model = material.small()
+    episodes = material.episodes(TASKS, SHOTS)
+    batches = [
+        backbone.batch(part)[0]
+        for part in ([e.support for e in episodes], [e.query for e in episodes])
+    ]
+    tasks = [
+        (
+            Rows.of(rows_of(backbone, episode.support), backbone.pad, material.device),
+            Rows.of(rows_of(backbone, episode.query), backbone.pad, material.device),
+        )
+        for episode in episodes
+    ]
+    work = MetaStep(model, tasks, STEPS, RATE, order == 2)
+
+    def peer(run: Callable[[MetaStep], list[Tensor]]) -> list[Tensor]:
+        with attention(order == 2):
+            return run(work)
+
+    ours = partial(_meta_gradient, backbone, batches[0], batches[1], order)
+    peers = {name: partial(peer, PEERS[name]) for name in material.peers}
+    return Work(name, ours, peers, errors_of(ours, peers))
+
+
+def _meta_gradient(backbone: Backbone, support: Batch, query: Batch, order: int) -> list[Tensor]:
+    """The mean over tasks of the gradient behind the inner loop."""
+    first = {name: w.requires_grad_() for name, w in backbone.weights().items()}
+    spread = {name: w.expand(len(support), *w.shape) for name, w in first.items()}
+    with attention(order == 2):
+        adapted = adapt(
+            lambda w: backbone.losses(w, support),
+            spread,
+            Sgd(RATE),
+            STEPS,
+            "2" if order == 2 else "1",
+        )
+        found = gradient(backbone.losses(adapted.weights, query), first)
+    return [part / len(support) for part in found]
+
+
+def adapt_generate(name: str, material: Material) -> Work:
+    """Descent on each of some episodes' supports, then greedy answers to its queries."""
+    backbone, model = material.small()
+    episodes = material.episodes(EPISODES, QUERIES)
+    first = backbone.weights()
+
+    def ours() -> list[Tensor]:
+        moved: list[Tensor] = []
+        for start in range(0, EPISODES, TASKS):
+            chunk = episodes[start : start + TASKS]
+            batch, _ = backbone.batch([episode.support for episode in chunk])
+            spread = {name: w.expand(len(chunk), *w.shape) for name, w in first.items()}
+            made = adapt(lambda w, b=batch: backbone.losses(w, b), spread, Sgd(RATE), STEPS)  # type: ignore[misc]
+            asked = [[query.input for query in episode.query] for episode in chunk]
+            backbone.generate(made.weights, asked, MOST)
+            moved = moved or [made.weights[name][0] - w for name, w in first.items()]
+        return moved
+
+    def loop() -> list[Tensor]:
+        moved: list[Tensor] = []
+        own = dict(model.named_parameters())
+        for episode in episodes:
+            with torch.no_grad():
+                for name, weight in own.items():
+                    weight.copy_(first[name])
+            rows = Rows.of(rows_of(backbone, episode.support), backbone.pad, material.device)
+            optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
+            for _ in range(STEPS):
+                optimizer.zero_grad()
+                logits = model(input_ids=rows.ids, use_cache=False).logits
+                cross_entropy(logits, rows.labels).backward()  # type: ignore[no-untyped-call]
+                optimizer.step()
+            prompts = [backbone._prompt_ids(q.input, POSITIONS - MOST)[0] for q in episode.query]
+            _generate(model, backbone, prompts)
+            moved = moved or [own[name].detach() - w for name, w in first.items()]
+        return moved
+
+    return Work(name, ours, {"loop": loop}, errors_of(ours, {"loop": loop}))
+
+
+def _generate(model: Any, backbone: Backbone, prompts: Sequence[list[int]]) -> Tensor:
+    """transformers' own greedy search, padded on the left."""
+    width = max(map(len, prompts))
+    ids = [[backbone.pad] * (width - len(row)) + row for row in prompts]
+    mask = [[0] * (width - len(row)) + [1] * len(row) for row in prompts]
+    made: Tensor = model.generate(
+        input_ids=torch.tensor(ids, device=backbone.device),
+        attention_mask=torch.tensor(mask, device=backbone.device),
+        do_sample=False,
+        max_new_tokens=MOST,
+        pad_token_id=backbone.pad,
+    )
+    return made
+
+
+def lora(name: str, material: Material) -> Work:
+    """A first-order gradient of low-rank adapters on a model of GPT-2 medium's shape."""
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    quiet()
+    config = GPT2Config(n_embd=1024, n_layer=24, n_head=16)
+    tokenizer = train_tokenizer(["a"], 300, LENGTH)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        model = GPT2LMHeadModel(config).to(material.device).eval()
+    plain = CausalBackbone(model, tokenizer, Prompt())
+    backbone = with_adapters(plain, RANK, 2 * RANK)
+    del plain, model
+    weights = backbone.weights()
+    draw_adapters(weights, 0)
+    generator = torch.Generator().manual_seed(0)
+    names = adapter_names(backbone)
+    drawn = {
+        n: 0.02 * torch.randn(LORA_TASKS, *weights[n].shape, generator=generator) for n in names
+    }
+    for n in names:  # B is 0 at first, and A then without gradient
+        weights[n] = drawn[n].to(weights[n])
+    shape = (LORA_TASKS, SHOTS, LENGTH)
+    ids = torch.randint(config.vocab_size, shape, generator=generator).tolist()
+    batch = backbone.collate([[(row, row) for row in rows] for rows in ids])
+    tasks = [Rows.of([(row, row) for row in rows], backbone.pad, material.device) for rows in ids]
+
+    def ours() -> list[Tensor]:
+        leaves = {n: weights[n].detach().requires_grad_() for n in names}
+        return gradient(backbone.losses({**weights, **leaves}, batch), leaves)
+
+    def loop() -> list[Tensor]:
+        found = []
+        for number, rows in enumerate(tasks):
+            leaves = {n: weights[n][number].detach().requires_grad_() for n in names}
+            with backbone.sites.hold({**weights, **leaves}, SHOTS):
+                logits = backbone.model(input_ids=rows.ids, use_cache=False).logits
+            found.append(gradient(cross_entropy(logits, rows.labels), leaves))
+        return [torch.stack(parts) for parts in zip(*found, strict=True)]
+
+    errors = errors_of(ours, {"loop": loop})
+    weights.update({n: weight.to(torch.bfloat16) for n, weight in weights.items()})
+    backbone.model.to(torch.bfloat16)
+    return Work(name, ours, {"loop": loop}, errors)
+
+
+WORKS: dict[str, Callable[[str, Material], Work]] = {
+    "meta-step-order-2": lambda name, material: meta_step(name, 2, material),
+    "meta-step-order-1": lambda name, material: meta_step(name, 1, material),
+    "adapt-generate": adapt_generate,
+    "lora": lora,
+}
+
+
+def check_peers(names: Sequence[str]) -> None:
+    """Raises `UserError` where a peer is not installed."""
+    from importlib.util import find_spec
+
+    lacking = [name for name in names if name != "loop" and find_spec(name) is None]
+    if lacking:
+        raise UserError(
+            f"{', '.join(lacking)}: not installed; pip install 'fewgen[peers]', or name other peers"
+        )
