@@ -235,10 +235,13 @@ class Backbone(ABC):
 
     def _each(self, weights: Parameters, batch: Batch) -> Iterator[tuple[Parameters, Batch]]:
         """Task by task, where some layer knows of no tasks: its weights and its part of a batch."""
-        own = self.sites.per_task(weights)
         for number in range(len(batch)):
-            alone = {name: w[number] if name in own else w for name, w in weights.items()}
-            yield alone, batch.task(number)
+            yield self._of_task(weights, number), batch.task(number)
+
+    def _of_task(self, weights: Parameters, number: int) -> Parameters:
+        """The weights of one task; those that all share are among them."""
+        own = self.sites.per_task(weights)
+        return {name: w[number] if name in own else w for name, w in weights.items()}
 
     def output_layer(self) -> Any:
         """The model's last layer.
@@ -314,7 +317,7 @@ class Backbone(ABC):
                 yield from self._continued(weights, prompts, most, stop)
                 return
             for number, rows in enumerate(prompts):
-                alone = {name: w[number] if name in own else w for name, w in weights.items()}
+                alone = self._of_task(weights, number)
                 if self.steps_hold:
                     yield from self._continued(alone, [rows], most, stop)
                 else:

@@ -317,6 +317,8 @@ def time_command(
     for name in works:
         if name not in WORKS:
             raise unknown("work", name, WORKS)
+    if out and not out.parent.is_dir():
+        raise UserError(f"--json {out}: there is no directory {out.parent}; make it first")
     chosen = works or tuple(name for name in WORKS if name != "lora")
     given = material(data, device, peers or ("loop", "higher", "torchopt"))
     rows = []

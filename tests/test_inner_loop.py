@@ -12,7 +12,7 @@ from baselines.joint import Joint
 from baselines.maml import Maml
 from baselines.reptile import Reptile
 from bench.backbone import Backbone, attention
-from bench.inner_loop import Adam, Sgd, adapt
+from bench.inner_loop import Adam, Moments, Sgd, adapt
 from bench.solver import diverged
 from bench.tasks import Example
 from bench.training import TaskLoss
@@ -220,3 +220,25 @@ def test_second_order_through_adam_is_finite_for_weights_without_gradient() -> N
     adapted = adapt(loss, leaves, Adam(0.1), 2, path="2")
     gradient = torch.autograd.grad(loss(adapted.weights), list(leaves.values()))
     assert all(torch.isfinite(g).all() for g in gradient)
+
+
+@pytest.mark.parametrize("beta1", [0.9, 0.0])
+def test_the_derivative_of_adams_step_is_that_of_differences(beta1: float) -> None:
+    """Of weights, gradients and both moments; and the step in place is the same step."""
+    torch.manual_seed(0)
+    drawn = [torch.randn(3, 4, dtype=torch.float64) for _ in range(4)]
+    drawn[3] = drawn[3].square() + 0.1
+    rule = Adam(0.1, beta1)
+
+    def step(w: Tensor, g: Tensor, m: Tensor, v: Tensor) -> tuple[Tensor, ...]:
+        state = Moments([torch.tensor(2.0)], [m], [v])
+        now, after = rule.step({"w": w}, [g], state)
+        return now["w"], *after.first, *after.second
+
+    assert torch.autograd.gradcheck(step, [part.requires_grad_() for part in drawn])
+    pure = step(*drawn)
+    weight, gradient, first, second = (part.detach().clone() for part in drawn)
+    state = Moments([torch.tensor(2.0)], [first], [second])
+    rule.descend([weight], [gradient.T.contiguous().T], state)  # another order of memory
+    for ours, theirs in zip((weight, first, second), pure, strict=True):
+        torch.testing.assert_close(ours, theirs.detach(), rtol=1e-12, atol=1e-14)

@@ -68,7 +68,12 @@ def test_an_error_is_relative_to_each_tensor() -> None:
 
 
 def test_unknown_names_are_told() -> None:
-    for words in (["--work", "meta-step"], ["--peer", "lop"], ["--data", "/no/such.jsonl"]):
+    for words in (
+        ["--work", "meta-step"],
+        ["--peer", "lop"],
+        ["--data", "/no/such.jsonl"],
+        ["--json", "/no/such/rows.json"],
+    ):
         result = CliRunner().invoke(main, ["time", *words])
         assert result.exit_code != 0
         assert result.output.count("\n") <= 3
