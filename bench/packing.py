@@ -1,8 +1,9 @@
 """Rows of one task in one line, so that no layer but attention sees padding.
 
 A decoder-only model reads (tasks, tokens): the rows of a task one behind the other, each with its
-own positions from 0. Attention alone must know where a row ends: it is given the rows padded on the
-right, under a causal mask, where what is padding comes behind every token and is never read.
+own positions from 0. Attention alone must know where a row ends: it is given the rows in groups of
+like length, padded on the right to the longest of a group, under a causal mask, where what is
+padding comes behind every token and is never read.
 """
 
 from collections.abc import Iterator, Sequence
@@ -17,6 +18,8 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 NAME = "fewgen-packed"
+SHORT = 256  # tokens of a row, up to which plain attention is faster than fused on a CPU
+ALIKE, WORTH = 0.8, 2**16  # a shorter row begins a group, if that saves so many places of attention
 
 
 @dataclass(frozen=True)
@@ -26,33 +29,42 @@ class Packing:
     there, nor what another task's weights made, which need not be numbers.
 
     Attributes:
-        to_rows: (rows x width): places in the flattened lines.
-        to_lines: (lines x length): places in the flattened rows.
-        rows: how many rows there are.
+        to_rows: (places of all groups): places in the flattened lines.
+        to_lines: (lines x length): places in the flattened groups.
+        groups: rows and width of each.
         length: of a line.
     """
 
     to_rows: Tensor
     to_lines: Tensor
-    rows: int
+    groups: list[tuple[int, int]]
     length: int
 
     @classmethod
     def of(cls, tasks: Sequence[Sequence[int]], device: torch.device) -> "Packing":
         """That of tasks whose rows have these lengths."""
-        width, length = max(map(max, tasks)) + 1, max(map(sum, tasks)) + 1
-        to_rows, to_lines = list[list[int]](), list[list[int]]()
-        for line, sizes in enumerate(tasks):
-            first, start, end = len(to_rows), line * length, (line + 1) * length - 1
-            moved = list[int]()
-            for size in sizes:
-                row = len(to_rows)
-                to_rows.append([*range(start, start + size), *[end] * (width - size)])
-                moved += range(row * width, row * width + size)
-                start += size
-            to_lines.append([*moved, *[(first + 1) * width - 1] * (length - len(moved))])
-        there, back = (torch.tensor(p, device=device).flatten() for p in (to_rows, to_lines))
-        return cls(there, back, len(to_rows), length)
+        length = max(map(sum, tasks)) + 1
+        rows = [
+            (size, line, line * length + sum(sizes[:place]))
+            for line, sizes in enumerate(tasks)
+            for place, size in enumerate(sizes)
+        ]
+        rows.sort(key=lambda row: -row[0])
+        to_rows, groups, fillers = list[int](), list[tuple[int, int]](), dict[int, int]()
+        to_lines = [-1] * (len(tasks) * length)
+        for group in like(rows):
+            width = group[0][0] + 1
+            groups.append((len(group), width))
+            for size, line, start in group:
+                to_lines[start : start + size] = range(len(to_rows), len(to_rows) + size)
+                to_rows += range(start, start + size)
+                to_rows += [(line + 1) * length - 1] * (width - size)
+                fillers[line] = len(to_rows) - 1
+        to_lines = [
+            fillers[place // length] if there < 0 else there for place, there in enumerate(to_lines)
+        ]
+        there, back = (torch.tensor(places, device=device) for places in (to_rows, to_lines))
+        return cls(there, back, groups, length)
 
     @contextmanager
     def read(self) -> Iterator[None]:
@@ -105,24 +117,41 @@ def packed_attention(
         )
         return made, None
 
-    def rows(values: Tensor) -> Tensor:
+    def rows(values: Tensor) -> list[Tensor]:
         lines, heads, length, size = values.shape
         flat = values.transpose(1, 2).reshape(lines * length, heads * size)
         moved: Tensor = _Moved.apply(flat, packing.to_rows, packing.to_lines)  # type: ignore[no-untyped-call]
-        return moved.view(packing.rows, -1, heads, size).transpose(1, 2)
+        parts = moved.split([rows * width for rows, width in packing.groups])
+        return [
+            part.view(*group, heads, size).transpose(1, 2)
+            for part, group in zip(parts, packing.groups, strict=True)
+        ]
 
-    out = nn.functional.scaled_dot_product_attention(
-        rows(query),
-        rows(key),
-        rows(value),
-        is_causal=True,
-        scale=scaling,
-        enable_gqa=key.shape[1] != query.shape[1],
-    )
     lines, heads, length, _ = query.shape
-    flat = out.transpose(1, 2).reshape(-1, heads * out.shape[-1])
-    flat = _Moved.apply(flat, packing.to_lines, packing.to_rows)  # type: ignore[no-untyped-call]
+    groups = zip(rows(query), rows(key), rows(value), strict=True)
+    flat = torch.cat([_causal(*group, scaling).transpose(1, 2).flatten(0, 1) for group in groups])
+    flat = _Moved.apply(flat.flatten(1), packing.to_lines, packing.to_rows)  # type: ignore[no-untyped-call]
     return flat.view(lines, length, heads, -1), None
+
+
+def _causal(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) -> Tensor:
+    """Causal attention of (rows, heads, width, size): fused, but where it must be differentiated
+    twice, and for rows so short that a fused kernel has nothing to save."""
+    width, grouped = query.shape[2], key.shape[1] != query.shape[1]
+    fused = torch.backends.cuda.flash_sdp_enabled() and (query.is_cuda or width > SHORT)
+    if fused:
+        return nn.functional.scaled_dot_product_attention(
+            query, key, value, is_causal=True, scale=scaling, enable_gqa=grouped
+        )
+    if grouped:
+        repeats = query.shape[1] // key.shape[1]
+        key, value = (part.repeat_interleave(repeats, 1) for part in (key, value))
+    later = torch.full((width, width), -torch.inf, dtype=query.dtype, device=query.device).triu(1)
+    scale = query.shape[-1] ** -0.5 if scaling is None else scaling
+    flat = (part.flatten(0, 1) for part in (query, key, value))
+    asked, known, told = flat
+    scores = torch.baddbmm(later.expand(len(asked), -1, -1), asked, known.mT, alpha=scale)
+    return (scores.softmax(-1) @ told).unflatten(0, query.shape[:2])
 
 
 def packed_mask(*args: Any, **kwargs: Any) -> Tensor | None:
@@ -168,6 +197,18 @@ def lines_are_read(model: Any) -> bool:
         pass
     model.set_attn_implementation(before)
     return False
+
+
+def like(rows: Sequence[tuple[int, int, int]]) -> Iterator[Sequence[tuple[int, int, int]]]:
+    """Rows, the longest first, in groups; the length of a row stands first."""
+    start = 0
+    for place, (size, *_) in enumerate(rows):
+        longest = rows[start][0]
+        saved = (len(rows) - place) * (longest**2 - size**2)
+        if size < ALIKE * longest and saved > WORTH:
+            yield rows[start:place]
+            start = place
+    yield rows[start:]
 
 
 def positions(tasks: Sequence[Sequence[int]], length: int, device: torch.device) -> Tensor:

@@ -31,7 +31,7 @@ def padded(backbone: Backbone, batch: Batch, columns: int, rows: int) -> Batch:
     if packing:  # one line: what was padding of a row may be any padding of the line
         width += columns
         to_lines = torch.cat([packing.to_lines, packing.to_lines[-1:].expand(columns)])
-        packing = Packing(packing.to_rows, to_lines, packing.rows, packing.length + columns)
+        packing = Packing(packing.to_rows, to_lines, packing.groups, packing.length + columns)
     else:
         places = places // width * (width + columns) + places % width
     more = torch.nn.functional.pad
