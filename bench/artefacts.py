@@ -39,7 +39,13 @@ def initialisation_folder(context: Context, suite: str, baseline: str, train_see
         [plan.columns, plan.configs, plan.layout],
         [baseline, plan.options[baseline], plan.shots, plan.train_budget, train_seed],
         [context.backbone(train_seed if plan.pretrain else None).identity, plan.dtype],
-        [context.device.type, plan.threads, plan.loss_mean, plan.tasks_at_once],
+        [
+            context.device.type,
+            plan.threads,
+            plan.loss_mean,
+            plan.tasks_at_once,
+            context.tokens_at_once,
+        ],
     )
     return context.root / "artefacts" / f"{baseline}-{key[:16]}"
 
@@ -61,7 +67,12 @@ def make_initialisation(
     plan = context.plan
     backbone = learner.prepare(context.backbone(train_seed if plan.pretrain else None))
     training = Training(
-        backbone, context.dataset(suite), plan.shots, train_seed, plan.tasks_at_once
+        backbone,
+        context.dataset(suite),
+        plan.shots,
+        train_seed,
+        plan.tasks_at_once,
+        context.tokens_at_once,
     )
     try:
         start, cost = learner.meta_train(training, plan.train_budget, progress)

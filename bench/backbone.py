@@ -10,17 +10,18 @@ from functools import cached_property
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from transformers.generation import StopStringCriteria
 
-from bench.batches import IGNORED, Batch, Mean
+from bench.batches import Batch, Mean
 from bench.decoding import one_by_one
 from bench.errors import UserError
 from bench.per_task import Parameters, Sites
 from bench.prompt import Prompt
 from bench.steps import Steps
 from bench.tasks import Example
+from bench.written import cross_entropy
 
 Pair = tuple[list[int], list[int]]  # tokens of a prompt, tokens of its target and the end
 Row = tuple[list[int], list[int]]  # a pair, or several of one task, as a model reads them
@@ -228,9 +229,7 @@ class Backbone(ABC):
         rows = len(batch.inputs["input_ids"])
         with self._logits_at(batch.places), batch.reading(), self.sites.hold(weights, rows):
             logits = self.model(**batch.inputs, use_cache=False).logits
-        losses = nn.functional.cross_entropy(
-            logits.flatten(0, 1), batch.labels.flatten(), reduction="none", ignore_index=IGNORED
-        )
+        losses = cross_entropy(logits.flatten(0, 1), batch.labels.flatten())
         return (losses.view_as(batch.labels) * batch.shares.to(losses)).sum(1)
 
     def _each(self, weights: Parameters, batch: Batch) -> Iterator[tuple[Parameters, Batch]]:

@@ -147,6 +147,11 @@ class Context:
             return False
         return method.trains or self.plan.pretrain is not None
 
+    @property
+    def tokens_at_once(self) -> int:
+        """The plan's, or what suits the device."""
+        return self.plan.tokens_at_once or (65536 if self.device.type == "cuda" else 4096)
+
     @cached_property
     def device(self) -> "torch.device":
         """Where models run.

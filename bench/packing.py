@@ -121,7 +121,7 @@ def packed_attention(
         lines, heads, length, size = values.shape
         flat = values.transpose(1, 2).reshape(lines * length, heads * size)
         moved: Tensor = _Moved.apply(flat, packing.to_rows, packing.to_lines)  # type: ignore[no-untyped-call]
-        parts = moved.split([rows * width for rows, width in packing.groups])
+        parts = torch.split(moved, [rows * width for rows, width in packing.groups])
         return [
             part.view(*group, heads, size).transpose(1, 2)
             for part, group in zip(parts, packing.groups, strict=True)
@@ -138,8 +138,8 @@ def _causal(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) ->
     """Causal attention of (rows, heads, width, size): fused, but where it must be differentiated
     twice, and for rows so short that a fused kernel has nothing to save."""
     width, grouped = query.shape[2], key.shape[1] != query.shape[1]
-    fused = torch.backends.cuda.flash_sdp_enabled() and (query.is_cuda or width > SHORT)
-    if fused:
+    allowed: bool = torch.backends.cuda.flash_sdp_enabled()  # type: ignore[no-untyped-call]
+    if allowed and (query.is_cuda or width > SHORT):
         return nn.functional.scaled_dot_product_attention(
             query, key, value, is_causal=True, scale=scaling, enable_gqa=grouped
         )
@@ -148,10 +148,10 @@ def _causal(query: Tensor, key: Tensor, value: Tensor, scaling: float | None) ->
         key, value = (part.repeat_interleave(repeats, 1) for part in (key, value))
     later = torch.full((width, width), -torch.inf, dtype=query.dtype, device=query.device).triu(1)
     scale = query.shape[-1] ** -0.5 if scaling is None else scaling
-    flat = (part.flatten(0, 1) for part in (query, key, value))
-    asked, known, told = flat
+    asked, known, told = (part.flatten(0, 1) for part in (query, key, value))
     scores = torch.baddbmm(later.expand(len(asked), -1, -1), asked, known.mT, alpha=scale)
-    return (scores.softmax(-1) @ told).unflatten(0, query.shape[:2])
+    made = scores.softmax(-1) @ told
+    return made.view(*query.shape[:2], width, -1)
 
 
 def packed_mask(*args: Any, **kwargs: Any) -> Tensor | None:

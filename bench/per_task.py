@@ -14,6 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
+
+from bench.written import rms_normed
 
 Parameters = Mapping[str, Tensor]
 
@@ -113,6 +116,38 @@ class _TaskScale(nn.Module):
         return made.view_as(values)
 
 
+class _TaskRms(_TaskScale):
+    """A `_TaskScale` that is found to divide by the root of the mean square, its squares in float32
+    as is usual; other types are left to its own formula."""
+
+    epsilon: float
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(rows, ..., width) to the same."""
+        if values.dtype is not torch.float32:
+            return super().forward(values)
+        normed = rms_normed(values, self.epsilon)
+        if self.weight.dim() == 1:
+            return normed * self.weight
+        return (_by_task(normed, self.weight) * self.weight).view_as(values)
+
+
+def _epsilon_of(module: nn.Module) -> float | None:
+    """That with which a norm of one weight is `rms_normed` times its weight; it is tried."""
+    epsilon = getattr(module, "variance_epsilon", getattr(module, "eps", None))
+    if not isinstance(epsilon, float) or not epsilon:
+        return None
+    generator = torch.Generator().manual_seed(0)
+    values, (weight,) = (torch.randn(n, module.weight.numel(), generator=generator) for n in (4, 1))  # type: ignore[operator]
+    values[:2] *= epsilon**0.5
+    device = next(module.parameters()).device
+    values, weight = values.to(device), weight.to(device)
+    with torch.no_grad():
+        made = functional_call(module, {"weight": weight}, values)
+    same = torch.allclose(made, rms_normed(values, epsilon) * weight, rtol=1e-5, atol=1e-6)
+    return epsilon if same else None
+
+
 class TaskRMSNorm(nn.RMSNorm):
     """`nn.RMSNorm` over one dimension."""
 
@@ -170,6 +205,8 @@ def _form_of(module: nn.Module) -> type[nn.Module] | None:
     if name == "Conv1D":
         return type(name, (_TaskConv1D, kind), {})
     if name.endswith(("RMSNorm", "T5LayerNorm")) and own.keys() == {"weight"}:
+        if epsilon := _epsilon_of(module):
+            return type(name, (_TaskRms, kind), {"epsilon": epsilon})
         return type(name, (_TaskScale, kind), {})
     if hasattr(module, "compute_bias") and hasattr(module, "relative_attention_bias"):
         return type(name, (_TaskBias, kind), {})

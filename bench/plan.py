@@ -83,6 +83,11 @@ class Plan(Strict):
     tasks_at_once: Count = Field(
         default=8, description="tasks whose models adapt and write in one batch, at most"
     )
+    tokens_at_once: Count | None = Field(
+        default=None,
+        description="support tokens in one batch, at most, but for a task that alone has more; "
+        "4096 on a CPU, whose caches hold no more, 65536 on a GPU",
+    )
     length_edges: list[Count] = Field(
         default=[128, 256, 512, 1024, 2048],
         description="support tokens; no batch holds tasks from both sides of one",

@@ -81,7 +81,8 @@ class Solver:
         self._warm_up(episodes[0])
         sizes = [sum(self.backbone.batch([e.support])[0].tokens) for e in episodes]
         solved: dict[int, Solved] = {}
-        waiting = list(chunks(sizes, self.most, self.context.plan.length_edges))
+        edges, tokens = self.context.plan.length_edges, self.context.tokens_at_once
+        waiting = list(chunks(sizes, self.most, tokens, edges))
         while waiting:
             chunk = waiting.pop(0)
             try:
@@ -195,14 +196,17 @@ class Solver:
         self.backbone.generate(self.start.weights, [[episode.query[0].input]], 2)
 
 
-def chunks(sizes: Sequence[int], most: int, edges: Sequence[int]) -> Iterator[list[int]]:
-    """Places of `sizes` (tokens) in groups of at most `most`, each from between two edges, so that
-    no task is read beside one of quite another length."""
+def chunks(
+    sizes: Sequence[int], most: int, tokens: int, edges: Sequence[int]
+) -> Iterator[list[int]]:
+    """Places of `sizes` (tokens) in groups of at most `most`, and of at most `tokens` where they
+    are several, each from between two edges, so that no task is read beside one of quite another
+    length."""
     order = sorted(range(len(sizes)), key=sizes.__getitem__)
     group: list[int] = []
     for place in order:
-        other = group and bisect(edges, sizes[place]) != bisect(edges, sizes[group[0]])
-        if other or len(group) == most:
+        full = len(group) == most or (len(group) + 1) * sizes[place] > tokens
+        if group and (full or bisect(edges, sizes[place]) != bisect(edges, sizes[group[0]])):
             yield group
             group = []
         group.append(place)

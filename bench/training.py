@@ -72,6 +72,11 @@ class TaskLoss:
             if which is None or which[number]:
                 self.tokens[number] += tokens
 
+    @property
+    def widest(self) -> int:
+        """Tokens of the largest batch of one task so far."""
+        return max((n for batch in self._batches.values() for n in batch.tokens), default=0)
+
     def note(self, name: str, values: Sequence[float]) -> None:
         """Keeps what the method measured, a value for each task."""
         self.notes[name] = list(values)
@@ -98,7 +103,8 @@ class TaskLoss:
 class TrainingCost:
     """What a meta-training took: seconds on the device, tokens through forward and backward,
     floating-point operations (of some tasks, scaled by tokens), outer steps, examples that were
-    cut, the means over tasks of what the method noted, and the tokens of the largest task."""
+    cut, the means over tasks of what the method noted, and tokens of the largest task: of all its
+    passes, and of its widest batch."""
 
     seconds: float = 0.0
     tokens: int = 0
@@ -107,18 +113,20 @@ class TrainingCost:
     truncated: int = 0
     noted: dict[str, list[float]] = field(default_factory=dict)
     largest: int = 0
+    widest: int = 1
 
     def take(self, task: TaskLoss) -> None:
         """Adds what some tasks at once took."""
         self.tokens += sum(task.tokens)
         self.largest = max(self.largest, *task.tokens)
+        self.widest = max(self.widest, task.widest)
         self.truncated += task.truncated
         for name, values in task.notes.items():
             self.noted.setdefault(name, []).extend(values)
 
     def as_dict(self) -> dict[str, object]:
         """Plain values for JSON."""
-        plain = {k: v for k, v in vars(self).items() if k not in ("noted", "largest")}
+        plain = {k: v for k, v in vars(self).items() if k not in ("noted", "largest", "widest")}
         notes = {name: sum(values) / len(values) for name, values in self.noted.items()}
         return {**plain, "notes": notes}
 
@@ -131,7 +139,7 @@ class Training:
         backbone: as the method prepared it.
         shots: every K of the plan; each task draws one.
         seed: the train seed.
-        tasks_at_once: the most that go through the model in one batch.
+        tasks_at_once, tokens_at_once: the most that go through the model in one batch.
     """
 
     backbone: Backbone
@@ -139,6 +147,7 @@ class Training:
     shots: Sequence[int]
     seed: int
     tasks_at_once: int = 1
+    tokens_at_once: int = 4096
 
     def affordable(self, wanted: int, cost: TrainingCost, budget: int) -> int:
         """How many of the tasks that are wanted go at once. Near the end of a budget, and until a
@@ -146,7 +155,7 @@ class Training:
         if not cost.largest:
             return 1
         room = (budget - cost.tokens) // (2 * cost.largest)  # another may be twice as large
-        return max(1, min(wanted, self.tasks_at_once, room))
+        return max(1, min(wanted, self.tasks_at_once, self.tokens_at_once // cost.widest, room))
 
     def names(self, split: str = "meta-train") -> list[str]:
         """The tasks of a split that are large enough.

@@ -245,15 +245,17 @@ def test_memory_that_does_not_do_is_told_or_shared_out(
 @given(
     st.lists(st.integers(1, 300), min_size=1, max_size=30),
     st.integers(1, 9),
+    st.integers(1, 999),
     st.lists(st.integers(1, 300), max_size=4, unique=True),
 )
 def test_chunks_hold_every_task_once_between_two_edges(
-    sizes: list[int], most: int, edges: list[int]
+    sizes: list[int], most: int, tokens: int, edges: list[int]
 ) -> None:
     edges.sort()
-    made = list(chunks(sizes, most, edges))
+    made = list(chunks(sizes, most, tokens, edges))
     assert sorted(place for chunk in made for place in chunk) == list(range(len(sizes)))
     for chunk in made:
         assert 1 <= len(chunk) <= most
+        assert len(chunk) == 1 or sum(sizes[place] for place in chunk) <= tokens
         inside = [sum(sizes[place] >= edge for edge in edges) for place in chunk]
         assert len(set(inside)) == 1
