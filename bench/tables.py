@@ -278,8 +278,8 @@ def leaderboard(directories: "Sequence[str | Path]", metric: str | None = None) 
     Returns:
         One row for each (suite, dataset, baseline, shots) of a block; scores are 0 to 100, times in
         milliseconds (`train_s` in seconds), memory in MiB, energy in joules, utilisation from 0
-        to 1. `to_best` is the paired difference
-        to the best row of the block on the ranking metric, with its 95 % interval.
+        to 1. `to_best` is the paired difference to the best row of the block on the ranking
+        metric, with its 95 % interval.
 
     Raises:
         UserError: no run directory, no finished cell, or a metric that was not recorded.

@@ -134,18 +134,18 @@ def test_a_row_that_was_rechunked_is_marked(tmp_path: Path) -> None:
     assert [line.split("|")[1].strip(" *") for line in marked] == ["tuned"]
 
 
-def test_operations_of_an_episode_are_near_its_own_count(checkpoint: str, tmp_path: Path) -> None:
-    """Attention grows with the square of tokens, and is much of so narrow a model's work."""
+def test_operations_of_an_episode_are_near_its_own_count(tmp_path: Path) -> None:
+    """Attention alone grows faster than tokens."""
     from bench.cells import cell_episodes, run_cell
     from bench.context import Context
     from bench.plan import make_plan
     from bench.solver import Solver
     from bench.timing import flop_counter
 
-    values = {"backbone": checkpoint, "suites": ["translation"], "baselines": ["fine-tuned"]}
-    sizes = {"shots": [4], "episodes": 4, "queries": 1, "max_new_tokens": 2}
-    context = Context(make_plan({**values, **sizes}), tmp_path)
-    cell = Cell("translation", "fine-tuned", 4, None, 0)
+    values = {"suites": ["translation"], "baselines": ["fine-tuned"], "episodes": 6, "queries": 1}
+    steps = {"fine-tuned": {"inner_steps": 1}}
+    context = Context(make_plan({**values, "max_new_tokens": 2, "options": steps}), tmp_path)
+    cell = Cell("translation", "fine-tuned", 8, None, 0)
     _, records = run_cell(context, cell)
     solver = Solver(context, cell, context.baseline("fine-tuned"))
     for episode, made in zip(cell_episodes(context, cell), records, strict=True):
@@ -158,5 +158,5 @@ def test_operations_of_an_episode_are_near_its_own_count(checkpoint: str, tmp_pa
             )
         assert made["costs"]["support_tokens"] == batch.tokens[0]
         assert made["costs"]["inner_step_flops"] == pytest.approx(
-            counter.get_total_flops(), rel=0.25
+            counter.get_total_flops(), rel=0.1
         )
