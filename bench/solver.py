@@ -20,12 +20,7 @@ from bench.initialisation import Initialisation
 from bench.inner_loop import Adapted
 from bench.records import Cell
 from bench.streams import Stream
-from bench.timing import (
-    Meter,
-    flop_counter,
-    out_of_memory,
-    process_rate,
-)
+from bench.timing import Meter, flop_counter, out_of_memory, process_rate
 
 Solved = tuple[list[str], dict[str, Any]]  # predictions, and the record's costs and counts
 
@@ -143,9 +138,9 @@ class Solver:
         inner = [lap / count for lap in watch.laps()[:-1]]
         curves = self._curves(adapted, batch)
         whole = [all(map(math.isfinite, curve)) for curve in curves]
-        watch = Meter(device)
+        meter = Meter(device)
         answers = self._generate(adapted, episodes, whole)
-        writing = watch.spent()
+        writing = meter.spent()
         solved = []
         for place, (made, curve) in enumerate(zip(answers, curves, strict=True)):
             tokens, wrote = batch.tokens[place], whole[place] / max(sum(whole), 1)
