@@ -56,7 +56,7 @@ def make_initialisation(
     """Meta-trains a baseline unless its initialisation is there."""
     from safetensors.torch import save_file
 
-    from bench.timing import out_of_memory
+    from bench.timing import Meter, out_of_memory, process_rate
     from bench.training import Training
 
     folder = initialisation_folder(context, suite, baseline, train_seed)
@@ -74,6 +74,7 @@ def make_initialisation(
         plan.tasks_at_once,
         context.tokens_at_once,
     )
+    meter = Meter(backbone.device)
     try:
         start, cost = learner.meta_train(training, plan.train_budget, progress)
     except Exception as error:
@@ -84,12 +85,20 @@ def make_initialisation(
             f"{plan.tasks_at_once} (--tasks-at-once), or the method's train_queries or inner_steps"
         ) from error
 
+    spent = meter.spent()
+    costs = {
+        **cost.as_dict(),
+        "peak_mib": spent.peak_mib,
+        "joules": spent.joules,
+        "matrix_rate": process_rate(backbone.device, backbone.model.dtype),
+    }
+
     def fill(part: Path) -> None:
         save_file(
             {name: value.contiguous() for name, value in start.meta.items()},
             part / "initialisation.safetensors",
         )
-        write_json(part / COST, cost.as_dict())
+        write_json(part / COST, costs)
 
     _publish(folder, fill)
 

@@ -15,6 +15,7 @@ NEEDED = (
 SOMETIMES = {
     "datasets": "hub data sets and folders written by save_to_disk",
     "evaluate": "metrics that a plan adds",
+    "nvidia-ml-py": "the energy that a GPU takes",
 }
 
 

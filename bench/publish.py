@@ -55,7 +55,7 @@ def _cells(line: Mapping[str, Any]) -> dict[str, str]:
         "order": line["order"] or MISSING,
         **{title: _interval(line, name) for name, title in names.items()},
         f"{names[rank]} to best": _difference(line),
-        "adapt ms": _number(line.get("adapt_ms")),
+        "adapt ms": _number(line.get("adapt_ms")) + (" *" if line["rechunked"] else ""),
         "step ms": steps,
         "ms / token": _number(line.get("generate_ms_per_token"), 2),
         "train s": _number(line.get("train_s")) if line.get("train_s") else MISSING,
@@ -97,6 +97,7 @@ def _caption(block: "pd.DataFrame") -> str:
         f"Signatures: {head['signature']}.",
     ]
     for name, what in (
+        ("rechunked", "cells that adapted fewer at once than planned, for want of memory (*)"),
         ("diverged", "episodes whose inner loop ended worse than it began"),
         ("truncated", "inputs or targets cut to the context"),
         ("train_truncated", "inputs, targets or demonstrations cut in training, a train seed"),

@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from bench.artefacts import initialisation_folder, read_initialisation
 from bench.backbone import Backbone, Generation
@@ -21,7 +20,7 @@ from bench.initialisation import Initialisation
 from bench.inner_loop import Adapted
 from bench.records import Cell
 from bench.streams import Stream
-from bench.timing import Stopwatch, out_of_memory, peak_mib, reset_peak
+from bench.timing import Meter, flop_counter, out_of_memory, process_rate
 
 Solved = tuple[list[str], dict[str, Any]]  # predictions, and the record's costs and counts
 
@@ -29,12 +28,24 @@ Solved = tuple[list[str], dict[str, Any]]  # predictions, and the record's costs
 @dataclass
 class Costs:
     """What an episode took: its share of the tasks that were adapted at once. Times in
-    milliseconds on the device's clock, the peak that of all of them, None where unknown."""
+    milliseconds on the device's clock, energy in joules, None where unknown.
 
+    Attributes:
+        support_tokens: that one inner step reads.
+        inner_step_flops: operations of one inner step, those of the first episode scaled by tokens;
+            None where there is none.
+        adapt_peak_mib: of all tasks at once; so is `generate_peak_mib`.
+    """
+
+    support_tokens: int
+    inner_step_flops: float | None
     adapt_ms: float
     inner_steps_ms: list[float]
     adapt_peak_mib: float | None
+    adapt_joules: float | None
     generate_ms: float
+    generate_peak_mib: float | None
+    generate_joules: float | None
     generated_tokens: int
 
 
@@ -55,7 +66,7 @@ class Solver:
             self.start, self.train_cost = read_initialisation(
                 folder, self.start, self.backbone.device
             )
-        self.inner_step_flops: float | None = None
+        self.flops_per_token: float | None = None  # of one inner step
         self.most = context.plan.tasks_at_once
         self.largest = 0
 
@@ -68,7 +79,7 @@ class Solver:
             "meta_params": sum(v.numel() for v in self.start.meta.values()) if trains else 0,
             "tasks_at_once": self.largest,
             "rechunked": self.most < self.context.plan.tasks_at_once,
-            "inner_step_flops": self.inner_step_flops,
+            "matrix_rate": process_rate(self.backbone.device, self.backbone.model.dtype),
             "train": self.train_cost,
         }
 
@@ -118,25 +129,34 @@ class Solver:
         answer with: answers are empty."""
         device, count = self.backbone.device, len(episodes)
         batch, cuts = self.backbone.batch([episode.support for episode in episodes])
-        measured = reset_peak(device)
-        watch = Stopwatch(device)
-        steps = Stopwatch(device)
+        watch = Meter(device)
         adapted = self.method.adapt(
             lambda weights: self.backbone.losses(weights, batch),
             self.start.for_tasks(count),
-            lambda weights: steps.mark(),
+            lambda weights: watch.mark(),
         )
-        adapt_ms = watch.total() / count
-        peak = peak_mib(device) if measured else None
+        adapting = watch.spent()
+        inner = [lap / count for lap in watch.laps()[:-1]]
         curves = self._curves(adapted, batch)
         whole = [all(map(math.isfinite, curve)) for curve in curves]
-        watch = Stopwatch(device)
+        meter = Meter(device)
         answers = self._generate(adapted, episodes, whole)
-        generate_ms = watch.total() / max(sum(whole), 1)
-        inner = [lap / count for lap in steps.laps()]
+        writing = meter.spent()
         solved = []
         for place, (made, curve) in enumerate(zip(answers, curves, strict=True)):
-            costs = Costs(adapt_ms, inner, peak, generate_ms if whole[place] else 0.0, made.tokens)
+            tokens, wrote = batch.tokens[place], whole[place] / max(sum(whole), 1)
+            costs = Costs(
+                support_tokens=tokens,
+                inner_step_flops=self.flops_per_token and self.flops_per_token * tokens,
+                adapt_ms=adapting.ms / count,
+                inner_steps_ms=inner,
+                adapt_peak_mib=adapting.peak_mib,
+                adapt_joules=adapting.joules and adapting.joules / count,
+                generate_ms=writing.ms * wrote,
+                generate_peak_mib=writing.peak_mib,
+                generate_joules=writing.joules and writing.joules * wrote,
+                generated_tokens=made.tokens,
+            )
             finite = [value for value in curve if math.isfinite(value)]
             counts = {
                 "losses": finite,
@@ -190,9 +210,9 @@ class Solver:
         batch, _ = self.backbone.batch([episode.support])
         if isinstance(self.method, GradientLearner) and self.method.steps_at_test > 0:
             start = self.start.for_tasks(1)
-            with FlopCounterMode(display=False) as counter:
+            with flop_counter() as counter:
                 self.method.inner_loop(lambda w: self.backbone.losses(w, batch), start, 1)
-            self.inner_step_flops = float(counter.get_total_flops())
+            self.flops_per_token = counter.get_total_flops() / batch.tokens[0]
         self.backbone.generate(self.start.weights, [[episode.query[0].input]], 2)
 
 

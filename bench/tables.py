@@ -7,6 +7,7 @@ from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.costs import costs, training
 from bench.errors import UserError, unknown
 from bench.records import read_cell, read_json
 
@@ -129,49 +130,6 @@ def metrics(row: Row) -> "list[Metric]":
     return metrics_of(row.header["language"], list(row.header["signatures"]))
 
 
-def _costs(row: Row) -> dict[str, Any]:
-    """Cost columns: medians over episodes, quartiles of adaptation, the largest peak."""
-    import numpy as np
-
-    costs = [record["costs"] for record in row.records() if "costs" in record]
-    if not costs:
-        return {}
-    adapt = [cost["adapt_ms"] for cost in costs]
-    steps = [step for cost in costs for step in cost["inner_steps_ms"]]
-    peaks = [cost["adapt_peak_mib"] for cost in costs if cost["adapt_peak_mib"] is not None]
-    tokens = sum(cost["generated_tokens"] for cost in costs)
-    generate = sum(cost["generate_ms"] for cost in costs)
-    q1, median, q3 = (float(value) for value in np.percentile(adapt, [25, 50, 75]))
-    return {
-        "adapt_ms": median,
-        "adapt_ms_q1": q1,
-        "adapt_ms_q3": q3,
-        "inner_step_ms": float(np.median(steps)) if steps else None,
-        "adapt_peak_mib": max(peaks) if peaks else None,
-        "generate_ms_per_token": generate / tokens if tokens else None,
-    }
-
-
-def _training(row: Row) -> dict[str, Any]:
-    """Means over the train seeds of what meta-training took; 0 where there was none."""
-    by_seed = {header["train_seed"]: header.get("train") or {} for header in row.headers}
-    names = {
-        "train_s": "seconds",
-        "train_tokens": "tokens",
-        "train_flops": "flops",
-        "train_steps": "steps",
-        "train_truncated": "truncated",
-    }
-    count = max(len(by_seed), 1)
-    means = {
-        column: sum(cost.get(name, 0) for cost in by_seed.values()) / count
-        for column, name in names.items()
-    }
-    noted = [cost.get("notes", {}) for cost in by_seed.values()]
-    keys = {key for notes in noted for key in notes}
-    return means | {key: sum(n.get(key, 0.0) for n in noted) / count for key in sorted(keys)}
-
-
 def primary_scores(directory: Path) -> dict[str, float]:
     """Suite to corpus score on its primary metric, the mean over shots, of a directory with one
     baseline."""
@@ -225,10 +183,10 @@ def _line(row: Row) -> dict[str, Any]:
         "adapted_params": head.get("adapted_params"),
         "meta_params": head.get("meta_params"),
         **(_scores(row) if scored else {}),
-        **_costs(row),
-        "inner_step_flops": head.get("inner_step_flops"),
+        **costs(list(zip(row.headers, row.cells.values(), strict=True))),
         "tasks_at_once": head.get("tasks_at_once"),
-        **_training(row),
+        "rechunked": sum(bool(header.get("rechunked")) for header in row.headers),
+        **training(row.headers),
         **{f"tune_{key}": value for key, value in (head.get("tuning") or {}).items()},
         **{
             key: sum(r.get(key, 0) for r in records)
@@ -319,8 +277,9 @@ def leaderboard(directories: "Sequence[str | Path]", metric: str | None = None) 
 
     Returns:
         One row for each (suite, dataset, baseline, shots) of a block; scores are 0 to 100, times in
-        milliseconds (`train_s` in seconds), memory in MiB. `to_best` is the paired difference
-        to the best row of the block on the ranking metric, with its 95 % interval.
+        milliseconds (`train_s` in seconds), memory in MiB, energy in joules, utilisation from 0
+        to 1. `to_best` is the paired difference to the best row of the block on the ranking
+        metric, with its 95 % interval.
 
     Raises:
         UserError: no run directory, no finished cell, or a metric that was not recorded.

@@ -2,15 +2,20 @@
 
 import ctypes
 import re
+import statistics
 import time
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, sdpa_flop_count
 
 # Of glibc's malloc.h, with its largest threshold on 64 bits.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST = -1, -3, 32 * 2**20
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+PRODUCTS = 10  # of `matrix_rate`
 
 
 class Stopwatch:
@@ -49,6 +54,42 @@ class Stopwatch:
         return sum(self.laps())
 
 
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations a second of a large square matrix product here and now."""
+    side = 4096 if device.type == "cuda" else 768
+    generator = torch.Generator(device).manual_seed(0)  # not the run's own randomness
+    factor = torch.randn(side, side, generator=generator, device=device, dtype=dtype)
+    product = torch.empty_like(factor)
+    watch = Stopwatch(device)
+    for _ in range(PRODUCTS):
+        torch.mm(factor, factor, out=product)
+        watch.mark()
+    _, *laps = watch.laps()  # the first call also loads
+    return 2 * side**3 / (statistics.median(laps) / 1e3)
+
+
+#: `matrix_rate`, measured when a process first asks.
+process_rate = cache(matrix_rate)
+
+
+def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))  # type: ignore[no-untyped-call]
+
+
+def _attention_backward(outer: Any, query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    return int(sdpa_backward_flop_count(outer, query, key, value))  # type: ignore[no-untyped-call]
+
+
+def flop_counter() -> FlopCounterMode:
+    """torch's counter of floating-point operations, which leaves out the CPU's fused attention."""
+    fused: Any = torch.ops.aten
+    formulas = {
+        fused._scaled_dot_product_flash_attention_for_cpu: _attention,
+        fused._scaled_dot_product_flash_attention_for_cpu_backward: _attention_backward,
+    }
+    return FlopCounterMode(display=False, custom_mapping=formulas)
+
+
 def keep_freed_memory() -> None:
     """Lets the C library keep what is freed: a step asks again for what the last one gave back, and
     new pages from the system cost as much as the arithmetic on them. `reset_peak` gives it back."""
@@ -80,6 +121,54 @@ def peak_mib(device: torch.device) -> float:
         return torch.cuda.max_memory_allocated(device) / 2**20
     found = re.search(r"VmHWM:\s+(\d+) kB", STATUS.read_text())
     return int(found.group(1)) / 2**10 if found else float("nan")
+
+
+@dataclass(frozen=True)
+class Spent:
+    """Milliseconds, the peak of memory in MiB, and joules that the device took, whoever used it;
+    None where the system does not tell."""
+
+    ms: float
+    peak_mib: float | None
+    joules: float | None
+
+
+class Meter(Stopwatch):
+    """A stopwatch that also measures memory and energy from its start."""
+
+    def __init__(self, device: torch.device) -> None:
+        self._device, self._resets = device, reset_peak(device)
+        super().__init__(device)
+        self._joules = energy(device)
+
+    def spent(self) -> Spent:
+        """What was spent until now; adds a mark."""
+        ms = self.total()
+        before, now = self._joules, energy(self._device)
+        joules = None if before is None or now is None else now - before
+        return Spent(ms, peak_mib(self._device) if self._resets else None, joules)
+
+
+def energy(device: torch.device) -> float | None:
+    """Joules that a GPU has taken since its driver was loaded, by NVML's counter; None without a
+    GPU, the package nvidia-ml-py, or a driver that counts."""
+    if device.type != "cuda":
+        return None
+    try:
+        import pynvml
+    except ImportError:
+        return None
+    try:
+        pynvml.nvmlInit()
+        handle = pynvml.nvmlDeviceGetHandleByUUID(_uuid(device))
+        return float(pynvml.nvmlDeviceGetTotalEnergyConsumption(handle)) / 1e3
+    except pynvml.NVMLError:
+        return None
+
+
+def _uuid(device: torch.device) -> str:
+    """NVML's name of a GPU: it numbers them otherwise than CUDA."""
+    return f"GPU-{torch.cuda.get_device_properties(device).uuid}"
 
 
 def out_of_memory(error: Exception) -> bool:

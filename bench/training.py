@@ -7,7 +7,6 @@ from itertools import islice
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from bench.backbone import Backbone, attention
 from bench.baseline import MetaTrained
@@ -17,7 +16,7 @@ from bench.errors import CellError, UserError
 from bench.initialisation import Initialisation
 from bench.streams import Stream
 from bench.tasks import Dataset, Example
-from bench.timing import Stopwatch
+from bench.timing import Stopwatch, flop_counter
 
 Parameters = Mapping[str, Tensor]
 Progress = Callable[[float], None]
@@ -243,7 +242,7 @@ class OuterLoop:
         counts = first and task.step + 1 in COUNTED
         with (
             attention(self.learner.order in ("2", "implicit")),
-            FlopCounterMode(display=False) if counts else nullcontext() as counter,
+            flop_counter() if counts else nullcontext() as counter,
         ):
             direction = self.learner.direction(start, task)
         if counter is not None:

@@ -22,9 +22,13 @@ from bench.tables import leaderboard
 COLUMNS = """suite dataset revision baseline init backbone shots seeds train_seeds episodes order
 adapted_params bleu bleu_low bleu_high chrf chrf_low chrf_high rouge1 rouge1_low rouge1_high rouge2
 rouge2_low rouge2_high rougeL rougeL_low rougeL_high rougeLsum rougeLsum_low rougeLsum_high exact
-adapt_ms adapt_ms_q1 adapt_ms_q3 inner_step_ms inner_step_flops adapt_peak_mib tasks_at_once
-generate_ms_per_token train_s train_tokens train_flops truncated device dtype threads workers
+adapt_ms adapt_ms_q1 adapt_ms_q3 inner_step_ms inner_step_ms_q1 inner_step_ms_q3 inner_step_flops
+adapt_tokens_per_s adapt_utilisation matrix_rate adapt_peak_mib adapt_joules tasks_at_once rechunked
+generate_ms generate_ms_q1 generate_ms_q3 generate_ms_per_token generate_tokens_per_s
+generate_peak_mib generate_joules train_s train_tokens train_flops train_tokens_per_s
+train_utilisation train_peak_mib train_joules truncated device dtype threads workers
 failed signature""".split()
+JOULES = ["adapt_joules", "generate_joules", "train_joules"]  # where a GPU tells
 QUALITY = [
     c
     for c in COLUMNS
@@ -78,6 +82,15 @@ def test_every_baseline_has_a_row_with_every_column(finished: Path) -> None:
     counted = by_name["adapted_params"]
     assert counted["anil"] + counted["boil"] > counted["maml"], "both count the untied head's"
     assert counted["metaicl"] == 0
+    trained = by_name.loc["maml"]
+    assert 0 < trained["adapt_utilisation"] < 1
+    assert 0 < trained["train_utilisation"] < 1
+    assert (by_name["rechunked"] == 0).all()
+    told = trained[
+        [c for c in COLUMNS if c.startswith(("adapt_", "inner_", "generate_", "train_"))]
+    ]
+    assert sorted(told.index[told.isna()]) == JOULES
+    assert by_name.loc["copy", ["adapt_ms", "generate_ms", "matrix_rate"]].isna().all()
     for kind in ("md", "tex"):
         assert (finished / f"leaderboard.{kind}").stat().st_size > 0
 
@@ -104,6 +117,11 @@ def test_records_hold_what_they_promise(finished: Path) -> None:
     assert len(costs["inner_steps_ms"]) == len(record["losses"]) - 1 == steps
     assert 0 < sum(costs["inner_steps_ms"]) <= costs["adapt_ms"]
     assert costs["generated_tokens"] > 0
+    per_token = {r["costs"]["inner_step_flops"] / r["costs"]["support_tokens"] for r in records}
+    assert max(per_token) == pytest.approx(min(per_token))
+    assert min(per_token) > 0
+    assert header["matrix_rate"] > 0
+    assert header["train"]["matrix_rate"] > 0
     run = json.loads((finished / "run.json").read_text())
     assert run["packages"]["torch"]
     assert run["facts"]["backbone"] == header["backbone_identity"]
