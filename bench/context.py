@@ -170,6 +170,7 @@ class Context:
         """The backbone of a train seed; one for all (None) unless the plan pre-trains."""
         from bench.artefacts import pretrained_folder
         from bench.checkpoints import load_backbone
+        from bench.decoding import Decoding
 
         source, revision = self.plan.backbone, self.plan.backbone_revision
         if train_seed is not None and self.plan.pretrain:
@@ -185,4 +186,5 @@ class Context:
             trust_remote_code=plan.trust_remote_code,
         )
         backbone.mean = plan.loss_mean
+        backbone.decode_by(Decoding(plan.decoding, plan.beams, plan.temperature, plan.top_p))
         return backbone
