@@ -44,7 +44,7 @@ class Backbone(ABC):
     def __init__(self, model: Any, tokenizer: Any, prompt: Prompt) -> None:
         self.notes: list[str] = []  # what was noticed when it was loaded
         self.mean: Mean = "token"  # what a loss is the mean of
-        self.decoding = Decoding()  # how answers are written; `decode_by` sets it
+        self.decoding = Decoding()  # how answers are written
         self.model = model.eval()
         if model.can_generate():
             # A checkpoint may bring settings for decoding; here all models decode alike.
@@ -266,7 +266,8 @@ class Backbone(ABC):
         Demonstrations that do not fit the context are left out whole, the last first.
 
         Raises:
-            ValueError: a sample is wanted and there are no streams.
+            UserError: a sample is wanted, and this model cannot be sampled from.
+            ValueError: a sample is wanted, and there are no streams.
         """
         room = self._room(max_new_tokens)
         results, prompts = [], []
@@ -288,18 +289,17 @@ class Backbone(ABC):
                 writer.take(new, result)
         return results
 
-    def decode_by(self, decoding: Decoding) -> None:
-        """Answers are written so from now on.
+    def check_decoding(self) -> None:
+        """Refuses what this model cannot do.
 
         Raises:
-            UserError: this model cannot be sampled from.
+            UserError: it cannot be sampled from.
         """
-        if decoding.kind == "sample" and not self.steps_hold:
+        if self.decoding.kind == "sample" and not self.steps_hold:
             raise UserError(
                 f"decoding = 'sample': {type(self.model).__name__} can write greedily or by beam "
                 "search only; set --decoding greedy or beam, or take another --backbone"
             )
-        self.decoding = decoding
 
     @cached_property
     def steps_hold(self) -> bool:

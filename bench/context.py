@@ -186,5 +186,6 @@ class Context:
             trust_remote_code=plan.trust_remote_code,
         )
         backbone.mean = plan.loss_mean
-        backbone.decode_by(Decoding(plan.decoding, plan.beams, plan.temperature, plan.top_p))
+        backbone.decoding = Decoding(plan.decoding, plan.beams, plan.temperature, plan.top_p)
+        backbone.check_decoding()
         return backbone

@@ -53,6 +53,7 @@ class Writer:
         """New tokens of each task's prompts: of all tasks at once where they have weights of their
         own, else task by task, which saves nothing but the memory of the others."""
         backbone, sites = self.backbone, self.backbone.sites
+        backbone.check_decoding()
         draws = self._draws(prompts, streams) if backbone.decoding.kind == "sample" else None
         own = sites.per_task(weights)
         with torch.no_grad():
