@@ -126,7 +126,7 @@ def transformers_own(
         do_sample=False,
         num_beams=beams,
         max_new_tokens=MOST,
-        eos_token_id=[backbone.eos],
+        eos_token_id=sorted(backbone.ends),
         pad_token_id=backbone.pad,
         use_cache=not isinstance(model, Searched),
         **({"stop_strings": [stop], "tokenizer": backbone.tokenizer} if stop else {}),
@@ -160,13 +160,17 @@ def is_tie(trained: Trained, number: int, prompt: list[int], ours: Any, theirs: 
     return one - other < TIE
 
 
-@pytest.mark.parametrize("stop", [None, f" {ANSWERS[2]} {ANSWERS[2]}"])
+@pytest.mark.parametrize("end", ["", "stop string", "second end"])
 @pytest.mark.parametrize("beams", [1, 2, 4])
 def test_tokens_are_those_of_transformers(
-    trained: Trained, beams: int, stop: str | None, monkeypatch: pytest.MonkeyPatch
+    trained: Trained, beams: int, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Several models at once, prompts of different lengths, ends at different places."""
     backbone = trained.backbone
+    stop = f" {ANSWERS[2]} {ANSWERS[2]}" if end == "stop string" else None
+    if end == "second end":
+        more = backbone.text_ids(f" {ANSWERS[3]}")[-1]
+        monkeypatch.setattr(backbone, "ends", {backbone.eos, more})
     monkeypatch.setattr(backbone, "decoding", Decoding("beam" if beams > 1 else "greedy", beams))
     kept, keep = list[int](), Steps.keep
 
@@ -192,7 +196,7 @@ def test_tokens_are_those_of_transformers(
                 ties += 1
     assert ties <= 0.02 * count
     assert len(lengths) >= 5, "ends fall at different places"
-    assert (stopped > 0) == (stop is not None)
+    assert (stopped > 0) == bool(end)
 
 
 def streams(prompts: Sequence[Sequence[Any]]) -> list[list[Stream]]:
