@@ -89,8 +89,11 @@ def beam_search(
         parents = parents.gather(1, index)
         left = remaining(done.view(runs, -1))
         tasks, kept = left or (None, torch.arange(len(prompts), device=logits.device))
-        rows = kept[:, None] * width + parents[kept] % width
-        steps.keep(rows.flatten(), tasks if left and len(left[0]) < runs else None)
+        rows = (kept[:, None] * width + parents[kept] % width).flatten()
+        if left or width < beams:
+            steps.keep(rows, tasks if left and len(left[0]) < runs else None)
+        else:
+            steps.reorder(rows)
         if left:
             runs, prompts, done = len(left[0]), prompts[kept], done[kept]
             running, found = running.of(kept), found.of(kept)
