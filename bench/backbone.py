@@ -3,23 +3,23 @@
 import hashlib
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from transformers.generation import StopStringCriteria
 
 from bench.batches import Batch, Mean
-from bench.decoding import one_by_one
+from bench.decoding import Decoding
 from bench.errors import UserError
+from bench.generation import Generation, Writer
 from bench.per_task import Parameters, Sites
 from bench.prompt import Prompt
 from bench.steps import Steps
+from bench.streams import Stream
 from bench.tasks import Example
 from bench.written import cross_entropy
 
@@ -27,25 +27,6 @@ Pair = tuple[list[int], list[int]]  # tokens of a prompt, tokens of its target a
 Row = tuple[list[int], list[int]]  # a pair, or several of one task, as a model reads them
 POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
 SIDES = ("max_encoder_position_embeddings", "max_decoder_position_embeddings")
-
-
-@dataclass
-class Generation:
-    """Answers to the inputs of a task.
-
-    Attributes:
-        texts: one a row.
-        tokens: new tokens of all rows, the end of sequence counted.
-        cut_outputs: rows that had not ended at the maximum.
-        cut_inputs: rows whose input did not fit the context.
-        dropped: demonstrations that did not fit, over all rows.
-    """
-
-    texts: list[str] = field(default_factory=list)
-    tokens: int = 0
-    cut_outputs: int = 0
-    cut_inputs: int = 0
-    dropped: int = 0
 
 
 def double_backward() -> AbstractContextManager[None]:
@@ -64,6 +45,7 @@ class Backbone(ABC):
     def __init__(self, model: Any, tokenizer: Any, prompt: Prompt) -> None:
         self.notes: list[str] = []  # what was noticed when it was loaded
         self.mean: Mean = "token"  # what a loss is the mean of
+        self.decoding = Decoding()  # how answers are written
         self.model = model.eval()
         if model.can_generate():
             # A checkpoint may bring settings for decoding; here all models decode alike.
@@ -235,9 +217,9 @@ class Backbone(ABC):
     def _each(self, weights: Parameters, batch: Batch) -> Iterator[tuple[Parameters, Batch]]:
         """Task by task, where some layer knows of no tasks: its weights and its part of a batch."""
         for number in range(len(batch)):
-            yield self._of_task(weights, number), batch.task(number)
+            yield self.of_task(weights, number), batch.task(number)
 
-    def _of_task(self, weights: Parameters, number: int) -> Parameters:
+    def of_task(self, weights: Parameters, number: int) -> Parameters:
         """The weights of one task; those that all share are among them."""
         own = self.sites.per_task(weights)
         return {name: w[number] if name in own else w for name, w in weights.items()}
@@ -274,11 +256,17 @@ class Backbone(ABC):
         tasks: Sequence[Sequence[str]],
         max_new_tokens: int,
         supports: Sequence[Sequence[Example]] | None = None,
+        streams: Sequence[Sequence[Stream]] | None = None,
     ) -> list[Generation]:
-        """Greedy answers to the inputs of each task, after its support as demonstrations if
-        `supports` is given.
+        """Answers to the inputs of each task as `decoding` says, after its support as
+        demonstrations if `supports` is given; `streams` holds one of each input, which a sample is
+        drawn from.
 
         Demonstrations that do not fit the context are left out whole, the last first.
+
+        Raises:
+            UserError: a sample is wanted, and this model cannot be sampled from.
+            ValueError: a sample is wanted, and there are no streams.
         """
         room = self._room(max_new_tokens)
         results, prompts = [], []
@@ -294,74 +282,31 @@ class Backbone(ABC):
             results.append(result)
             prompts.append(rows)
         stop = self.prompt.separator if supports or self.prompt.turns else None
-        for result, answers in zip(
-            results, self._answers(weights, prompts, max_new_tokens, stop), strict=True
-        ):
+        writer = Writer(self, max_new_tokens, stop)
+        for result, answers in zip(results, writer.answers(weights, prompts, streams), strict=True):
             for new in answers:
-                self._take(new, stop, result)
+                writer.take(new, result)
         return results
 
-    def _answers(
-        self,
-        weights: Parameters,
-        prompts: Sequence[Sequence[list[int]]],
-        most: int,
-        stop: str | None,
-    ) -> Iterator[list[list[int]]]:
-        """New tokens of each task's prompts: of all tasks at once where they have weights of their
-        own, else task by task, which saves nothing but the memory of the others."""
-        own = self.sites.per_task(weights)
-        with torch.no_grad():
-            if own and not own & self.sites.without and self.steps_hold:
-                yield from self._continued(weights, prompts, most, stop)
-                return
-            for number, rows in enumerate(prompts):
-                alone = self._of_task(weights, number)
-                if self.steps_hold:
-                    yield from self._continued(alone, [rows], most, stop)
-                else:
-                    with self.sites.hold(alone, len(rows)):
-                        yield self._generate(rows, most, stop)
+    def check_decoding(self) -> None:
+        """Refuses what this model cannot do.
 
-    def _continued(
-        self,
-        weights: Parameters,
-        prompts: Sequence[Sequence[list[int]]],
-        most: int,
-        stop: str | None,
-    ) -> Iterator[list[list[int]]]:
-        """New tokens of each task's prompts, all in one batch."""
-        width = max(map(len, prompts))
-        even = [[*rows, *[[self.eos]] * (width - len(rows))] for rows in prompts]
-        fillers = [
-            task * width + row
-            for task, rows in enumerate(prompts)
-            for row in range(len(rows), width)
-        ]
-        flat = [row for rows in even for row in rows]
-        steps = self._steps(weights, flat, len(prompts), most)
-        made = one_by_one(steps, len(prompts), fillers, most, self.pad, self._ended(stop))
-        for new, rows in zip(made.view(len(prompts), width, most).tolist(), prompts, strict=True):
-            yield new[: len(rows)]
-
-    def _ended(self, stop: str | None) -> Callable[[Tensor], Tensor]:
-        """Whether rows of new tokens end with an end of sequence, or with `stop` in their text."""
-        ends = torch.tensor(sorted(self.ends), device=self.device)
-        stops = StopStringCriteria(self.tokenizer, [stop]) if stop else None
-
-        def ended(made: Tensor) -> Tensor:
-            done = torch.isin(made[:, -1], ends)
-            return done | stops(made, None) if stops else done
-
-        return ended
+        Raises:
+            UserError: it cannot be sampled from.
+        """
+        if self.decoding.kind == "sample" and not self.steps_hold:
+            raise UserError(
+                f"decoding = 'sample': {type(self.model).__name__} can write greedily or by beam "
+                "search only; set --decoding greedy or beam, or take another --backbone"
+            )
 
     @cached_property
     def steps_hold(self) -> bool:
-        """Whether `_steps` reads this model as its own code does; else transformers generates."""
+        """Whether `steps` reads this model as its own code does; else transformers generates."""
         return True
 
     @abstractmethod
-    def _steps(
+    def steps(
         self, weights: Parameters, prompts: Sequence[list[int]], runs: int, most: int
     ) -> Steps:
         """The model about to read prompts, which are in equal runs."""
@@ -369,40 +314,6 @@ class Backbone(ABC):
     @abstractmethod
     def _room(self, max_new_tokens: int) -> int:
         """Tokens that a prompt may have when so many are to follow."""
-
-    def _take(self, row: list[int], stop: str | None, result: Generation) -> None:
-        """Adds one answer to the result."""
-        places = [place for place, token in enumerate(row) if token in self.ends]
-        ended = bool(places)
-        new = row[: places[0]] if ended else row
-        while new and new[-1] == self.pad:  # a row that the stop string ended is filled up
-            new.pop()
-        text = self.tokenizer.decode(new, skip_special_tokens=True)
-        stopped = bool(stop) and str(stop) in text
-        result.texts.append((text.split(stop)[0] if stop else text).strip())
-        result.tokens += len(new) + (ended and not stopped)
-        result.cut_outputs += not (ended or stopped)
-
-    def _generate(
-        self, rows: Sequence[list[int]], max_new_tokens: int, stop: str | None
-    ) -> list[list[int]]:
-        """transformers' own greedy search with the weights that the model holds, with no setting
-        but ours."""
-        width = max(map(len, rows))
-        ids = [[self.pad] * (width - len(row)) + row for row in rows]
-        mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
-        out: Tensor = self.model.generate(
-            input_ids=torch.tensor(ids, device=self.device),
-            attention_mask=torch.tensor(mask, device=self.device),
-            do_sample=False,
-            num_beams=1,
-            max_new_tokens=max_new_tokens,
-            eos_token_id=sorted(self.ends),
-            pad_token_id=self.pad,
-            **({"stop_strings": [stop], "tokenizer": self.tokenizer} if stop else {}),
-        )
-        made: list[list[int]] = out[:, width:].tolist()
-        return made
 
 
 def _wrapping(tokenizer: Any) -> tuple[list[int], list[int]]:

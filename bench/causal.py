@@ -92,7 +92,8 @@ class CausalBackbone(Backbone):
     def _room(self, max_new_tokens: int) -> int:
         return self.context - max_new_tokens
 
-    def _steps(
+    def steps(
         self, weights: Parameters, prompts: Sequence[list[int]], runs: int, most: int
     ) -> Steps:
+        """Prompts that end in one column."""
         return CausalSteps(self.model, self.sites, weights, prompts, runs, self.pad, most)

@@ -77,6 +77,7 @@ def shared_header(context: Context, cell: Cell) -> dict[str, Any]:
             "queries": plan.queries,
             "episodes": plan.episodes,
             "max_new_tokens": context.max_new_tokens(cell.suite),
+            "decoding": plan.decoded if uses_model else None,
             "chat": plan.chat and uses_model,
             "train_budget": plan.train_budget if context.trained(cell.baseline) else None,
             "pretrain": plan.pretrain and plan.pretrain.model_dump(),

@@ -175,6 +175,7 @@ class Context:
         """The backbone of a train seed; one for all (None) unless the plan pre-trains."""
         from bench.artefacts import pretrained_folder
         from bench.checkpoints import load_backbone
+        from bench.decoding import Decoding
 
         source, revision = self.plan.backbone, self.plan.backbone_revision
         if train_seed is not None and self.plan.pretrain:
@@ -190,4 +191,6 @@ class Context:
             trust_remote_code=plan.trust_remote_code,
         )
         backbone.mean = plan.loss_mean
+        backbone.decoding = Decoding(plan.decoding, plan.beams, plan.temperature, plan.top_p)
+        backbone.check_decoding()
         return backbone

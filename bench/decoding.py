@@ -1,6 +1,8 @@
 """Decoding: which token follows, row by row, for all rows of many adapted models at once."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -15,9 +17,39 @@ Ended = Callable[[Tensor], Tensor]
 WORTH = 0.75  # rows leave when so small a share of the batch is left
 
 
+@dataclass(frozen=True)
+class Decoding:
+    """How answers are written: the likeliest token again and again, a sample of the tokens at
+    `temperature` among the likeliest that make up `top_p` of the probability, or the best that a
+    search with so many `beams` finds."""
+
+    kind: Literal["greedy", "sample", "beam"] = "greedy"
+    beams: int = 4
+    temperature: float = 1.0
+    top_p: float = 1.0
+
+
 def greedy(logits: Tensor, rows: Tensor, place: int) -> Tensor:
     """The likeliest token."""
     return logits.argmax(-1)
+
+
+def sampled(draws: Tensor, temperature: float, top_p: float) -> Choose:
+    """A token that `draws` (answers, most), in [0, 1), pick from the distribution; so a row's
+    tokens depend on its own draws alone. Kept are the fewest tokens, likeliest first, whose
+    probabilities reach `top_p` (Holtzman et al. 2020)."""
+
+    def choose(logits: Tensor, rows: Tensor, place: int) -> Tensor:
+        shares = (logits.double() / temperature).softmax(-1)
+        if top_p < 1:
+            ordered, order = shares.sort(dim=-1, descending=True, stable=True)
+            beyond = ordered.cumsum(-1) - ordered >= top_p
+            shares = shares.scatter(-1, order, ordered.masked_fill(beyond, 0.0))
+        sums = shares.cumsum(-1)  # in the order of tokens, which no rounding of logits changes
+        wanted = draws[rows, place, None] * sums[:, -1:]
+        return torch.searchsorted(sums, wanted, right=True)[:, 0]
+
+    return choose
 
 
 def one_by_one(

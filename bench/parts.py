@@ -20,6 +20,7 @@ def _copied(backbone: Backbone) -> Backbone:
     """The same backbone with a model of its own, that may be altered."""
     made = type(backbone)(copy.deepcopy(backbone.model), backbone.tokenizer, backbone.prompt)
     made.notes, made.mean = backbone.notes, backbone.mean
+    made.decoding = backbone.decoding
     return made
 
 

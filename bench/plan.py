@@ -12,6 +12,7 @@ from bench.registry import load, names, preset_path
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
+DECODED = {"beams": "beam", "temperature": "sample", "top_p": "sample"}  # key: the one it is of
 
 
 class Strict(BaseModel):
@@ -74,6 +75,16 @@ class Plan(Strict):
     language: str | None = Field(default=None, description="code of the references' language")
     metrics: list[str] = Field(default=[], description="`evaluate` metrics: hub names or paths")
     max_new_tokens: Count | None = Field(default=None, description="in place of the suite's own")
+    decoding: Literal["greedy", "sample", "beam"] = Field(
+        default="greedy", description="how answers are written"
+    )
+    beams: Annotated[int, Field(ge=2)] = Field(default=4, description="of a beam search")
+    temperature: Annotated[float, Field(gt=0)] = Field(
+        default=1.0, description="of a sample; logits are divided by it"
+    )
+    top_p: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=1.0, description="of a sample: from the likeliest tokens of so much probability"
+    )
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where models run")
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="of the weights")
     loss_mean: Literal["token", "sequence"] = Field(
@@ -101,6 +112,18 @@ class Plan(Strict):
     tuning: dict[str, Tuning] = Field(
         default={}, description="what `fewgen tune` charges each baseline; shown beside its row"
     )
+
+    @property
+    def decoded(self) -> str:
+        """How answers are written, with all that this depends on: `beam, beams = 4`."""
+        return ", ".join(
+            [self.decoding]
+            + [
+                f"{key} = {getattr(self, key)}"
+                for key, of in DECODED.items()
+                if of == self.decoding
+            ]
+        )
 
     @field_validator(
         "suites", "baselines", "shots", "seeds", "train_seeds", "tasks", "configs", "metrics"
@@ -183,6 +206,12 @@ def make_plan(values: Mapping[str, Any], where: str = "plan") -> Plan:
     for key in ("revision", "columns", "configs", "layout"):
         if getattr(plan, key) and not plan.data:
             raise UserError(f"{where}: {key} speaks of data, and none is named; add --data")
+    for key, decoding in DECODED.items():
+        if getattr(plan, key) != Plan.model_fields[key].default and plan.decoding != decoding:
+            raise UserError(
+                f"{where}: {key} has an effect with decoding = {decoding!r} only; "
+                f"add --decoding {decoding}"
+            )
     for key in ("options", "tuning"):
         for name in getattr(plan, key):
             if name not in baselines:

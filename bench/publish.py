@@ -79,6 +79,7 @@ def _caption(block: "pd.DataFrame") -> str:
     where = f"{head['device']}, {head['dtype']}, {head['threads']:.0f} thread(s) a cell, "
     where += f"{head['workers']:.0f} worker(s)" if _known(head["workers"]) else ""
     train = sorted({str(t) for t in block["train_seeds"] if t})
+    decoding = sorted({str(d) for d in block["decoding"].dropna()})
     lines = [
         f"{first['suite']} ({first['dataset']}, revision {first['revision']}, {first['split']}), "
         f"K = {first['shots']}, {head['episodes']:.0f} episodes over seeds {head['seeds']}"
@@ -93,7 +94,8 @@ def _caption(block: "pd.DataFrame") -> str:
         )
         + ". Bold: nothing is better, by the paired interval of the difference.",
         f"Backbone: {', '.join(backbones) or 'none'} ({', '.join(identities) or 'no weights'}). "
-        f"Device: {where}{_tasks_at_once(scored)}.",
+        + (f"Decoding: {'; '.join(decoding)}. " if decoding else "")
+        + f"Device: {where}{_tasks_at_once(scored)}.",
         f"Signatures: {head['signature']}.",
     ]
     for name, what in (

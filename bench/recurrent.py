@@ -218,9 +218,10 @@ class RecurrentBackbone(CausalBackbone):
     in_lines = False
     steps_hold = True
 
-    def _steps(
+    def steps(
         self, weights: Parameters, prompts: Sequence[list[int]], runs: int, most: int
     ) -> Steps:
+        """Prompts that end in one column, with a mask."""
         width = max(map(len, prompts))
         lacking = [width - len(row) for row in prompts]
         rows = [[self.pad] * more + row for more, row in zip(lacking, prompts, strict=True)]

@@ -74,9 +74,10 @@ class Seq2SeqBackbone(Backbone):
     def _room(self, max_new_tokens: int) -> int:
         return self.context - len(self._tail)
 
-    def _steps(
+    def steps(
         self, weights: Parameters, prompts: Sequence[list[int]], runs: int, most: int
     ) -> Steps:
+        """Prompts for the encoder, padded on the right."""
         inputs = self._encoder_inputs(prompts)
         ids, mask, start = inputs["input_ids"], inputs["attention_mask"], self._decoder_start
         return Seq2SeqSteps(self.model, self.sites, weights, ids, mask, start, most)

@@ -10,12 +10,13 @@ from typing import Any
 import torch
 
 from bench.artefacts import initialisation_folder, read_initialisation
-from bench.backbone import Backbone, Generation
+from bench.backbone import Backbone
 from bench.baseline import GradientLearner, Learner
 from bench.batches import Batch
 from bench.context import Context
 from bench.episodes import Episode
 from bench.errors import CellError
+from bench.generation import Generation
 from bench.initialisation import Initialisation
 from bench.inner_loop import Adapted
 from bench.records import Cell
@@ -200,10 +201,16 @@ class Solver:
                 [[query.input for query in episode.query] for episode in asked],
                 self.context.max_new_tokens(self.cell.suite),
                 [episode.support for episode in asked] if self.method.demonstrates else None,
+                [self._streams(episode) for episode in asked],
             )
             for place, generation in zip(kept, made, strict=True):
                 answers[place] = generation
         return answers
+
+    def _streams(self, episode: Episode) -> list[Stream]:
+        """Of each query: what a sampled answer draws from, whatever else is answered beside it."""
+        names = ("answer", self.cell.suite, episode.task, episode.index)
+        return [Stream(episode.seed, *names, q.input, q.references) for q in episode.query]
 
     def _warm_up(self, episode: Episode) -> None:
         """One uncounted pass, so that no first call is timed; counts a step's operations."""
@@ -213,7 +220,12 @@ class Solver:
             with flop_counter() as counter:
                 self.method.inner_loop(lambda w: self.backbone.losses(w, batch), start, 1)
             self.flops_per_token = counter.get_total_flops() / batch.tokens[0]
-        self.backbone.generate(self.start.weights, [[episode.query[0].input]], 2)
+        self.backbone.generate(
+            self.start.weights,
+            [[episode.query[0].input]],
+            2,
+            streams=[self._streams(episode)[:1]],
+        )
 
 
 def chunks(

@@ -46,6 +46,10 @@ class Steps(ABC):
         self._select(index)
         self.rows = len(index)
 
+    def reorder(self, index: Tensor) -> None:
+        """Goes on with these rows, each in the place of one with the same prompt."""
+        self._select(index)
+
     @abstractmethod
     def _select(self, index: Tensor) -> None:
         """Keeps what was read of these rows."""
@@ -100,6 +104,14 @@ def _kept(cache: Cache, index: Tensor) -> None:
         layer.keys, layer.values = layer.keys[index], layer.values[index]
 
 
+def _reordered(cache: Cache, index: Tensor, start: int) -> None:
+    """Rows of the slots from `start` on change places; those before are the same."""
+    for layer in cache.layers:
+        for part in (layer.keys, layer.values):
+            own = part[:, :, start : layer.used]
+            own.copy_(own[index])
+
+
 class CausalSteps(Steps):
     """A decoder-only model; prompts end in one column, so that all rows write to the same slot.
 
@@ -128,7 +140,8 @@ class CausalSteps(Steps):
         lacking = torch.tensor([width - len(row) for row in rest], device=device)
         self._ids = padded([[pad] * (width - len(row)) + row for row in rest], pad, device)
         # A slot that a row may look at: all but those of its padding.
-        slots = torch.arange(self._shared + width + room, device=device)
+        self._prompt = self._shared + width
+        slots = torch.arange(self._prompt + room, device=device)
         hidden = (slots >= self._shared) & (slots < self._shared + lacking[:, None])
         self._masked = bool(hidden.any())
         dtype = next(model.parameters()).dtype
@@ -175,6 +188,10 @@ class CausalSteps(Steps):
         logits: Tensor = made.logits[:, -1]
         return logits
 
+    def reorder(self, index: Tensor) -> None:
+        """Moves what stands behind the prompts."""
+        _reordered(self._cache, index, self._prompt)
+
     def _select(self, index: Tensor) -> None:
         self._mask, self._place = self._mask[index], self._place[index]
         _kept(self._cache, index)
@@ -218,6 +235,10 @@ class Seq2SeqSteps(Steps):
         )
         logits: Tensor = made.logits[:, -1]
         return logits
+
+    def reorder(self, index: Tensor) -> None:
+        """Moves what the decoder has read."""
+        _reordered(self._cache.self_attention_cache, index, 0)
 
     def _select(self, index: Tensor) -> None:
         self._mask, self._hidden = self._mask[index], self._hidden[index]

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import product
+from itertools import chain, product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -168,6 +168,7 @@ def _line(row: Row) -> dict[str, Any]:
     scored = bool(row.cells)
     return {
         **{key: head.get(key) for key in shared},
+        "decoding": _decoding(row),
         "backbone_identity": ",".join(
             sorted(
                 {h["backbone_identity"] for h in [head, *row.headers] if h.get("backbone_identity")}
@@ -209,6 +210,23 @@ def _block_key(row: Row) -> str:
     return json.dumps([*(head.get(key) for key in keys), asked, seeds], sort_keys=True)
 
 
+def _decoding(row: Row) -> str | None:
+    """How the row's answers were written; None for a floor."""
+    if row.header["init"] == "none":
+        return None
+    return str(row.header["settings"].get("decoding", "greedy"))
+
+
+def _decoded_alike(rows: Sequence[Row]) -> list[list[Row]]:
+    """Rows by how their answers were written; floors are among each."""
+    floors = [row for row in rows if _decoding(row) is None]
+    others: dict[str, list[Row]] = {}
+    for row in rows:
+        if decoding := _decoding(row):
+            others.setdefault(decoding, []).append(row)
+    return [[*floors, *group] for group in others.values()] or [floors]
+
+
 def _agree(rows: Sequence[Row]) -> bool:
     """Whether rows saw the same episode wherever they have the same seed and index."""
     seen: dict[tuple[int, int], str] = {}
@@ -228,13 +246,14 @@ def _start(row: Row) -> str:
 
 
 def _blocks(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows that may be ranked together: equal episodes, scores and backbone; rows without
-    pre-trained weights stand in every block of their episodes."""
+    """Rows that may be ranked together: equal episodes, scores, decoding and backbone; rows without
+    pre-trained weights stand in every block of their episodes, if their answers were written
+    alike."""
     asked: dict[str, list[Row]] = {}
     for row in rows:
         asked.setdefault(_block_key(row), []).append(row)
     blocks = []
-    for members in asked.values():
+    for members in chain.from_iterable(map(_decoded_alike, asked.values())):
         exempt = [row for row in members if row.header["init"] in EXEMPT]
         others: dict[str, list[Row]] = {}
         for row in members:

@@ -69,7 +69,7 @@ class _RmsNormed(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, epsilon: float) -> Tensor:
         square = torch.linalg.vecdot(values, values)[..., None]
         root = square.div_(values.shape[-1]).add_(epsilon).rsqrt_()
-        made = values * root
+        made: Tensor = values * root
         ctx.save_for_backward(values, made, root)
         return made
 

@@ -197,7 +197,7 @@ def test_tokens_after_a_stop_string_are_not_counted(
 
     for pad in (llama.pad, llama.eos):
         monkeypatch.setattr(llama, "pad", pad)
-        monkeypatch.setattr(llama, "_steps", lambda *args: Scripted(rows, len(llama.tokenizer)))
+        monkeypatch.setattr(llama, "steps", lambda *args: Scripted(rows, len(llama.tokenizer)))
         (made,) = llama.generate(llama.weights(), [["a", "b", "c", "d"]], most, [examples[:1]])
         assert made.tokens == sum(map(len, rows))
         assert made.cut_outputs == 1

@@ -9,12 +9,12 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from bench.backbone import Generation
 from bench.cells import shared_header
 from bench.checkpoints import backbone_of, load_backbone
 from bench.cli import main
 from bench.context import Context
 from bench.errors import UserError
+from bench.generation import Generation, Writer
 from bench.plan import make_plan
 from bench.prompt import chat_prompt
 from bench.records import Cell, read_cell
@@ -109,7 +109,7 @@ def test_a_turn_ends_with_the_templates_own_token(kind: str, tokenizer: Any) -> 
         made = Generation()
         said = own("the answer", add_special_tokens=False).input_ids
         behind = own("\n<|a|>user\nnext", add_special_tokens=False).input_ids
-        backbone._take([*said, stop, *behind], backbone.prompt.separator, made)
+        Writer(backbone, 32, backbone.prompt.separator).take([*said, stop, *behind], made)
         assert made.texts == ["the answer"]
         assert made.tokens == len(said) + 1
         assert made.cut_outputs == 0

@@ -31,6 +31,12 @@ from bench.registry import names
         ({"options": {"maml": {"inner_rate": float("nan")}}}, "finite number"),
         ({"baselines": ["copy"], "options": {"maml": {}}}, "not among the baselines"),
         ({"pretrain": {"token": 3}}, "pretrain"),
+        ({"decoding": "beams"}, "'greedy', 'sample' or 'beam'"),
+        ({"decoding": "beam", "beams": 1}, "greater than or equal to 2"),
+        ({"decoding": "sample", "temperature": 0.0}, "greater than 0"),
+        ({"decoding": "sample", "top_p": 1.5}, "less than or equal to 1"),
+        ({"beams": 2}, "beams has an effect with decoding = 'beam' only; add --decoding beam"),
+        ({"decoding": "beam", "top_p": 0.9}, "top_p has an effect with decoding = 'sample' only"),
     ],
 )
 def test_a_wrong_plan_is_told_in_one_line(values: dict[str, Any], told: str) -> None:
@@ -90,6 +96,14 @@ def test_the_resolved_plan_repeats_itself() -> None:
 def test_every_flag_has_its_key() -> None:
     known = {*Plan.model_fields, "source", "settings"}
     assert {option.name for option in main.commands["run"].params} <= known  # type: ignore[attr-defined]
+
+
+def test_a_plan_says_how_answers_are_written() -> None:
+    flags = {"decoding": "sample", "temperature": 0.5, "top_p": None}
+    plan = make_plan(plan_values("smoke", flags))
+    assert plan.decoded == "sample, temperature = 0.5, top_p = 1.0"
+    assert make_plan(tomllib.loads(plan_text(plan))) == plan
+    assert make_plan({}).decoded == "greedy"
 
 
 def test_flags_are_laid_over_the_preset() -> None:

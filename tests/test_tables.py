@@ -133,6 +133,23 @@ def test_backbones_stand_in_separate_blocks_and_floors_in_each(tmp_path: Path) -
     assert (table[table["baseline"] == "good"]["to_best"] == 0).all()
 
 
+def test_what_was_decoded_otherwise_stands_apart(tmp_path: Path) -> None:
+    """Floors write nothing, so are beside each; from-scratch rows only beside their like."""
+    for name, texts in (("greedy", GOOD), ("beam, beams = 2", POOR)):
+        settings = {**header()["settings"], "decoding": name}
+        add(tmp_path / name[:4], "good", texts, settings=settings)
+        add(tmp_path / name[:4], "scratch", texts, init="scratch", settings=settings)
+    floor = {**header()["settings"], "decoding": None}
+    add(tmp_path / "floor", "floor", POOR, init="none", backbone_identity=None, settings=floor)
+    table = leaderboard([tmp_path / part for part in ("gree", "beam", "floor")])
+    blocks = table.groupby("block")["baseline"].agg(sorted).tolist()
+    assert blocks == [["floor", "good", "scratch"]] * 2
+    assert set(table.groupby("block")["decoding"].nunique()) == {1}
+    text = to_markdown(table)
+    assert text.count("Decoding: greedy. Device") == 1
+    assert text.count("Decoding: beam, beams = 2. Device") == 1
+
+
 def test_other_episodes_are_another_block(tmp_path: Path) -> None:
     add(tmp_path / "a", "good", GOOD)
     cell = Cell("translation", "poor", 8, None, 1)
