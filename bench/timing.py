@@ -2,6 +2,7 @@
 
 import ctypes
 import re
+import statistics
 import time
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,21 @@ class Stopwatch:
         """Milliseconds from the start to now; adds a mark."""
         self.mark()
         return sum(self.laps())
+
+
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations a second of a large square matrix product here and now."""
+    size = 4096 if device.type == "cuda" else 1024
+    generator = torch.Generator(device).manual_seed(0)
+    one, other = (
+        torch.randn(size, size, generator=generator, device=device).to(dtype) for _ in range(2)
+    )
+    one @ other  # the first call also chooses and loads its kernel
+    watch = Stopwatch(device)
+    for _ in range(7):
+        one @ other
+        watch.mark()
+    return 2 * size**3 / (statistics.median(watch.laps()) / 1e3)
 
 
 def keep_freed_memory() -> None:
