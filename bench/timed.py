@@ -31,8 +31,10 @@ class Compared:
     max_rel_error: float
 
 
-def material(data: str | None, device: str, peers: Sequence[str]) -> Material:
-    """What works are done on: the tasks of a file, else those of the suite `translation`.
+def material(
+    data: str | None, device: str, peers: Sequence[str] = (), suite: str = "translation"
+) -> Material:
+    """What works are done on: the tasks of a file, else those of the suite.
 
     Raises:
         UserError: data that cannot be read, a GPU that is not there, or a peer that is not known
@@ -44,8 +46,8 @@ def material(data: str | None, device: str, peers: Sequence[str]) -> Material:
     check_peers(peers)
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda, but torch sees no GPU here; see `fewgen doctor`")
-    suite = load_suite("translation")
-    dataset = open_dataset(Source(data), suite.public) if data else suite.embedded()
+    chosen = load_suite(suite)
+    dataset = open_dataset(Source(data), chosen.public) if data else chosen.embedded()
     return Material(dataset, torch.device(device), peers)
 
 
