@@ -18,8 +18,9 @@ from bench.energy import joules
 from bench.errors import UserError
 from bench.growth import growth
 from bench.parts import adapter_names, draw_adapters, with_adapters
-from bench.registry import version
+from bench.registry import display_name, version
 from bench.tasks import Example
+from bench.timed import Progress
 from bench.timing import Stopwatch, keep_freed_memory, matrix_rate, peak_mib, reset_peak
 from bench.works import InnerLoop, Material, rows_of
 
@@ -34,7 +35,6 @@ AXES: dict[str, tuple[Value, ...]] = {
     "dtype": ("float32", "bfloat16", "float64"),
 }
 COUNTED_MS = 1000  # an energy counter moves about ten times a second
-Progress = Callable[[float, float], None]
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,8 @@ class Bench:
     """Backbones and episodes that the points of a sweep share."""
 
     def __init__(self, backbone: str, material: Material) -> None:
-        self.name, self.material = backbone, material
+        self.name, self.material = display_name(backbone), material
+        self._source = backbone
         self._backbones: dict[tuple[str, int | None], Backbone] = {}
         self.rates: dict[str, float] = {}
 
@@ -118,7 +119,7 @@ class Bench:
         key = (dtype, rank)
         if key not in self._backbones:
             if rank is None:
-                made = load_backbone(self.name, None, self.material.device, dtype)
+                made = load_backbone(self._source, None, self.material.device, dtype)
             else:
                 made = with_adapters(self.backbone(dtype), rank, 2 * rank)
             self._backbones[key] = made
@@ -136,7 +137,8 @@ class Bench:
         Raises:
             UserError: the backbone or the data cannot do it.
         """
-        setting = replace(Setting(), **{axis: value})
+        moved: dict[str, Any] = {axis: value}
+        setting = replace(Setting(), **moved)
         backbone = self.backbone(setting.dtype, setting.rank)
         if setting.length and setting.length > backbone.context:
             raise UserError(f"beyond the context of {self.name}, {backbone.context} tokens")
@@ -288,7 +290,7 @@ def _about(bench: Bench, device: torch.device) -> dict[str, Any]:
     data = bench.material.dataset
     return {
         "backbone": bench.name,
-        "data": f"{data.name}, revision {data.revision}",
+        "data": f"{data.name} (revision {data.revision})",
         "device": torch.cuda.get_device_name(device) if cuda else "cpu",
         "fewgen": version(),
         "torch": torch.__version__,

@@ -15,7 +15,7 @@ from bench.batches import Batch
 from bench.causal import CausalBackbone
 from bench.checkpoints import quiet
 from bench.episodes import Episode, draw_episode
-from bench.errors import UserError
+from bench.errors import UserError, unknown
 from bench.inner_loop import Adapted, Path, Sgd, adapt, gradient
 from bench.parts import adapter_names, with_adapters
 from bench.peers import PEERS, MetaStep, Rows, cross_entropy
@@ -28,6 +28,7 @@ VOCABULARY, POSITIONS, TEXTS = 4096, 512, 10_000
 TASKS, SHOTS, STEPS, RATE = 8, 8, 5, 0.05
 EPISODES, QUERIES, MOST = 32, 16, 32  # of adapt-generate
 RANK, LENGTH, LORA_TASKS = 8, 128, 4
+MEDIUM = {"n_embd": 1024, "n_layer": 24, "n_head": 16}  # of GPT-2
 CHECKED_ROWS = 2  # of each task, in float32, where all would take 15 GiB
 
 
@@ -267,7 +268,7 @@ def lora(name: str, material: Material) -> Work:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     quiet()
-    config = GPT2Config(n_embd=1024, n_layer=24, n_head=16)
+    config = GPT2Config(**MEDIUM)
     tokenizer = train_tokenizer(["a"], 300, LENGTH)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -323,12 +324,32 @@ WORKS: dict[str, Callable[[str, Material], Work]] = {
 }
 
 
-def check_peers(names: Sequence[str]) -> None:
-    """Raises `UserError` where a peer is not installed."""
+def missing_peers(names: Sequence[str]) -> list[str]:
+    """Those of them that are not installed."""
     from importlib.util import find_spec
 
-    lacking = [name for name in names if name != "loop" and find_spec(name) is None]
-    if lacking:
+    return [name for name in names if name != "loop" and find_spec(name) is None]
+
+
+def check_peers(names: Sequence[str]) -> None:
+    """Raises `UserError` where a peer is not known or not installed."""
+    for name in names:
+        if name not in PEERS:
+            raise unknown("peer", name, PEERS)
+    if lacking := missing_peers(names):
         raise UserError(
             f"{', '.join(lacking)}: not installed; pip install 'fewgen[peers]', or name other peers"
         )
+
+
+def works_of(named: Sequence[str], device: str) -> list[str]:
+    """The works that are named, else all; on a CPU `lora` only where it is named: it takes minutes
+    and 10 GiB there.
+
+    Raises:
+        UserError: no such work.
+    """
+    for name in named:
+        if name not in WORKS:
+            raise unknown("work", name, WORKS)
+    return list(named) or [name for name in WORKS if name != "lora" or device == "cuda"]
