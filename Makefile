@@ -22,6 +22,7 @@ lint: $(READY)
 
 benchmark: $(READY)
 	$(BIN)/python -m pytest -q -m slow tests/performance --benchmark-only
+	$(BIN)/fewgen time --peers --pairs 3
 
 # The pre-trained backbones that ship with the package, made anew; goes on where it was stopped.
 BACKBONES := tiny tiny-gpt2 tiny-t5 tiny-lstm tiny-gru

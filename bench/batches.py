@@ -1,6 +1,7 @@
 """What one forward pass reads for some tasks at once, and what it should predict."""
 
-from collections.abc import Mapping, Sequence
+from bisect import bisect
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +13,7 @@ from bench.packing import Packing
 
 Mean = Literal["token", "sequence"]
 IGNORED = -100
+TOKENS = {"cpu": 4096, "cuda": 65536}  # of one batch at most: a CPU's caches hold no more
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,24 @@ def targets(
         padded(labels, IGNORED, device),
         padded(shares, 0.0, device, torch.float64),
     )
+
+
+def chunks(
+    sizes: Sequence[int], most: int, tokens: int, edges: Sequence[int]
+) -> Iterator[list[int]]:
+    """Places of `sizes` (tokens) in groups of at most `most`, and of at most `tokens` where they
+    are several, each from between two edges, so that no task is read beside one of quite another
+    length."""
+    order = sorted(range(len(sizes)), key=sizes.__getitem__)
+    group: list[int] = []
+    for place in order:
+        full = len(group) == most or (len(group) + 1) * sizes[place] > tokens
+        if group and (full or bisect(edges, sizes[place]) != bisect(edges, sizes[group[0]])):
+            yield group
+            group = []
+        group.append(place)
+    if group:
+        yield group
 
 
 def padded(

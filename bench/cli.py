@@ -2,14 +2,14 @@
 
 import json
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from bench.errors import UserError
+from bench.progress import progress_bar
 from bench.registry import names, version
 
 KINDS = {"suites": "suite", "baselines": "baseline", "backbones": "backbone", "presets": "preset"}
@@ -83,45 +83,6 @@ def column_map(texts: Sequence[str]) -> dict[str, str]:
         if not (field and equals and column):
             raise UserError(f"--column {field!r}: FIELD=COLUMN is needed, as target=translation")
     return {field: column for field, _, column in pairs}
-
-
-@contextmanager
-def _progress_bar(label: str) -> Iterator[Any]:
-    """A bar with the time left, on standard error; yields its update(done, total)."""
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        Progress,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.percentage:>3.0f} %"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(elapsed_when_finished=False),
-    )
-    progress = Progress(*columns, console=Console(stderr=True))
-    bar = progress.add_task(label, total=1.0)
-    started = False
-
-    def update(done: float, total: float = 1.0) -> None:
-        nonlocal started
-        if not started:
-            # Not before there is work: an error in the plan stands alone on its line.
-            progress.start()
-            started = True
-        progress.update(bar, completed=done / total)
-
-    try:
-        yield update
-    finally:
-        if started:
-            progress.stop()
 
 
 DATA_OPTIONS: Sequence[Any] = (
@@ -217,7 +178,7 @@ def run(source: str | None, **flags: Any) -> None:
 
     plan = make_plan(plan_values(source, flags), source or "plan")
     try:
-        with _progress_bar(f"fewgen run {source or ''}".strip()) as update:
+        with progress_bar(f"fewgen run {source or ''}".strip()) as update:
             outcome = execute(plan, say=lambda line: click.echo(line, err=True), progress=update)
     except KeyboardInterrupt:
         click.echo(f"interrupted; to go on, run the same command again ({plan.out})", err=True)
@@ -246,7 +207,7 @@ def tune(source: str, trials: int, **flags: Any) -> None:
 
     values = plan_values(source, flags)
     try:
-        with _progress_bar("fewgen tune") as update:
+        with progress_bar("fewgen tune") as update:
             plan = choose(values, trials, lambda line: click.echo(line, err=True), update)
     except KeyboardInterrupt:
         click.echo("interrupted; to go on, run the same command again", err=True)
@@ -281,7 +242,7 @@ def pretrain(
     if not data and (revision or columns or configs or layout):
         raise UserError("--revision, --column, --config and --layout speak of data; add --data")
     source = Source(data, revision, column_map(columns), configs, layout) if data else None
-    with _progress_bar(f"fewgen pretrain {backbone}") as update:
+    with progress_bar(f"fewgen pretrain {backbone}") as update:
         facts = pretrain_to(out, backbone, source=source, progress=update, **flags)
     for note in facts.get("notes", []):
         click.echo(note, err=True)
@@ -293,48 +254,43 @@ def pretrain(
 
 
 @main.command("time")
-@click.option("--work", "works", multiple=True, help="Of --peers; all but lora if not given.")
-@click.option("--peer", "peers", multiple=True, help="loop, higher or torchopt; all by default.")
-@click.option("--data", help="A file whose tasks are used; else the suite translation.")
-@click.option("--pairs", type=click.IntRange(min=1), default=5, help="Turns of each side.")
+@click.option("--over", "axes", multiple=True, metavar="AXIS", help="Repeatable; see above.")
+@click.option("--backbone", help="A name, a directory or a hub id; tiny if not given.")
+@click.option("--suite", default="translation", help="Whose episodes, or whose kind --data is of.")
+@click.option("--data", help="A file whose tasks are used.")
+@click.option("--rounds", type=click.IntRange(min=1), help="Visits of every point; 7 by default.")
+@click.option("--plot", "picture", type=click.Path(path_type=Path), help="An SVG file.")
+@click.option("--peers", "beside", is_flag=True, help="Beside other libraries instead.")
+@click.option("--work", "works", multiple=True, help="Of --peers; repeatable, see above.")
+@click.option("--peer", "peers", multiple=True, help="Of --peers: loop, higher or torchopt.")
+@click.option("--pairs", type=click.IntRange(min=1), help="Of --peers: turns; 5 by default.")
 @click.option("--threads", type=click.IntRange(min=1), default=2, help="CPU threads.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")
-@click.option("--json", "out", type=click.Path(path_type=Path), help="Also a list of rows.")
-def time_command(
-    works: tuple[str, ...],
-    peers: tuple[str, ...],
-    data: str | None,
-    pairs: int,
-    threads: int,
-    device: str,
-    out: Path | None,
-) -> None:
-    """The same work by us, by a plain loop and by other libraries, in turns in one process.
+@click.option("--json", "out", type=click.Path(path_type=Path), help="All figures, as JSON.")
+def time_command(beside: bool, out: Path | None, **flags: Any) -> None:
+    """What an inner loop costs, along axes or beside other libraries.
 
-    Works: meta-step-order-2, meta-step-order-1, adapt-generate, lora. A ratio is the other's time
-    over ours, the median of turns; gradients are compared before.
+    Axes: tasks (at once), shots, steps, length (tokens of a row), rank (of adapters), order (none,
+    or 1 and 2: a whole meta-step), dtype; tasks, shots and steps if none is named.
+
+    With --peers the same work by us, by a plain loop and by other libraries, in turns in one
+    process, gradients compared before. Works: meta-step-order-2, meta-step-order-1, adapt-generate,
+    lora (on a CPU only where it is named).
     """
-    from bench.errors import unknown
-    from bench.timed import compare, material
-    from bench.works import WORKS
+    from bench.time_command import along_axes, beside_peers
 
-    for name in works:
-        if name not in WORKS:
-            raise unknown("work", name, WORKS)
-    if out and not out.parent.is_dir():
-        raise UserError(f"--json {out}: there is no directory {out.parent}; make it first")
-    chosen = works or tuple(name for name in WORKS if name != "lora")
-    given = material(data, device, peers or ("loop", "higher", "torchopt"))
-    rows = []
-    for name in chosen:
-        for row in compare([name], given, pairs, threads):
-            rows.append(row)
-            click.echo(
-                f"{row['work']:<18} {row['device']}  ours {row['ours_s']:.3f} s  {row['peer']} "
-                f"{row['peer_s']:.3f} s  ratio {row['ratio']:.2f}  error {row['max_rel_error']:.1e}"
+    strangers = {"works": "work", "peers": "peer", "pairs": "pairs"}
+    if beside:
+        strangers = {"axes": "over", "backbone": "backbone", "rounds": "rounds", "picture": "plot"}
+    for key, option in strangers.items():
+        if flags.pop(key):
+            raise UserError(f"--{option} goes {'without' if beside else 'with'} --peers")
+    for option, path in (("json", out), ("plot", flags.get("picture"))):
+        if path and not path.parent.is_dir():
+            raise UserError(
+                f"--{option} {path}: there is no directory {path.parent}; make it first"
             )
-    if out:
-        out.write_text(json.dumps(rows, indent=1) + "\n", encoding="utf-8")
+    (beside_peers if beside else along_axes)(out=out, **flags)
 
 
 @main.command()

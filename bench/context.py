@@ -150,7 +150,9 @@ class Context:
     @property
     def tokens_at_once(self) -> int:
         """The plan's, or what suits the device."""
-        return self.plan.tokens_at_once or (65536 if self.device.type == "cuda" else 4096)
+        from bench.batches import TOKENS
+
+        return self.plan.tokens_at_once or TOKENS[self.device.type]
 
     @cached_property
     def device(self) -> "torch.device":

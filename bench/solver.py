@@ -2,7 +2,6 @@
 both."""
 
 import math
-from bisect import bisect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,7 +11,7 @@ import torch
 from bench.artefacts import initialisation_folder, read_initialisation
 from bench.backbone import Backbone
 from bench.baseline import GradientLearner, Learner
-from bench.batches import Batch
+from bench.batches import Batch, chunks
 from bench.context import Context
 from bench.episodes import Episode
 from bench.errors import CellError
@@ -226,24 +225,6 @@ class Solver:
             2,
             streams=[self._streams(episode)[:1]],
         )
-
-
-def chunks(
-    sizes: Sequence[int], most: int, tokens: int, edges: Sequence[int]
-) -> Iterator[list[int]]:
-    """Places of `sizes` (tokens) in groups of at most `most`, and of at most `tokens` where they
-    are several, each from between two edges, so that no task is read beside one of quite another
-    length."""
-    order = sorted(range(len(sizes)), key=sizes.__getitem__)
-    group: list[int] = []
-    for place in order:
-        full = len(group) == most or (len(group) + 1) * sizes[place] > tokens
-        if group and (full or bisect(edges, sizes[place]) != bisect(edges, sizes[group[0]])):
-            yield group
-            group = []
-        group.append(place)
-    if group:
-        yield group
 
 
 def diverged(losses: Sequence[float]) -> bool:

@@ -1,19 +1,19 @@
 """Times our work beside that of others, in one process, in turns."""
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 
-from bench.errors import UserError, unknown
-from bench.peers import PEERS
+from bench.errors import UserError
 from bench.registry import load_suite
 from bench.sources import Source, open_dataset
 from bench.timing import Stopwatch, keep_freed_memory
 from bench.works import WORKS, Material, Work, check_peers
 
+Progress = Callable[[float, float], None]
 AGREE = 1e-4  # the largest relative error of gradients that are called equal
 
 
@@ -31,27 +31,26 @@ class Compared:
     max_rel_error: float
 
 
-def material(data: str | None, device: str, peers: Sequence[str]) -> Material:
-    """What works are done on: the tasks of a file, else those of the suite `translation`.
+def material(
+    data: str | None, device: str, peers: Sequence[str] = (), suite: str = "translation"
+) -> Material:
+    """What works are done on: the tasks of a file, else those of the suite.
 
     Raises:
         UserError: data that cannot be read, a GPU that is not there, or a peer that is not known
             or not installed.
     """
-    for peer in peers:
-        if peer not in PEERS:
-            raise unknown("peer", peer, PEERS)
     check_peers(peers)
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda, but torch sees no GPU here; see `fewgen doctor`")
-    suite = load_suite("translation")
-    dataset = open_dataset(Source(data), suite.public) if data else suite.embedded()
+    chosen = load_suite(suite)
+    dataset = open_dataset(Source(data), chosen.public) if data else chosen.embedded()
     return Material(dataset, torch.device(device), peers)
 
 
 def compare(
-    names: Sequence[str], given: Material, pairs: int, threads: int
-) -> list[dict[str, Any]]:
+    names: Sequence[str], given: Material, pairs: int, threads: int, progress: Progress
+) -> Iterator[dict[str, Any]]:
     """Rows of `Compared` for some works, each peer's turn beside one of ours.
 
     Raises:
@@ -59,10 +58,11 @@ def compare(
     """
     keep_freed_memory()
     torch.set_num_threads(threads)
-    rows: list[dict[str, Any]] = []
-    for name in names:
-        rows += [asdict(row) for row in _compared(WORKS[name](name, given), given, pairs)]
-    return rows
+    progress(0, len(names))
+    for number, name in enumerate(names):
+        rows = _compared(WORKS[name](name, given), given, pairs)
+        progress(number + 1, len(names))
+        yield from map(asdict, rows)
 
 
 def _compared(work: Work, given: Material, pairs: int) -> list[Compared]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bench.backbone import Backbone, attention
 from bench.baseline import MetaTrained
-from bench.batches import Batch
+from bench.batches import TOKENS, Batch
 from bench.episodes import draw_episode, usable_tasks
 from bench.errors import CellError, UserError
 from bench.initialisation import Initialisation
@@ -146,7 +146,7 @@ class Training:
     shots: Sequence[int]
     seed: int
     tasks_at_once: int = 1
-    tokens_at_once: int = 4096
+    tokens_at_once: int = TOKENS["cpu"]
 
     def affordable(self, wanted: int, cost: TrainingCost, budget: int) -> int:
         """How many of the tasks that are wanted go at once. Near the end of a budget, and until a

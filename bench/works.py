@@ -1,7 +1,7 @@
 """The work that `fewgen time --peers` compares: ours and others' on the same episodes."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -11,13 +11,13 @@ import torch
 from torch import Tensor
 
 from bench.backbone import Backbone, Row, attention
-from bench.batches import Batch
+from bench.batches import TOKENS, Batch, chunks
 from bench.causal import CausalBackbone
 from bench.checkpoints import quiet
 from bench.episodes import Episode, draw_episode
-from bench.errors import UserError
-from bench.inner_loop import Sgd, adapt, gradient
-from bench.parts import adapter_names, draw_adapters, with_adapters
+from bench.errors import UserError, unknown
+from bench.inner_loop import Adapted, Path, Sgd, adapt, gradient
+from bench.parts import adapter_names, with_adapters
 from bench.peers import PEERS, MetaStep, Rows, cross_entropy
 from bench.prompt import Prompt
 from bench.tasks import SPLITS, Dataset, Example
@@ -28,6 +28,8 @@ VOCABULARY, POSITIONS, TEXTS = 4096, 512, 10_000
 TASKS, SHOTS, STEPS, RATE = 8, 8, 5, 0.05
 EPISODES, QUERIES, MOST = 32, 16, 32  # of adapt-generate
 RANK, LENGTH, LORA_TASKS = 8, 128, 4
+MEDIUM = {"n_embd": 1024, "n_layer": 24, "n_head": 16}  # of GPT-2
+CHECKED_ROWS = 2  # of each task, in float32, where all would take 15 GiB
 
 
 @dataclass(frozen=True)
@@ -76,11 +78,30 @@ class Material:
     device: torch.device
     peers: Sequence[str]
 
-    def episodes(self, count: int, queries: int) -> list[Episode]:
-        """So many, each of the next task."""
-        names = [name for split in SPLITS for name in self.dataset.names(split)]
-        tasks = [self.dataset.task(names[index % len(names)]) for index in range(count)]
-        return [draw_episode("time", t, SHOTS, queries, 0, i) for i, t in enumerate(tasks)]
+    def episodes(self, count: int, shots: int, queries: int) -> list[Episode]:
+        """So many, each of the next task that holds enough examples, all of them again and again.
+
+        Raises:
+            UserError: no task holds enough.
+        """
+        made, usable = list[Episode](), list[str]()
+        for name in (name for split in SPLITS for name in self.dataset.names(split)):
+            if len(made) == count:
+                break
+            try:
+                made.append(self._episode(name, shots, queries, len(made)))
+            except UserError as error:
+                reason = error
+            else:
+                usable.append(name)
+        if not made:
+            raise reason
+        for index in range(len(made), count):
+            made.append(self._episode(usable[index % len(usable)], shots, queries, index))
+        return made
+
+    def _episode(self, name: str, shots: int, queries: int, index: int) -> Episode:
+        return draw_episode("time", self.dataset.task(name), shots, queries, 0, index)
 
     def small(self) -> tuple[Backbone, Any]:
         """A Llama of 4 layers, 128 wide, with random weights and a tokenizer of the data's own; and
@@ -115,6 +136,46 @@ class Material:
         return CausalBackbone(copy.deepcopy(model), tokenizer, prompt), model
 
 
+@dataclass(frozen=True)
+class InnerLoop:
+    """Descent on the support of some tasks from one start.
+
+    Attributes:
+        first: all weights of the backbone, without tasks.
+        moving: the names of those that move.
+        support: the tasks.
+    """
+
+    backbone: Backbone
+    first: Mapping[str, Tensor]
+    moving: Sequence[str]
+    support: Batch
+    steps: int
+
+    def adapted(self, path: Path = "none") -> Adapted:
+        """What the steps reach; all weights are in it, those that move as (tasks, ...)."""
+        return self._from({name: self.first[name] for name in self.moving}, path)
+
+    def outer_gradient(self, query: Batch, order: int) -> list[Tensor]:
+        """The gradient of the sum of query losses behind the steps, of order 1 or 2, in the order
+        of `moving`."""
+        leaves = {name: self.first[name].detach().requires_grad_() for name in self.moving}
+        with attention(order == 2):
+            made = self._from(leaves, "2" if order == 2 else "1")
+            return gradient(self.backbone.losses(made.weights, query), leaves)
+
+    def _from(self, start: Mapping[str, Tensor], path: Path) -> Adapted:
+        spread = {name: w.expand(len(self.support), *w.shape) for name, w in start.items()}
+        made = adapt(
+            lambda weights: self.backbone.losses({**self.first, **weights}, self.support),
+            spread,
+            Sgd(RATE),
+            self.steps,
+            path,
+        )
+        return Adapted({**self.first, **made.weights}, made.losses)
+
+
 def rows_of(backbone: Backbone, examples: Sequence[Example]) -> list[Row]:
     """Ids and labels of examples."""
     return [backbone.row([backbone.pair_ids(example)[:2]]) for example in examples]
@@ -123,11 +184,7 @@ def rows_of(backbone: Backbone, examples: Sequence[Example]) -> list[Row]:
 def meta_step(name: str, order: int, material: Material) -> Work:
     """One outer gradient of MAML (order 2) or first-order MAML."""
     backbone, model = material.small()
-    episodes = material.episodes(TASKS, SHOTS)
-    batches = [
-        backbone.batch(part)[0]
-        for part in ([e.support for e in episodes], [e.query for e in episodes])
-    ]
+    episodes = material.episodes(TASKS, SHOTS, SHOTS)
     tasks = [
         (
             Rows.of(rows_of(backbone, episode.support), backbone.pad, material.device),
@@ -141,43 +198,50 @@ def meta_step(name: str, order: int, material: Material) -> Work:
         with attention(order == 2):
             return run(work)
 
-    ours = partial(_meta_gradient, backbone, batches[0], batches[1], order)
+    first = backbone.weights()
+    loops = [
+        (InnerLoop(backbone, first, list(first), support, STEPS), query)
+        for support, query in _batches(backbone, episodes)
+    ]
+
+    def ours() -> list[Tensor]:
+        parts = (loop.outer_gradient(query, order) for loop, query in loops)
+        return [torch.stack(found).sum(0) / TASKS for found in zip(*parts, strict=True)]
+
     peers = {name: partial(peer, PEERS[name]) for name in material.peers}
     return Work(name, ours, peers, errors_of(ours, peers))
 
 
-def _meta_gradient(backbone: Backbone, support: Batch, query: Batch, order: int) -> list[Tensor]:
-    """The mean over tasks of the gradient behind the inner loop."""
-    first = {name: w.requires_grad_() for name, w in backbone.weights().items()}
-    spread = {name: w.expand(len(support), *w.shape) for name, w in first.items()}
-    with attention(order == 2):
-        adapted = adapt(
-            lambda w: backbone.losses(w, support),
-            spread,
-            Sgd(RATE),
-            STEPS,
-            "2" if order == 2 else "1",
-        )
-        found = gradient(backbone.losses(adapted.weights, query), first)
-    return [part / len(support) for part in found]
+def _chunks(backbone: Backbone, episodes: Sequence[Episode]) -> Iterator[list[Episode]]:
+    """Episodes that are adapted at once, as in a run."""
+    sizes = [sum(backbone.batch([episode.support])[0].tokens) for episode in episodes]
+    for places in chunks(sizes, TASKS, TOKENS[backbone.device.type], []):
+        yield [episodes[place] for place in places]
+
+
+def _batches(backbone: Backbone, episodes: Sequence[Episode]) -> Iterator[tuple[Batch, Batch]]:
+    """Support and query of the episodes of each chunk."""
+    for chunk in _chunks(backbone, episodes):
+        support, query = [e.support for e in chunk], [e.query for e in chunk]
+        yield backbone.batch(support)[0], backbone.batch(query)[0]
 
 
 def adapt_generate(name: str, material: Material) -> Work:
     """Descent on each of some episodes' supports, then greedy answers to its queries."""
     backbone, model = material.small()
-    episodes = material.episodes(EPISODES, QUERIES)
+    episodes = material.episodes(EPISODES, SHOTS, QUERIES)
     first = backbone.weights()
 
     def ours() -> list[Tensor]:
         moved: list[Tensor] = []
-        for start in range(0, EPISODES, TASKS):
-            chunk = episodes[start : start + TASKS]
+        for chunk in _chunks(backbone, episodes):
             batch, _ = backbone.batch([episode.support for episode in chunk])
-            spread = {name: w.expand(len(chunk), *w.shape) for name, w in first.items()}
-            made = adapt(lambda w, b=batch: backbone.losses(w, b), spread, Sgd(RATE), STEPS)  # type: ignore[misc]
+            made = InnerLoop(backbone, first, list(first), batch, STEPS).adapted()
             asked = [[query.input for query in episode.query] for episode in chunk]
             backbone.generate(made.weights, asked, MOST)
-            moved = moved or [made.weights[name][0] - w for name, w in first.items()]
+            if episodes[0] in chunk:
+                place = chunk.index(episodes[0])
+                moved = [made.weights[name][place] - w for name, w in first.items()]
         return moved
 
     def loop() -> list[Tensor]:
@@ -222,7 +286,7 @@ def lora(name: str, material: Material) -> Work:
     from transformers import GPT2Config, GPT2LMHeadModel
 
     quiet()
-    config = GPT2Config(n_embd=1024, n_layer=24, n_head=16)
+    config = GPT2Config(**MEDIUM)
     tokenizer = train_tokenizer(["a"], 300, LENGTH)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
@@ -230,37 +294,44 @@ def lora(name: str, material: Material) -> Work:
     plain = CausalBackbone(model, tokenizer, Prompt())
     backbone = with_adapters(plain, RANK, 2 * RANK)
     del plain, model
-    weights = backbone.weights()
-    draw_adapters(weights, 0)
     generator = torch.Generator().manual_seed(0)
     names = adapter_names(backbone)
-    drawn = {
-        n: 0.02 * torch.randn(LORA_TASKS, *weights[n].shape, generator=generator) for n in names
-    }
-    for n in names:  # B is 0 at first, and A then without gradient
-        weights[n] = drawn[n].to(weights[n])
-    shape = (LORA_TASKS, SHOTS, LENGTH)
-    ids = torch.randint(config.vocab_size, shape, generator=generator).tolist()
+    shapes = {n: p.shape for n, p in backbone.model.named_parameters()}
+    # B is 0 at first, and A then without gradient.
+    drawn = {n: 0.02 * torch.randn(LORA_TASKS, *shapes[n], generator=generator) for n in names}
+    ids = torch.randint(config.vocab_size, (LORA_TASKS, SHOTS, LENGTH), generator=generator)
+    checked = _lora_gradients(backbone, drawn, ids[:, :CHECKED_ROWS].tolist())
+    errors = errors_of(*checked)
+    del checked
+    backbone.model.to(torch.bfloat16)
+    ours, peers = _lora_gradients(backbone, drawn, ids.tolist())
+    return Work(name, ours, peers, errors)
+
+
+def _lora_gradients(
+    backbone: Backbone, drawn: Mapping[str, Tensor], ids: Sequence[Sequence[list[int]]]
+) -> tuple[Run, dict[str, Run]]:
+    """Gradients of each task's adapters, `drawn` in the dtype of the model, by us and in a loop;
+    `ids` are rows of tokens of each task, all of which are labels."""
+    weights = {name: p.detach() for name, p in backbone.model.named_parameters()}
+    adapters = {name: weight.to(weights[name]) for name, weight in drawn.items()}
     batch = backbone.collate([[(row, row) for row in rows] for rows in ids])
-    tasks = [Rows.of([(row, row) for row in rows], backbone.pad, material.device) for rows in ids]
+    tasks = [Rows.of([(row, row) for row in rows], backbone.pad, backbone.device) for rows in ids]
 
     def ours() -> list[Tensor]:
-        leaves = {n: weights[n].detach().requires_grad_() for n in names}
+        leaves = {n: weight.detach().requires_grad_() for n, weight in adapters.items()}
         return gradient(backbone.losses({**weights, **leaves}, batch), leaves)
 
     def loop() -> list[Tensor]:
         found = []
         for number, rows in enumerate(tasks):
-            leaves = {n: weights[n][number].detach().requires_grad_() for n in names}
-            with backbone.sites.hold({**weights, **leaves}, SHOTS):
+            leaves = {n: w[number].detach().requires_grad_() for n, w in adapters.items()}
+            with backbone.sites.hold({**weights, **leaves}, len(rows.ids)):
                 logits = backbone.model(input_ids=rows.ids, use_cache=False).logits
             found.append(gradient(cross_entropy(logits, rows.labels), leaves))
         return [torch.stack(parts) for parts in zip(*found, strict=True)]
 
-    errors = errors_of(ours, {"loop": loop})
-    weights.update({n: weight.to(torch.bfloat16) for n, weight in weights.items()})
-    backbone.model.to(torch.bfloat16)
-    return Work(name, ours, {"loop": loop}, errors)
+    return ours, {"loop": loop}
 
 
 WORKS: dict[str, Callable[[str, Material], Work]] = {
@@ -271,12 +342,32 @@ WORKS: dict[str, Callable[[str, Material], Work]] = {
 }
 
 
-def check_peers(names: Sequence[str]) -> None:
-    """Raises `UserError` where a peer is not installed."""
+def missing_peers(names: Sequence[str]) -> list[str]:
+    """Those of them that are not installed."""
     from importlib.util import find_spec
 
-    lacking = [name for name in names if name != "loop" and find_spec(name) is None]
-    if lacking:
+    return [name for name in names if name != "loop" and find_spec(name) is None]
+
+
+def check_peers(names: Sequence[str]) -> None:
+    """Raises `UserError` where a peer is not known or not installed."""
+    for name in names:
+        if name not in PEERS:
+            raise unknown("peer", name, PEERS)
+    if lacking := missing_peers(names):
         raise UserError(
             f"{', '.join(lacking)}: not installed; pip install 'fewgen[peers]', or name other peers"
         )
+
+
+def works_of(named: Sequence[str], device: str) -> list[str]:
+    """The works that are named, else all; on a CPU `lora` only where it is named: it takes minutes
+    and 10 GiB there.
+
+    Raises:
+        UserError: no such work.
+    """
+    for name in named:
+        if name not in WORKS:
+            raise unknown("work", name, WORKS)
+    return list(named) or [name for name in WORKS if name != "lora" or device == "cuda"]

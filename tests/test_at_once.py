@@ -12,6 +12,7 @@ from torch import nn
 import bench
 from bench.backbone import Backbone, attention
 from bench.baseline import MetaTrained
+from bench.batches import chunks
 from bench.causal import CausalBackbone
 from bench.inner_loop import gradient
 from bench.packing import NAME, lines_are_read
@@ -19,7 +20,6 @@ from bench.per_task import TaskLinear
 from bench.prompt import Prompt
 from bench.records import read_cell
 from bench.registry import load, names
-from bench.solver import chunks
 from bench.tasks import Example
 from bench.training import TaskLoss
 from tests.conftest import build
