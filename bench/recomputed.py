@@ -35,18 +35,19 @@ def recomputed(function: Callable[..., Any], closed: Sequence[Tensor], *given: A
     Raises:
         TypeError: something else is given or made.
     """
-    shape: list[Any] = []
+    taken, shape = _mapped(_empty, given), list[Any]()
 
     def flat(*tensors: Tensor) -> list[Tensor]:
         rest = iter(tensors)
-        made = function(*_mapped(lambda tensor: next(rest), given))
-        shape[:] = [made]
+        made = function(*_mapped(lambda tensor: next(rest), taken))
+        if not shape:  # the tensors themselves, with their graphs, would live as long as this does
+            shape.append(_mapped(_empty, made))
         return _tensors(made)
 
     tensors = _tensors(given)
     made = _Recomputed.apply(flat, len(tensors), *tensors, *closed)  # type: ignore[no-untyped-call]
     rest = iter(made)
-    return _mapped(lambda tensor: next(rest), shape.pop())
+    return _mapped(lambda tensor: next(rest), shape[0])
 
 
 class _Recomputed(torch.autograd.Function):
@@ -119,6 +120,11 @@ def _mapped(function: Callable[[Tensor], Tensor], value: Any) -> Any:
         f"a {type(value).__name__} in the state of a step rule cannot be taken anew; "
         "use tensors, numbers, lists, tuples, dicts and dataclasses"
     )
+
+
+def _empty(tensor: Tensor) -> Tensor:
+    """What stands for a tensor where only its place matters."""
+    return tensor.new_empty(0)
 
 
 def _tensors(value: Any) -> list[Tensor]:

@@ -11,7 +11,7 @@ import torch
 import bench
 from bench.backbone import Backbone, attention
 from bench.baseline import MetaLearner
-from bench.inner_loop import Adam, Sgd, adapt
+from bench.inner_loop import Adam, Sgd, adapt, gradient
 from bench.records import read_cell
 from bench.registry import load, names
 from bench.tasks import Example
@@ -107,12 +107,20 @@ class Saved:
     tensor: torch.Tensor
 
 
-def kept_bytes(backbone: Backbone, examples: list[Example], steps: int, anew: Any) -> int:
-    """Of the tensors that wait for the outer gradient behind an inner loop, each storage once."""
-    waiting: weakref.WeakSet[Saved] = weakref.WeakSet()
+def peak_bytes(backbone: Backbone, examples: list[Example], steps: int, anew: Any) -> int:
+    """The most that all graphs hold at once, from the first inner step to the outer gradient."""
+    held, peak = 0, 0
+
+    def forget(size: int) -> None:
+        nonlocal held
+        held -= size
 
     def pack(tensor: torch.Tensor) -> Saved:
-        waiting.add(saved := Saved(tensor.detach()))
+        nonlocal held, peak
+        saved = Saved(tensor.detach())
+        weakref.finalize(saved, forget, tensor.nbytes)
+        held += tensor.nbytes
+        peak = max(peak, held)
         return saved
 
     batch, _ = backbone.batch([examples])
@@ -124,22 +132,21 @@ def kept_bytes(backbone: Backbone, examples: list[Example], steps: int, anew: An
         made = adapt(
             lambda w: backbone.losses(w, batch), weights, Sgd(RATE), steps, "2", None, anew
         )
-        assert made.losses
-    storages = [saved.tensor.untyped_storage() for saved in waiting]
-    return sum({storage.data_ptr(): storage.nbytes() for storage in storages}.values())
+        gradient(backbone.losses(made.weights, batch), weights)
+    return peak
 
 
-def test_a_graph_of_kept_steps_grows_and_one_of_steps_taken_anew_does_not(
+def test_graphs_of_kept_steps_add_up_and_those_of_steps_taken_anew_do_not(
     backbone: Backbone, examples: list[Example]
 ) -> None:
     held = {
-        (anew, steps): kept_bytes(backbone, examples, steps, anew)
+        (anew, steps): peak_bytes(backbone, examples, steps, anew)
         for anew in (None, ())
         for steps in (1, 4)
     }
     weights = sum(w.nbytes for w in backbone.weights().values())
-    assert held[(), 4] - held[(), 1] == 3 * weights
-    assert held[None, 4] > 3 * held[None, 1] > 9 * weights
+    assert held[(), 4] - held[(), 1] <= 3 * weights
+    assert held[None, 4] - held[None, 1] > 9 * weights
 
 
 def test_a_run_has_the_same_records_and_shows_the_operations(
