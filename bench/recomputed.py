@@ -62,9 +62,11 @@ class _Recomputed(torch.autograd.Function):
         ctx.set_materialize_grads(False)
         with torch.enable_grad():  # the same operations, to the last bit, as with a graph
             made = flat(*_leaves(tensors[:size]))
-        outputs = tuple(tensor.detach() for tensor in made)
-        constant = [o for o, tensor in zip(outputs, made, strict=True) if not tensor.requires_grad]
-        ctx.mark_non_differentiable(*constant)
+        moves, values = [tensor.requires_grad for tensor in made], [t.detach() for t in made]
+        del made
+        # Copied when the graph is gone: what stays must not lie between what is freed.
+        outputs = tuple(value.clone() for value in values)
+        ctx.mark_non_differentiable(*(o for o, m in zip(outputs, moves, strict=True) if not m))
         return outputs
 
     @staticmethod
