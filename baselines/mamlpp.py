@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
@@ -94,18 +95,20 @@ class MamlPlusPlus(LearnedStep):
     def direction(self, start: "Initialisation", task: "TaskLoss") -> "Sequence[Tensor]":
         """The gradient of the weighted query losses behind every step."""
         from bench.inner_loop import gradient
+        from bench.recomputed import recomputed
 
         options, epoch = self.options, task.step // self.options.epoch_steps
         steps = options.inner_steps
         if steps == 0:
             return gradient(task.query(start.weights), start.meta)
+        query = partial(recomputed, task.query, ()) if self.checkpoint_steps else task.query
         shares = iter(step_weights(steps, epoch, options.loss_epochs))
         parts: list[Tensor] = []
 
         def after_step(weights: "Parameters") -> None:
             share = next(shares)
             if share:
-                parts.append(share * task.query(weights))
+                parts.append(share * query(weights))
 
         path: Path = "1" if epoch < options.first_order_epochs else "2"
         task.note("second_order", [float(path == "2")] * task.count)

@@ -45,6 +45,7 @@ def initialisation_folder(context: Context, suite: str, baseline: str, train_see
             plan.loss_mean,
             plan.tasks_at_once,
             context.tokens_at_once,
+            plan.checkpoint_steps,
         ],
     )
     return context.root / "artefacts" / f"{baseline}-{key[:16]}"
@@ -83,6 +84,11 @@ def make_initialisation(
         raise CellError(
             f"meta-training does not fit the memory of {backbone.device}; lower tasks_at_once = "
             f"{plan.tasks_at_once} (--tasks-at-once), or the method's train_queries or inner_steps"
+            + (
+                ""
+                if plan.checkpoint_steps or learner.order != "2"
+                else ", or add --checkpoint-steps"
+            )
         ) from error
 
     spent = meter.spent()

@@ -141,6 +141,9 @@ class GradientLearner(Learner):
 
     options: Options
 
+    #: Whether inner steps of order 2 are taken anew for the outer gradient; a plan says so.
+    checkpoint_steps: bool = False
+
     @property
     def steps_at_test(self) -> int:  # type: ignore[override]
         """Gradient steps on the support set of an episode."""
@@ -216,6 +219,7 @@ class GradientLearner(Learner):
             steps,
             path,
             after_step and (lambda moving: after_step({**weights, **moving})),
+            list(start.meta.values()) if self.checkpoint_steps else None,
         )
         return Adapted({**weights, **made.weights}, made.losses)
 

@@ -119,6 +119,12 @@ SHARED_OPTIONS: Sequence[Any] = (
     click.option(
         "--allow-rechunk", is_flag=True, default=None, help="Halve it where memory does not do."
     ),
+    click.option(
+        "--checkpoint-steps",
+        is_flag=True,
+        default=None,
+        help="Order 2 alone: take inner steps anew, to save memory.",
+    ),
     click.option("--workers", type=int, help="Processes side by side."),
     click.option("--out", type=click.Path(), help="The run directory."),
     click.option("--set", "settings", multiple=True, metavar="BASELINE.OPTION=VALUE"),

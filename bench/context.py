@@ -5,7 +5,7 @@ from functools import cache, cached_property, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bench.baseline import Baseline, Learner
+from bench.baseline import Baseline, GradientLearner, Learner
 from bench.episodes import usable_tasks
 from bench.errors import UserError
 from bench.metrics import Metric, build_metrics, language_of
@@ -138,7 +138,10 @@ class Context:
 
     def _baseline(self, name: str) -> Baseline:
         kind: type[Baseline] = load("baseline", name)
-        return kind(kind.Options.model_validate(self.plan.options[name]))
+        made = kind(kind.Options.model_validate(self.plan.options[name]))
+        if isinstance(made, GradientLearner):
+            made.checkpoint_steps = self.plan.checkpoint_steps
+        return made
 
     def trained(self, baseline: str) -> bool:
         """Whether a cell of this baseline depends on the train seed."""

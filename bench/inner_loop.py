@@ -17,6 +17,8 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.optim.adam import adam
 
+from bench.recomputed import recomputed
+
 Parameters = Mapping[str, Tensor]
 Loss = Callable[[Parameters], Tensor]  # (tasks,)
 AfterStep = Callable[[Parameters], None]
@@ -219,6 +221,7 @@ def adapt(
     steps: int,
     path: Path = "none",
     after_step: AfterStep | None = None,
+    anew: Sequence[Tensor] | None = None,
 ) -> Adapted:
     """Takes `steps` gradient steps on `loss` from `weights`.
 
@@ -231,6 +234,9 @@ def adapt(
             gradients are constants (first-order MAML). With "none" every step starts from detached
             weights, which are themselves detached at the end.
         after_step: called with the weights after each step.
+        anew: with "2", steps are taken once more where their gradient is asked for, by the same
+            operations, and of each nothing but where it started is kept. These are the tensors
+            that `loss` and `rule` close over and whose gradients are wanted. None keeps all graphs.
 
     A loss that is no number leaves weights that are none, of its task alone.
     """
@@ -239,12 +245,19 @@ def adapt(
     now = _leaves(weights) if path == "none" else dict(weights)
     state = rule.start(now)
     losses: list[Tensor] = []
-    for _ in range(steps):
+
+    def step(now: Parameters, state: State) -> tuple[dict[str, Tensor], State, Tensor]:
         value = loss(now)
         gradients = gradient(value, now, differentiable=path == "2")
-        losses.append(value.detach())
         with torch.set_grad_enabled(path != "none"):
-            now, state = rule.step(now, gradients, state)
+            return *rule.step(now, gradients, state), value.detach()
+
+    for _ in range(steps):
+        if anew is not None and path == "2":
+            now, state, value = recomputed(step, anew, now, state)
+        else:
+            now, state, value = step(now, state)
+        losses.append(value)
         if path == "none":
             now = _leaves(now)
         if after_step:

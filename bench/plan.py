@@ -106,6 +106,11 @@ class Plan(Strict):
     allow_rechunk: bool = Field(
         default=False, description="halve tasks_at_once where memory does not hold so many"
     )
+    checkpoint_steps: bool = Field(
+        default=False,
+        description="meta-training of order 2 takes inner steps anew for the outer gradient: less "
+        "memory, more operations; without effect at other orders",
+    )
     workers: Count = Field(default=2, description="processes that work on cells side by side")
     out: str | None = Field(default=None, description="the run directory")
     options: dict[str, dict[str, Any]] = Field(default={}, description="BASELINE.OPTION = value")

@@ -14,6 +14,7 @@ from bench.batches import TOKENS, Batch
 from bench.episodes import draw_episode, usable_tasks
 from bench.errors import CellError, UserError
 from bench.initialisation import Initialisation
+from bench.recomputed import recomputing
 from bench.streams import Stream
 from bench.tasks import Dataset, Example
 from bench.timing import Stopwatch, flop_counter
@@ -61,7 +62,8 @@ class TaskLoss:
         if part not in self._batches:
             self._batches[part], cuts = self._backbone.batch(tasks, shown)
             self.truncated += sum(cuts)
-        self.again(part)
+        if not recomputing():
+            self.again(part)
         return self._backbone.losses(weights, self._batches[part])
 
     def again(self, part: str, which: Sequence[bool] | None = None) -> None:
