@@ -39,6 +39,22 @@ def _affine(values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     return made.reshape(*values.shape[:-1], -1)
 
 
+class _Product(torch.autograd.Function):
+    """rows @ weight.mT of (tasks, rows, in) and (tasks, out, in). torch's own gradient of the weight
+    would lie in memory as that of its transpose, and be copied by whatever steps along it."""
+
+    @staticmethod
+    def forward(ctx: Any, rows: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(rows, weight)
+        return rows @ weight.mT
+
+    @staticmethod
+    def backward(ctx: Any, outer: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        rows, weight = ctx.saved_tensors
+        to_rows, to_weight = ctx.needs_input_grad
+        return outer @ weight if to_rows else None, outer.mT @ rows if to_weight else None
+
+
 class TaskLinear(nn.Linear):
     """`nn.Linear`."""
 
@@ -47,7 +63,12 @@ class TaskLinear(nn.Linear):
         weight, bias = self.weight, self.bias
         if weight.dim() == 2 and (bias is None or bias.dim() == 1):
             return nn.functional.linear(values, weight, bias)
-        return _affine(values, weight.mT, bias)
+        if weight.dim() == 2:
+            return _affine(values, weight.mT, bias)
+        made: Tensor = _Product.apply(_by_task(values, weight), weight)  # type: ignore[no-untyped-call]
+        if bias is not None:
+            made = made + (bias[:, None] if bias.dim() == 2 else bias)
+        return made.reshape(*values.shape[:-1], -1)
 
 
 class _TaskConv1D(nn.Module):
