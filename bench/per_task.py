@@ -40,8 +40,8 @@ def _affine(values: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 
 
 class _Product(torch.autograd.Function):
-    """rows @ weight.mT of (tasks, rows, in) and (tasks, out, in). torch's own gradient of the weight
-    would lie in memory as that of its transpose, and be copied by whatever steps along it."""
+    """rows @ weight.mT of (tasks, rows, in) and (tasks, out, in). torch's own gradient of the
+    weight would lie in memory as that of its transpose, and be copied by what steps along it."""
 
     @staticmethod
     def forward(ctx: Any, rows: Tensor, weight: Tensor) -> Tensor:

@@ -43,7 +43,8 @@ class _Apart(torch.autograd.Function):
         ctx: Any, logits: Tensor, scale: Tensor, logarithms: Tensor, places: Tensor
     ) -> Tensor:
         ctx.save_for_backward(logarithms, scale, places)
-        return logarithms.exp().mul_(scale).scatter_add_(1, places, -scale)
+        at_label = (logarithms.gather(1, places).exp() - 1) * scale
+        return logarithms.exp().mul_(scale).scatter_(1, places, at_label)
 
     @staticmethod
     @once_differentiable
