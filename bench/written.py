@@ -44,7 +44,9 @@ class _Apart(torch.autograd.Function):
     ) -> Tensor:
         ctx.save_for_backward(logarithms, scale, places)
         at_label = (logarithms.gather(1, places).exp() - 1) * scale
-        return logarithms.exp().mul_(scale).scatter_(1, places, at_label)
+        made = logarithms.exp().mul_(scale)
+        made[torch.arange(len(made), device=made.device), places[:, 0]] = at_label[:, 0]
+        return made  # not by `scatter_`, which copies all of it where it is bfloat16
 
     @staticmethod
     @once_differentiable
