@@ -144,6 +144,7 @@ class InnerLoop:
         first: all weights of the backbone, without tasks.
         moving: the names of those that move.
         support: the tasks.
+        checkpoint_steps: steps are taken anew for an outer gradient of order 2.
     """
 
     backbone: Backbone
@@ -151,6 +152,7 @@ class InnerLoop:
     moving: Sequence[str]
     support: Batch
     steps: int
+    checkpoint_steps: bool = False
 
     def adapted(self, path: Path = "none") -> Adapted:
         """What the steps reach; all weights are in it, those that move as (tasks, ...)."""
@@ -172,6 +174,7 @@ class InnerLoop:
             Sgd(RATE),
             self.steps,
             path,
+            anew=() if self.checkpoint_steps else None,
         )
         return Adapted({**self.first, **made.weights}, made.losses)
 

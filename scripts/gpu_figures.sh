@@ -64,11 +64,13 @@ fi
 fewgen() { "$python" -m bench.cli "$@"; }
 
 compared=(--pairs 7) rounds=(--rounds 7) preset=(quick) axes=()
+memory_steps="5 50" memory_tasks=8
 for axis in tasks shots steps length rank order dtype; do axes+=(--over "$axis"); done
 tests=(tests/test_at_once.py tests/test_timed.py)
 if [ -n "$smoke" ]; then
   compared=(--pairs 1 --threads 1 --work meta-step-order-1 --peer loop)
   rounds=(--rounds 1 --threads 1) axes=(--over steps)
+  memory_steps="1 2" memory_tasks=1
   preset=(smoke --suite translation --baseline nearest --baseline fine-tuned --episodes 2)
   tests=(tests/test_timed.py -k "numbers or exponent")
 fi
@@ -95,12 +97,23 @@ axes() {
 }
 
 checkpoint() { # peak memory of order 2 from 5 to 50 inner steps
-  if fewgen time --help | grep -q checkpoint-steps; then
-    fewgen time --device "$device" --checkpoint-steps "${data[@]}" \
-      --json "$out/checkpoint.json" >"$out/checkpoint.md"
-  else
-    echo "fewgen time has no --checkpoint-steps: left out"
-  fi
+  local steps flag made
+  {
+    echo "| inner steps | graphs | before, MiB | peak, MiB | seconds |"
+    echo "| --- | --- | --- | --- | --- |"
+    for steps in $memory_steps; do
+      for flag in "" --checkpoint-steps; do
+        [ -n "$flag" ] || [ "$steps" = "${memory_steps%% *}" ] || continue # 50 kept take all memory
+        # shellcheck disable=SC2086 # no flag is no word
+        made=$("$python" tests/performance/meta_step_memory.py --steps "$steps" $flag \
+          --tasks "$memory_tasks" --device "$device" "${data[@]}" | "$python" -c '
+import json, sys
+made = json.load(sys.stdin)
+print(*(f"{made[key]:.1f}" for key in ("before_mib", "peak_mib", "seconds")), sep=" | ")')
+        echo "| $steps | $([ -n "$flag" ] && echo "made anew" || echo kept) | $made |"
+      done
+    done
+  } >"$out/checkpoint.md"
 }
 
 leaderboard() {

@@ -10,11 +10,9 @@ from typing import Any
 
 import torch
 
-from bench.backbone import attention
-from bench.inner_loop import Sgd, adapt, gradient
 from bench.timed import material
 from bench.timing import Stopwatch, keep_freed_memory, peak_mib, reset_peak
-from bench.works import RATE, SHOTS, TASKS
+from bench.works import SHOTS, TASKS, InnerLoop
 
 
 def measure(
@@ -25,25 +23,16 @@ def measure(
     torch.set_num_threads(1)
     given = material(data, device, ["loop"])
     backbone, _ = given.small()
-    episodes = given.episodes(tasks, SHOTS)
+    episodes = given.episodes(tasks, SHOTS, SHOTS)
     support, query = (
         backbone.batch(part)[0]
         for part in zip(*((e.support, e.query) for e in episodes), strict=True)
     )
-    first = {name: w.requires_grad_() for name, w in backbone.weights().items()}
-    spread = {name: w.expand(tasks, *w.shape) for name, w in first.items()}
+    first = backbone.weights()
+    loop = InnerLoop(backbone, first, list(first), support, steps, checkpoint_steps)
     assert reset_peak(given.device)
     before, watch = peak_mib(given.device), Stopwatch(given.device)
-    with attention(True):
-        made = adapt(
-            lambda w: backbone.losses(w, support),
-            spread,
-            Sgd(RATE),
-            steps,
-            "2",
-            anew=() if checkpoint_steps else None,
-        )
-        found = gradient(backbone.losses(made.weights, query), first)
+    found = loop.outer_gradient(query, 2)
     seconds = watch.total() / 1e3
     norm = torch.stack([part.double().norm() for part in found]).norm()
     return {
