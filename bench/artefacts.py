@@ -44,7 +44,7 @@ def initialisation_folder(context: Context, suite: str, baseline: str, train_see
             plan.threads,
             plan.loss_mean,
             plan.tasks_at_once,
-            context.tokens_at_once,
+            plan.tokens_at_once,
             plan.checkpoint_steps,
         ],
     )
@@ -73,7 +73,7 @@ def make_initialisation(
         plan.shots,
         train_seed,
         plan.tasks_at_once,
-        context.tokens_at_once,
+        plan.tokens_at_once or backbone.tokens_at_once,
     )
     meter = Meter(backbone.device)
     try:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bench.batches import Batch, Mean
+from bench.batches import CACHED, TOKENS, Batch, Mean
 from bench.decoding import Decoding
 from bench.errors import UserError
 from bench.generation import Generation, Writer
@@ -101,6 +101,13 @@ class Backbone(ABC):
         if self.prompt.turns:  # another template asks the same weights another question
             parts.update(repr(self.prompt).encode())
         return f"{self.model.config.model_type}-{parts.hexdigest()[:12]}"
+
+    @property
+    def tokens_at_once(self) -> int:
+        """How many tokens one batch should have at most: on a CPU, what its caches hold."""
+        if self.device.type != "cpu":
+            return TOKENS
+        return max(CACHED // int(self.model.config.hidden_size), 1)
 
     # -- text to tokens --------------------------------------------------------------------
 

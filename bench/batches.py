@@ -13,7 +13,8 @@ from bench.packing import Packing
 
 Mean = Literal["token", "sequence"]
 IGNORED = -100
-TOKENS = {"cpu": 4096, "cuda": 65536}  # of one batch at most: a CPU's caches hold no more
+CACHED = 2**19  # numbers that a layer of a model may make of one batch in the caches of a CPU
+TOKENS = 2**16  # of one batch, where there are no such caches
 
 
 @dataclass(frozen=True)

@@ -150,13 +150,6 @@ class Context:
             return False
         return method.trains or self.plan.pretrain is not None
 
-    @property
-    def tokens_at_once(self) -> int:
-        """The plan's, or what suits the device."""
-        from bench.batches import TOKENS
-
-        return self.plan.tokens_at_once or TOKENS[self.device.type]
-
     @cached_property
     def device(self) -> "torch.device":
         """Where models run.

@@ -97,7 +97,7 @@ class Plan(Strict):
     tokens_at_once: Count | None = Field(
         default=None,
         description="support tokens in one batch, at most, but for a task that alone has more; "
-        "4096 on a CPU, whose caches hold no more, 65536 on a GPU",
+        "65536 on a GPU, on a CPU what its caches hold: 4096 of a backbone 128 wide, 512 of 1024",
     )
     length_edges: list[Count] = Field(
         default=[128, 256, 512, 1024, 2048],

@@ -92,7 +92,8 @@ class Solver:
         self._warm_up(episodes[0])
         sizes = [sum(self.backbone.batch([e.support])[0].tokens) for e in episodes]
         solved: dict[int, Solved] = {}
-        edges, tokens = self.context.plan.length_edges, self.context.tokens_at_once
+        edges = self.context.plan.length_edges
+        tokens = self.context.plan.tokens_at_once or self.backbone.tokens_at_once
         waiting = list(chunks(sizes, self.most, tokens, edges))
         while waiting:
             chunk = waiting.pop(0)

@@ -148,7 +148,7 @@ class Training:
     shots: Sequence[int]
     seed: int
     tasks_at_once: int = 1
-    tokens_at_once: int = TOKENS["cpu"]
+    tokens_at_once: int = TOKENS
 
     def affordable(self, wanted: int, cost: TrainingCost, budget: int) -> int:
         """How many of the tasks that are wanted go at once. Near the end of a budget, and until a

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bench.backbone import Backbone, Row, attention
-from bench.batches import TOKENS, Batch, chunks
+from bench.batches import Batch, chunks
 from bench.causal import CausalBackbone
 from bench.checkpoints import quiet
 from bench.episodes import Episode, draw_episode
@@ -218,7 +218,7 @@ def meta_step(name: str, order: int, material: Material) -> Work:
 def _chunks(backbone: Backbone, episodes: Sequence[Episode]) -> Iterator[list[Episode]]:
     """Episodes that are adapted at once, as in a run."""
     sizes = [sum(backbone.batch([episode.support])[0].tokens) for episode in episodes]
-    for places in chunks(sizes, TASKS, TOKENS[backbone.device.type], []):
+    for places in chunks(sizes, TASKS, backbone.tokens_at_once, []):
         yield [episodes[place] for place in places]
 
 
@@ -318,12 +318,18 @@ def _lora_gradients(
     `ids` are rows of tokens of each task, all of which are labels."""
     weights = {name: p.detach() for name, p in backbone.model.named_parameters()}
     adapters = {name: weight.to(weights[name]) for name, weight in drawn.items()}
-    batch = backbone.collate([[(row, row) for row in rows] for rows in ids])
+    most = max(backbone.tokens_at_once // (len(ids[0]) * LENGTH), 1)
+    parts = [range(start, min(start + most, len(ids))) for start in range(0, len(ids), most)]
+    batches = [backbone.collate([[(row, row) for row in ids[n]] for n in part]) for part in parts]
     tasks = [Rows.of([(row, row) for row in rows], backbone.pad, backbone.device) for rows in ids]
 
     def ours() -> list[Tensor]:
-        leaves = {n: weight.detach().requires_grad_() for n, weight in adapters.items()}
-        return gradient(backbone.losses({**weights, **leaves}, batch), leaves)
+        found = []
+        for part, batch in zip(parts, batches, strict=True):
+            own = slice(part.start, part.stop)
+            leaves = {n: weight[own].detach().requires_grad_() for n, weight in adapters.items()}
+            found.append(gradient(backbone.losses({**weights, **leaves}, batch), leaves))
+        return [torch.cat(pieces) for pieces in zip(*found, strict=True)]
 
     def loop() -> list[Tensor]:
         found = []
