@@ -1,4 +1,4 @@
-"""README's tables are those of the page that `scripts/quick_tables.py` writes."""
+"""Published tables are those that their scripts make of what was measured."""
 
 import runpy
 from pathlib import Path
@@ -14,3 +14,12 @@ def test_readme_shows_the_published_tables() -> None:
     made = script["tables"](page)
     assert sorted(made) == ["dialogue", "summarization", "translation", "writing"]
     assert list(script["shortened"](block, made)) == block.splitlines()
+
+
+def test_timing_page_shows_what_was_measured() -> None:
+    folder = ROOT / "results" / "timing"
+    script = runpy.run_path(str(folder / "table.py"))
+    page = (folder / "README.md").read_text(encoding="utf-8")
+    assert script["page"]() == page
+    assert "| meta-step-order-2 |" in page
+    assert script["LACKING"] in page
