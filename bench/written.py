@@ -60,7 +60,7 @@ class _Apart(torch.autograd.Function):
 
 def rms_normed(values: Tensor, epsilon: float) -> Tensor:
     """values / sqrt(mean of squares over the last dimension + epsilon) (Zhang and Sennrich 2019,
-    eq. 4), without the weight."""
+    eq. 4), without the weight; no number where the squares are none."""
     made: Tensor = _RmsNormed.apply(values, epsilon)  # type: ignore[no-untyped-call]
     return made
 
@@ -72,6 +72,8 @@ class _RmsNormed(torch.autograd.Function):
     def forward(ctx: Any, values: Tensor, epsilon: float) -> Tensor:
         square = torch.linalg.vecdot(values, values)[..., None]
         root = square.div_(values.shape[-1]).add_(epsilon).rsqrt_()
+        # Squares beyond the type's range: 0 would hide that a loop has diverged.
+        root.masked_fill_(root == 0, torch.nan)
         made: Tensor = values * root
         ctx.save_for_backward(values, made, root)
         return made

@@ -191,7 +191,7 @@ def test_tokens_count_every_pass(
 
 
 def test_a_loss_that_is_no_number_stays_none(backbone: Backbone, task: TaskLoss) -> None:
-    learner = Fomaml(Fomaml.Options(inner_rule="sgd", inner_rate=1e30, inner_steps=9))
+    learner = Fomaml(Fomaml.Options(inner_rule="sgd", inner_rate=1e300, inner_steps=9))
     losses = torch.stack(learner.adapt(task.support, start(backbone)).losses)[:, 0]
     finite = torch.isfinite(losses).tolist()
     assert finite[0]

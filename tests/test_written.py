@@ -48,3 +48,8 @@ def test_first_and_second_derivatives_are_those_of_differences() -> None:
 def test_root_mean_square_is_that_of_torch() -> None:
     values = drawn(3, 4, 6)
     assert torch.allclose(rms_normed(values, 1e-2), functional.rms_norm(values, (6,), eps=1e-2))
+
+
+def test_squares_out_of_range_are_no_numbers() -> None:
+    values = torch.tensor([[1e30, 1.0], [3.0, 4.0]])
+    assert rms_normed(values, 1e-6).isnan().all(-1).tolist() == [True, False]
