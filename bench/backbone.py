@@ -299,8 +299,13 @@ class Backbone(ABC):
         """Refuses what this model cannot do.
 
         Raises:
-            UserError: it cannot be sampled from.
+            UserError: it cannot be sampled from, or has fewer tokens than there are beams.
         """
+        known = int(self.model.config.vocab_size)
+        if self.decoding.kind == "beam" and self.decoding.beams > known:
+            raise UserError(
+                f"beams = {self.decoding.beams}: the backbone knows {known} tokens; lower --beams"
+            )
         if self.decoding.kind == "sample" and not self.steps_hold:
             raise UserError(
                 f"decoding = 'sample': {type(self.model).__name__} can write greedily or by beam "

@@ -116,6 +116,7 @@ SHARED_OPTIONS: Sequence[Any] = (
     click.option("--device", help="auto, cpu or cuda."),
     click.option("--dtype", help="float32 or bfloat16."),
     click.option("--tasks-at-once", type=int, help="Tasks adapted in one batch, at most."),
+    click.option("--tokens-at-once", type=int, help="Support tokens of one batch, at most."),
     click.option(
         "--allow-rechunk", is_flag=True, default=None, help="Halve it where memory does not do."
     ),
@@ -283,7 +284,7 @@ def time_command(beside: bool, out: Path | None, **flags: Any) -> None:
     process, gradients compared before. Works: meta-step-order-2, meta-step-order-1, adapt-generate,
     lora (on a CPU only where it is named).
     """
-    from bench.time_command import along_axes, beside_peers
+    from bench.time_command import along_axes, beside_peers, check_files
 
     strangers = {"works": "work", "peers": "peer", "pairs": "pairs"}
     if beside:
@@ -291,11 +292,7 @@ def time_command(beside: bool, out: Path | None, **flags: Any) -> None:
     for key, option in strangers.items():
         if flags.pop(key):
             raise UserError(f"--{option} goes {'without' if beside else 'with'} --peers")
-    for option, path in (("json", out), ("plot", flags.get("picture"))):
-        if path and not path.parent.is_dir():
-            raise UserError(
-                f"--{option} {path}: there is no directory {path.parent}; make it first"
-            )
+    check_files({"json": out, "plot": flags.get("picture")})
     (beside_peers if beside else along_axes)(out=out, **flags)
 
 

@@ -6,7 +6,6 @@ Tables are Markdown on the screen too, so that they can be published as they are
 import io
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.box import MARKDOWN
@@ -151,11 +150,11 @@ def plot(found: Row) -> RenderableType:
     return Group(*parts)
 
 
-def save_plot(found: Row, path: Path) -> None:
-    """The plot as an SVG file."""
+def picture_of(found: Row) -> str:
+    """The plot as SVG."""
     screen = Console(record=True, width=BAR + 40, file=io.StringIO())
     screen.print(plot(found))
-    screen.save_svg(str(path), title="fewgen time")
+    return screen.export_svg(title="fewgen time")
 
 
 def _bars(costs: Sequence[Row], key: str, unit: str) -> Table:

@@ -79,7 +79,7 @@ class Plan(Strict):
         default="greedy", description="how answers are written"
     )
     beams: Annotated[int, Field(ge=2)] = Field(default=4, description="of a beam search")
-    temperature: Annotated[float, Field(gt=0)] = Field(
+    temperature: Annotated[float, Field(ge=1e-6)] = Field(
         default=1.0, description="of a sample; logits are divided by it"
     )
     top_p: Annotated[float, Field(gt=0, le=1)] = Field(

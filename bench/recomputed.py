@@ -28,7 +28,8 @@ def recomputed(function: Callable[..., Any], closed: Sequence[Tensor], *given: A
     Args:
         function: the same each time it is called; it may take gradients itself.
         closed: the tensors that it reads beside what it is given, as far as gradients should reach
-            them: they, or what they were made of.
+            them: leaves, or what was made of them outside, but none that was made of another: what
+            goes through that one would count twice.
         given: tensors, numbers, and lists, tuples, dicts and dataclasses of them; so is what is
             made, and its gradient is of the first order.
 

@@ -102,26 +102,30 @@ class Solver:
             except Exception as error:
                 if not out_of_memory(error):
                     raise
-                waiting = [*self._smaller(chunk), *waiting]
+                self._halve(len(chunk))
+                parts = [chunk, *waiting]
+                waiting = [part for whole in parts for part in self._parts(whole)]
                 continue
             self.largest = max(self.largest, len(chunk))
             solved.update(zip(chunk, made, strict=True))
             progress(len(solved) / len(episodes))
         return [solved[place] for place in range(len(episodes))]
 
-    def _smaller(self, chunk: Sequence[int]) -> Iterator[list[int]]:
-        """Halves of a chunk that did not fit the memory, where the plan allows that."""
-        half, device = len(chunk) // 2, self.backbone.device
+    def _halve(self, count: int) -> None:
+        """So many at once did not fit the memory: half as many go, where the plan allows that."""
+        half, device, plan = count // 2, self.backbone.device, self.context.plan
+        lower = "shots, length or beams" if plan.decoding == "beam" else "shots or length"
         if not half:
+            raise CellError(f"one episode does not fit the memory of {device}; lower {lower}")
+        if not plan.allow_rechunk:
             raise CellError(
-                f"one episode does not fit the memory of {device}; lower shots or length"
-            )
-        if not self.context.plan.allow_rechunk:
-            raise CellError(
-                f"{len(chunk)} episodes at once do not fit the memory of {device}; set "
-                f"tasks_at_once = {half} (--tasks-at-once {half}), or add --allow-rechunk"
+                f"{count} episodes at once do not fit the memory of {device}; set tasks_at_once = "
+                f"{half} (--tasks-at-once {half}), or add --allow-rechunk"
             )
         self.most = min(self.most, half)
+
+    def _parts(self, chunk: Sequence[int]) -> Iterator[list[int]]:
+        """A chunk in pieces of so many as go at once."""
         for start in range(0, len(chunk), self.most):
             yield list(chunk[start : start + self.most])
 

@@ -195,18 +195,19 @@ def sweep(
     keep_freed_memory()
     torch.set_num_threads(threads)
     device, notes = bench.material.device, list[str]()
+    bench.backbone(Setting().dtype)  # one that does not load is told once
     points = list(_points(bench, axes, notes))
     if not points:
         raise UserError("; ".join(notes))
-    for number in range(rounds):
-        for place, point in enumerate(points):
-            _visit(point, device)
-            progress(number * len(points) + place + 1, rounds * len(points))
-    for point in points:
-        point.joules = _joules(point, device)
+    whole = _rounds(points, rounds, device, progress)
+    if whole < rounds:
+        notes.append(f"interrupted: {whole} of {rounds} rounds are whole")
+    else:
+        for point in points:
+            point.joules = _joules(point, device)
     costs = [_cost(point, bench.rate(point.setting.dtype)) for point in points]
     return {
-        "about": {**_about(bench, device), "threads": threads, "rounds": rounds},
+        "about": {**_about(bench, device), "threads": threads, "rounds": whole},
         "costs": [asdict(cost) for cost in costs],
         "growth": {axis: _growths([p for p in points if p.axis == axis]) for axis in axes},
         "notes": notes,
@@ -229,6 +230,24 @@ def _points(bench: Bench, axes: Sequence[str], notes: list[str]) -> Iterator[Poi
             point.flops = float(counter.get_total_flops())
             bench.rate(point.setting.dtype)
             yield point
+
+
+def _rounds(points: Sequence[Point], rounds: int, device: torch.device, progress: Progress) -> int:
+    """Visits all points so many times; how many rounds are whole: an interrupt after the first ends
+    them."""
+    for number in range(rounds):
+        try:
+            for place, point in enumerate(points):
+                _visit(point, device)
+                progress(number * len(points) + place + 1, rounds * len(points))
+        except KeyboardInterrupt:
+            if not number:
+                raise
+            for point in points:
+                for taken in (point.ms, point.peaks, point.added):
+                    del taken[number:]
+            return number
+    return rounds
 
 
 def _visit(point: Point, device: torch.device) -> None:

@@ -1,19 +1,45 @@
 """`fewgen time`: measures, prints tables, and writes what it was asked to."""
 
-import json
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from bench.cost_tables import console, peers_table, plot, save_plot, sweep_tables
-from bench.errors import unknown
+from bench.cost_tables import console, peers_table, picture_of, plot, sweep_tables
+from bench.errors import UserError, unknown
 from bench.peers import PEERS
 from bench.progress import progress_bar
+from bench.records import write_json, write_whole
 from bench.sweeps import AXES, Bench, sweep
 from bench.timed import compare, material
 from bench.works import missing_peers, works_of
+
+
+def check_files(named: Mapping[str, Path | None]) -> None:
+    """Whether files can be written, by the option that names each, before minutes are spent.
+
+    Raises:
+        UserError: one cannot, or two are the same.
+    """
+    paths = {option: path for option, path in named.items() if path}
+    if len(set(paths.values())) < len(paths):
+        raise UserError(f"--{' and --'.join(paths)} name the same file; name two")
+    for option, path in paths.items():
+        if not path.parent.is_dir():
+            raise UserError(
+                f"--{option} {path}: there is no directory {path.parent}; make it first"
+            )
+        if path.is_dir():
+            raise UserError(f"--{option} {path}: a directory; name a file in it")
+        try:
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+        except OSError as error:
+            raise UserError(
+                f"--{option} {path}: cannot write there ({error.strerror}); name another file"
+            ) from None
 
 
 def beside_peers(
@@ -25,7 +51,7 @@ def beside_peers(
     **source: Any,
 ) -> None:
     """The works beside the peers, all that are installed if none is named."""
-    chosen = works_of(works, source["device"])
+    chosen = works_of(works, source["device"], peers)
     given = material(peers=peers or _installed(), **source)
     rows: list[dict[str, Any]] = []
     try:
@@ -35,7 +61,8 @@ def beside_peers(
     finally:  # a work that fails leaves the others'
         if rows:
             console().print(peers_table({rows[0]["device"]: rows}))
-            _write_json(out, rows)
+            if out:
+                write_json(out, rows)
 
 
 def _installed() -> list[str]:
@@ -66,11 +93,7 @@ def along_axes(
     screen = console()
     screen.print(*sweep_tables(found), sep="")
     screen.print(plot(found))
-    if picture:
-        save_plot(found, picture)
-    _write_json(out, found)
-
-
-def _write_json(out: Path | None, found: Any) -> None:
     if out:
-        out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+        write_json(out, found)
+    if picture:
+        write_whole(picture, picture_of(found))

@@ -1,6 +1,7 @@
 """The work that `fewgen time --peers` compares: ours and others' on the same episodes."""
 
 import copy
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -29,6 +30,7 @@ TASKS, SHOTS, STEPS, RATE = 8, 8, 5, 0.05
 EPISODES, QUERIES, MOST = 32, 16, 32  # of adapt-generate
 RANK, LENGTH, LORA_TASKS = 8, 128, 4
 MEDIUM = {"n_embd": 1024, "n_layer": 24, "n_head": 16}  # of GPT-2
+LOOPED = ("adapt-generate", "lora")  # works of one peer, the loop
 CHECKED_ROWS = 2  # of each task, in float32, where all would take 15 GiB
 
 
@@ -49,13 +51,13 @@ class Work:
 
 
 def largest_error(ours: Sequence[Tensor], theirs: Sequence[Tensor]) -> float:
-    """Over all tensors, the largest |ours - theirs| / |theirs|; where theirs is 0, so must be
-    ours."""
+    """Over all tensors, the largest |ours - theirs| / |theirs|; where theirs is 0, so must be ours;
+    no number where one is none."""
     errors = []
     for one, other in zip(ours, theirs, strict=True):
         size, apart = float(other.norm()), float((one - other).norm())
         errors.append(apart / size if size else apart)
-    return max(errors)
+    return math.nan if any(map(math.isnan, errors)) else max(errors)
 
 
 def errors_of(ours: Run, peers: Mapping[str, Run]) -> dict[str, float]:
@@ -369,14 +371,18 @@ def check_peers(names: Sequence[str]) -> None:
         )
 
 
-def works_of(named: Sequence[str], device: str) -> list[str]:
-    """The works that are named, else all; on a CPU `lora` only where it is named: it takes minutes
-    and 10 GiB there.
+def works_of(named: Sequence[str], device: str, peers: Sequence[str]) -> list[str]:
+    """The works that are named, else all that one of the peers does (any, if none is named); on a
+    CPU `lora` only where it is named: it takes minutes and 10 GiB there.
 
     Raises:
-        UserError: no such work.
+        UserError: no such work, or none of the peers does it.
     """
+    looped = not peers or "loop" in peers
     for name in named:
         if name not in WORKS:
             raise unknown("work", name, WORKS)
-    return list(named) or [name for name in WORKS if name != "lora" or device == "cuda"]
+        if name in LOOPED and not looped:
+            raise UserError(f"{name}: no peer does it but loop; add --peer loop, or name others")
+    usual = [name for name in WORKS if name != "lora" or device == "cuda"]
+    return list(dict.fromkeys(named)) or [n for n in usual if looped or n not in LOOPED]

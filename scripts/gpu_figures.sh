@@ -15,16 +15,24 @@ if [ $# -lt 1 ] || [ $# -gt 2 ]; then
   echo "usage: [PYTHON=] [WHEELS=] [DEVICE=cuda] [PARTS=] [SMOKE=1] $0 OUT [DATA.jsonl]" >&2
   exit 2
 fi
-mkdir -p "$1"
+mkdir -p -- "$1"
 out=$(cd "$1" && pwd)
 data=()
 if [ $# -eq 2 ]; then
   [ -f "$2" ] || { echo "$0: there is no file $2" >&2; exit 2; }
   data=(--data "$(cd "$(dirname "$2")" && pwd)/$(basename "$2")")
 fi
+absolute() { case $1 in /* | "") echo "$1" ;; */*) echo "$PWD/$1" ;; *) echo "${2:-}$1" ;; esac; }
+PYTHON=$(absolute "${PYTHON:-}") WHEELS=$(absolute "${WHEELS:-}" "$PWD/")
 cd "$(dirname "$0")/.."
 python=${PYTHON:-python3} device=${DEVICE:-cuda} smoke=${SMOKE:-}
 parts=${PARTS:-hardware checks peers axes checkpoint leaderboard}
+for part in $parts; do
+  case " hardware checks peers axes checkpoint leaderboard " in
+    *" $part "*) rm -f "$out/$part.md" ;; # a table of an earlier run is none of this one
+    *) echo "$0: no such part: $part" >&2 && exit 2 ;;
+  esac
+done
 export HF_HUB_OFFLINE=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
 # -- packages -------------------------------------------------------------------------------------
@@ -109,7 +117,7 @@ checkpoint() { # peak memory of order 2 from 5 to 50 inner steps
           --tasks "$memory_tasks" --device "$device" "${data[@]}" | "$python" -c '
 import json, sys
 made = json.load(sys.stdin)
-print(*(f"{made[key]:.1f}" for key in ("before_mib", "peak_mib", "seconds")), sep=" | ")')
+print(*(f"{made[key]:.1f}" for key in ("before_mib", "peak_mib", "seconds")), sep=" | ")') || return 1
         echo "| $steps | $([ -n "$flag" ] && echo "made anew" || echo kept) | $made |"
       done
     done
@@ -124,14 +132,11 @@ leaderboard() {
 failed=
 for part in $parts; do
   printf '\n== %s, after %s s\n' "$part" "$SECONDS"
-  case $part in
-    hardware | checks | peers | axes | checkpoint | leaderboard) "$part" || failed+=" $part" ;;
-    *) echo "$0: no such part: $part" >&2 && exit 2 ;;
-  esac
+  "$part" || failed+=" $part"
 done
 
 printf '\n== tables, after %s s\n' "$SECONDS"
-for part in peers axes checkpoint leaderboard; do
+for part in $parts; do
   if [ -f "$out/$part.md" ]; then cat "$out/$part.md"; fi
 done
 if [ -n "$failed" ]; then

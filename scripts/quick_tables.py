@@ -30,10 +30,14 @@ def tables(page: str) -> dict[str, list[list[str]]]:
     return made
 
 
-def shortened(block: str, made: dict[str, list[list[str]]]) -> Iterator[str]:
-    """The lines of README's block with its columns of the new tables."""
-    suites = iter(CAPTION.findall(block))
+def shortened(block: str, page: str) -> Iterator[str]:
+    """The lines of README's block with its columns of the page's tables, and one line of what they
+    were made with."""
+    suites, made = iter(CAPTION.findall(block)), tables(page)
     for line in block.splitlines():
+        if line.startswith("Backbone: "):
+            yield next(told for told in page.splitlines() if told.startswith("Backbone: "))
+            continue
         if line.startswith("| baseline"):
             (head, *rows), columns = made[next(suites)], cells(line)
             places = [head.index(column) for column in columns]
@@ -65,7 +69,7 @@ def main(run: str, took: str) -> None:
     assert found
     _, block = found[2].split(":\n", 1)
     first = f"What `make leaderboard` printed (2 CPU cores, {took};\nsome columns left out):"
-    lines = "\n".join([first, *shortened(block, tables(page))])
+    lines = "\n".join([first, *shortened(block, page)])
     readme = BLOCK.sub(lambda m: m[1] + lines + "\n" + m[3], readme)
     (ROOT / "README.md").write_text(readme, encoding="utf-8")
 

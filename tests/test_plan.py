@@ -33,7 +33,7 @@ from bench.registry import names
         ({"pretrain": {"token": 3}}, "pretrain"),
         ({"decoding": "beams"}, "'greedy', 'sample' or 'beam'"),
         ({"decoding": "beam", "beams": 1}, "greater than or equal to 2"),
-        ({"decoding": "sample", "temperature": 0.0}, "greater than 0"),
+        ({"decoding": "sample", "temperature": 0.0}, "greater than or equal to 0.000001"),
         ({"decoding": "sample", "top_p": 1.5}, "less than or equal to 1"),
         ({"beams": 2}, "beams has an effect with decoding = 'beam' only; add --decoding beam"),
         ({"decoding": "beam", "top_p": 0.9}, "top_p has an effect with decoding = 'sample' only"),

@@ -1,6 +1,7 @@
 """`fewgen time`: others do the same work, gradients agree, and nothing else is imported."""
 
 import json
+import math
 import subprocess
 import sys
 from functools import partial
@@ -114,6 +115,9 @@ def test_unknown_names_are_told() -> None:
         ("--data /no/such.jsonl", "/no/such.jsonl"),
         ("--json /no/such/rows.json", "--json /no/such/rows.json: there is no directory /no/such"),
         ("--plot /no/such/plot.svg", "--plot /no/such/plot.svg: there is no directory /no/such"),
+        ("--plot /tmp", "--plot /tmp: a directory"),
+        ("--json /tmp/same --plot /tmp/same", "--json and --plot name the same file"),
+        ("--peers --work lora --peer higher", "lora: no peer does it but loop; add --peer loop"),
     ):
         result = CliRunner().invoke(main, ["time", *words.split()])
         assert result.exit_code == 2, words
@@ -122,9 +126,10 @@ def test_unknown_names_are_told() -> None:
 
 
 def test_lora_is_left_out_on_a_cpu() -> None:
-    assert works_of([], "cpu") == [name for name in WORKS if name != "lora"]
-    assert works_of([], "cuda") == list(WORKS)
-    assert works_of(["lora"], "cpu") == ["lora"]
+    assert works_of([], "cpu", []) == [name for name in WORKS if name != "lora"]
+    assert works_of([], "cuda", []) == list(WORKS)
+    assert works_of(["lora", "lora"], "cpu", ["loop"]) == ["lora"]
+    assert works_of([], "cuda", ["higher"]) == ["meta-step-order-2", "meta-step-order-1"]
 
 
 def test_peers_that_are_not_installed_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -317,3 +322,31 @@ def test_only_four_packages_are_imported() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_an_error_that_is_no_number_is_the_largest() -> None:
+    good, bad = torch.ones(2), torch.full((2,), torch.nan)
+    assert works.largest_error([good, 2 * good], [good, good]) == 1
+    assert math.isnan(works.largest_error([good, bad], [good, good]))
+    assert math.isnan(works.largest_error([good, good], [good, bad]))
+
+
+def interrupted_at(visit: int, rounds: int) -> list[int]:
+    """How many rounds two points hold, and are told, when the so many-th run is interrupted."""
+    visits = list[int]()
+
+    def run() -> None:
+        visits.append(0)
+        if len(visits) == visit:
+            raise KeyboardInterrupt
+
+    points = [sweeps.Point("steps", n, sweeps.Setting(steps=n), run, 1) for n in (1, 2)]
+    whole = sweeps._rounds(points, rounds, torch.device("cpu"), lambda done, total: None)
+    return [whole, *(len(point.ms) for point in points)]
+
+
+def test_an_interrupt_leaves_the_rounds_that_are_whole() -> None:
+    assert interrupted_at(99, 3) == [3, 3, 3]
+    assert interrupted_at(8, 3) == [1, 1, 1]  # a visit is two runs: the second point, second round
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_at(3, 3)
