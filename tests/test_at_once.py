@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 import bench
+from bench import packing
 from bench.backbone import Backbone, attention
 from bench.baseline import MetaTrained
 from bench.batches import chunks
@@ -63,6 +64,37 @@ def test_losses_and_gradients_are_those_of_each_task(
         torch.testing.assert_close(losses[number], loss, rtol=1e-12, atol=0)
         assert relative([g[number] for g in found], first) < 1e-9
         assert relative([g[number] for g in twice], second) < 1e-9
+
+
+@pytest.mark.parametrize("short", [0, 256])
+def test_attention_in_many_groups_is_that_in_one(
+    backbone: Backbone, examples: list[Example], short: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Losses and gradients, by the plain formula (of rows up to `short`) and by the fused one; a
+    task that is lost leaves the others of its groups."""
+    if not backbone.batch([examples])[0].packing:
+        pytest.skip("reads rows, not lines")
+    tasks = [support for support, _ in unequal(examples)]
+    weights = spread(backbone.weights(), 3)
+    one, _ = backbone.batch(tasks)
+    theirs = backbone.losses(weights, one)
+    monkeypatch.setattr(packing, "WORTH", 0)
+    monkeypatch.setattr(packing, "SHORT", short)
+    many, _ = backbone.batch(tasks)
+    assert one.packing is not None
+    assert many.packing is not None
+    assert len(one.packing.groups) == 1
+    assert len(many.packing.groups) > 1
+    assert sum(rows for rows, _ in many.packing.groups) == sum(map(len, tasks))
+    ours = backbone.losses(weights, many)
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=0)
+    assert relative(gradient(ours, weights), gradient(theirs, weights)) < 1e-9
+    with torch.no_grad():
+        for weight in weights.values():
+            weight[1] = torch.nan
+        spoiled = backbone.losses(weights, many)
+    assert torch.isnan(spoiled).tolist() == [False, True, False]
+    assert torch.equal(spoiled[::2], ours[::2])
 
 
 def test_some_weights_may_be_shared(backbone: Backbone, examples: list[Example]) -> None:

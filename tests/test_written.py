@@ -2,9 +2,14 @@
 
 import torch
 from torch.autograd import gradcheck, gradgradcheck
+from torch.func import functional_call
 from torch.nn import functional
+from transformers.models.gemma.modeling_gemma import GemmaRMSNorm
+from transformers.models.llama.modeling_llama import LlamaRMSNorm
+from transformers.models.t5.modeling_t5 import T5LayerNorm
 
 from bench.batches import IGNORED
+from bench.per_task import Sites, _TaskRms
 from bench.written import cross_entropy, rms_normed
 
 LABELS = torch.tensor([0, 3, IGNORED, 6, 2])
@@ -53,3 +58,20 @@ def test_root_mean_square_is_that_of_torch() -> None:
 def test_squares_out_of_range_are_no_numbers() -> None:
     values = torch.tensor([[1e30, 1.0], [3.0, 4.0]])
     assert rms_normed(values, 1e-6).isnan().all(-1).tolist() == [True, False]
+
+
+def test_norms_of_this_formula_are_found_by_trial() -> None:
+    """Llama's and T5's are; Gemma's scales by 1 + weight, and is left as it is."""
+    torch.manual_seed(0)
+    values = torch.randn(6, 5, 8)
+    for kind, found in ((LlamaRMSNorm, True), (T5LayerNorm, True), (GemmaRMSNorm, False)):
+        layer, own = kind(8), torch.randn(2, 8)
+        halves = zip(own, values.split(3), strict=True)
+        plain = [functional_call(layer, {"weight": weight}, half) for weight, half in halves]
+        sites = Sites(layer)
+        assert isinstance(layer, _TaskRms) == found
+        with sites.hold({"weight": own}, 6):
+            made = layer(values)
+        torch.testing.assert_close(made, torch.cat(plain))
+        half = values.bfloat16()
+        assert torch.equal(layer.bfloat16()(half), kind(8).bfloat16()(half))
