@@ -53,6 +53,46 @@ class Interval:
 
 
 @dataclass(frozen=True)
+class Estimate:
+    """A score or a difference of scores with its standard error, by Student's t.
+
+    Attributes:
+        value: the corpus score, or the difference of two.
+        error: its standard error over tasks and train seeds; 0 where nothing varies.
+        freedom: degrees of freedom of the error.
+    """
+
+    value: float
+    error: float
+    freedom: float
+
+    def interval(self, level: float = 0.95) -> Interval:
+        """The two-sided interval."""
+        return Interval(self.lower((1 + level) / 2), self.upper((1 + level) / 2))
+
+    def lower(self, level: float = 0.95) -> float:
+        """The one-sided lower bound."""
+        return self.value - self._reach(level)
+
+    def upper(self, level: float = 0.95) -> float:
+        """The one-sided upper bound."""
+        return self.value + self._reach(level)
+
+    def _reach(self, level: float) -> float:
+        from scipy.stats import t
+
+        return float(t.ppf(level, self.freedom)) * self.error if self.error else 0.0
+
+    def p(self) -> float:
+        """The two-sided p-value of the true value being 0; 1 for a value of exactly 0."""
+        from scipy.stats import t
+
+        if not self.error:
+            return 1.0 if self.value == 0 else 0.0
+        return float(2 * t.sf(abs(self.value) / self.error, self.freedom))
+
+
+@dataclass(frozen=True)
 class _Cell:
     """The episodes of one train seed and seed: `columns` among all keys, sums one a row."""
 
@@ -216,3 +256,26 @@ def paired_interval(
     draws = _Bootstrap(keys, repeats, Stream(seed, "paired interval"))
     difference = draws.scores(_cells(a, keys), metric) - draws.scores(_cells(b, keys), metric)
     return _percentiles(difference, level)
+
+
+def difference(
+    a: Sequence[Entry], b: Sequence[Entry], metric: Scorer, repeats: int = 1000, seed: int = 0
+) -> Estimate:
+    """`corpus_score(a) - corpus_score(b)` with its standard error, paired as `paired_interval`.
+
+    Raises:
+        ValueError: as `paired_interval`.
+    """
+    bounds = paired_interval(a, b, metric, repeats, seed=seed)
+    value = corpus_score(a, metric) - corpus_score(b, metric)
+    tasks = len({entry.task for entry in a})
+    return Estimate(value, (bounds.high - bounds.low) / 3.92, max(tasks - 1, 1))
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """P-values adjusted for all comparisons at once (Holm, 1979), in the order given."""
+    adjusted, largest = [0.0] * len(ps), 0.0
+    for rank, place in enumerate(sorted(range(len(ps)), key=lambda i: ps[i])):
+        largest = max(largest, min(1.0, (len(ps) - rank) * ps[place]))
+        adjusted[place] = largest
+    return adjusted
