@@ -113,6 +113,7 @@ SHARED_OPTIONS: Sequence[Any] = (
     click.option("--beams", type=int, help="Of a beam search."),
     click.option("--temperature", type=float, help="Of a sample."),
     click.option("--top-p", type=float, help="Of a sample: the probability that is kept."),
+    click.option("--decoding-seed", type=int, help="Of a sample: another draw of its answers."),
     click.option("--device", help="auto, cpu or cuda."),
     click.option("--dtype", help="float32 or bfloat16."),
     click.option("--tasks-at-once", type=int, help="Tasks adapted in one batch, at most."),

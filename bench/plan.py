@@ -12,7 +12,12 @@ from bench.registry import load, names, preset_path
 
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
-DECODED = {"beams": "beam", "temperature": "sample", "top_p": "sample"}  # key: the one it is of
+DECODED = {  # key: the decoding it is of
+    "beams": "beam",
+    "temperature": "sample",
+    "top_p": "sample",
+    "decoding_seed": "sample",
+}
 
 
 class Strict(BaseModel):
@@ -85,6 +90,7 @@ class Plan(Strict):
     top_p: Annotated[float, Field(gt=0, le=1)] = Field(
         default=1.0, description="of a sample: from the likeliest tokens of so much probability"
     )
+    decoding_seed: Seed = Field(default=0, description="of sampled answers, beside the episode's")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where models run")
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="of the weights")
     loss_mean: Literal["token", "sequence"] = Field(
@@ -120,15 +126,12 @@ class Plan(Strict):
 
     @property
     def decoded(self) -> str:
-        """How answers are written, with all that this depends on: `beam, beams = 4`."""
-        return ", ".join(
-            [self.decoding]
-            + [
-                f"{key} = {getattr(self, key)}"
-                for key, of in DECODED.items()
-                if of == self.decoding
-            ]
-        )
+        """How answers are written, with all that this depends on: `beam, beams = 4`; a decoding
+        seed of 0 is not named."""
+        told = {key: getattr(self, key) for key, of in DECODED.items() if of == self.decoding}
+        if not self.decoding_seed:
+            told.pop("decoding_seed", None)
+        return ", ".join([self.decoding, *(f"{key} = {value}" for key, value in told.items())])
 
     @field_validator(
         "suites", "baselines", "shots", "seeds", "train_seeds", "tasks", "configs", "metrics"

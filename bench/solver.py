@@ -213,7 +213,8 @@ class Solver:
 
     def _streams(self, episode: Episode) -> list[Stream]:
         """Of each query: what a sampled answer draws from, whatever else is answered beside it."""
-        names = ("answer", self.cell.suite, episode.task, episode.index)
+        again = self.context.plan.decoding_seed  # 0 is the draw of plans that name none
+        names = ("answer", self.cell.suite, episode.task, episode.index, *([again] * bool(again)))
         return [Stream(episode.seed, *names, q.input, q.references) for q in episode.query]
 
     def _warm_up(self, episode: Episode) -> None:

@@ -1,0 +1,204 @@
+"""How many tasks, episodes and train seeds a comparison needs.
+
+From the variance components of a difference the standard error of any other size follows: with n
+tasks, m episodes of each and S train seeds,
+
+    error^2 = (task + train seed x task / S) / n + (support draw + train seed x draw / S) / (n m)
+              + train seed / S
+
+`bench.statistics` estimates it by mean squares, error^2 = V_tasks + V_seeds - V_both, with
+Satterthwaite's degrees of freedom, error^4 / (V_tasks^2 / (n - 1) + V_seeds^2 / (S - 1) + V_both^2
+/ ((n - 1) (S - 1))), where V_both = train seed x task / (n S) + train seed x draw / (n m S) is in
+both others. A difference over its error is then noncentral t, and the power of a two-sided test is
+P(|t'| > t_(1 - level / 2)) with noncentrality D / error.
+"""
+
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from bench.variance import Split
+
+EPISODES = (1, 2, 4, 8, 16)  # a task
+TRAIN_SEEDS = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
+MOST_TASKS = 100_000
+
+
+@dataclass(frozen=True)
+class Error:
+    """A standard error that is to be expected.
+
+    Attributes:
+        value: of the estimate, as the comparison will estimate it.
+        freedom: its degrees of freedom.
+        true: of the difference itself: larger than `value` with one train seed, whose own effect
+            nothing in the comparison shows.
+    """
+
+    value: float
+    freedom: float
+    true: float
+
+
+@dataclass(frozen=True)
+class Noise:
+    """What varies in a difference: variances in squared points.
+
+    Attributes:
+        task: of tasks; `draw` of episodes within a task; `seed` of train seeds.
+        both: of train seeds with tasks; `rest` of train seeds with episodes, a single answer's.
+        alone: tasks and draws were not told apart: only one episode a task can be foretold.
+        trained: there are train seeds; else those of the size do not matter.
+        one_seed: train seeds were not told apart from tasks: only one of them can be foretold.
+    """
+
+    task: float
+    draw: float
+    seed: float
+    both: float
+    rest: float
+    alone: bool
+    trained: bool
+    one_seed: bool
+
+    def error(self, tasks: int, episodes: int, train_seeds: int) -> Error:
+        """The standard error at a size."""
+        seeds = train_seeds if self.trained else 1
+        both = (self.both + self.rest / episodes) / (tasks * seeds)
+        of_tasks = (self.task + self.draw / episodes) / tasks + both
+        if seeds == 1:
+            true = of_tasks + self.seed
+            return Error(math.sqrt(of_tasks), tasks - 1, math.sqrt(true))
+        of_seeds = self.seed / seeds + both
+        total = of_tasks + of_seeds - both
+        freedoms = tasks - 1, seeds - 1, (tasks - 1) * (seeds - 1)
+        parts = zip((of_tasks, of_seeds, both), freedoms, strict=True)
+        spread = sum(part**2 / freedom for part, freedom in parts)
+        freedom = total**2 / spread if spread else tasks - 1
+        return Error(math.sqrt(total), freedom, math.sqrt(total))
+
+    def episodes(self) -> tuple[int, ...]:
+        """Episodes a task that can be foretold."""
+        return (1,) if self.alone else EPISODES
+
+    def train_seeds(self) -> tuple[int, ...]:
+        """Numbers of train seeds that can be foretold; 1 where nothing is trained."""
+        return (1,) if self.one_seed or not self.trained else TRAIN_SEEDS
+
+
+def noise_of(found: Split) -> Noise:
+    """The noise of a paired difference.
+
+    Raises:
+        ValueError: one task, which tells nothing of others.
+    """
+    if found.of("task") is None:
+        raise ValueError("its episodes are of one task, which tells nothing of others")
+    amounts = {c.factors: c.variance for c in found.components}
+
+    def taken(*factors: str) -> float:
+        """The variance of components whose first factor is one of these."""
+        return sum(v for names, v in amounts.items() if names[0] in factors)
+
+    with_task = found.of("task")
+    assert with_task is not None
+    trained = "train seed" not in found.absent
+    return Noise(
+        task=taken("task"),
+        draw=taken("support draw", "decoding"),
+        seed=taken("train seed"),
+        both=taken("train seed x task"),
+        rest=taken("train seed x support draw", "decoding x train seed"),
+        alone="support draw" in with_task.factors,
+        trained=trained,
+        one_seed=trained and found.of("train seed") is None,
+    )
+
+
+def redrawn(found: Split) -> Noise:
+    """The noise between two rows of the same method, each with train seeds of its own: tasks and
+    draws are shared and cancel, all that a train seed does is there twice.
+
+    Raises:
+        ValueError: there is one train seed, or one task.
+    """
+    noise = noise_of(found)
+    if noise.trained and noise.one_seed:
+        raise ValueError("it has one train seed, which tells nothing of others")
+    return Noise(
+        0.0, 0.0, 2 * noise.seed, 2 * noise.both, 2 * noise.rest, noise.alone, noise.trained, False
+    )
+
+
+def power(error: Error, difference: float, level: float = 0.05) -> float:
+    """The probability that a two-sided test finds a true difference."""
+    from scipy.stats import nct, t
+
+    if not error.value:
+        return 1.0
+    reach, shift = float(t.ppf(1 - level / 2, error.freedom)), difference / error.value
+    return float(nct.sf(reach, error.freedom, shift) + nct.cdf(-reach, error.freedom, shift))
+
+
+@dataclass(frozen=True)
+class Size:
+    """A size of a comparison and what it is expected to do.
+
+    Attributes:
+        tasks: None where no number of them is enough.
+        episodes: of each task.
+        train_seeds: 0 where nothing is trained.
+        error: the standard error; None with `tasks`.
+        power: that is reached; without `tasks`, the most that any number of them reaches.
+    """
+
+    tasks: int | None
+    episodes: int
+    train_seeds: int
+    error: float | None
+    power: float
+
+
+def fewest(enough: Callable[[int], bool], most: int = MOST_TASKS) -> int | None:
+    """The smallest number of tasks, 2 to `most`, that is enough, if a larger one stays so."""
+    if not enough(most):
+        return None
+    low, high = 1, 2
+    while not enough(high):
+        low, high = high, min(2 * high, most)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def sizes(noise: Noise, difference: float, wanted: float, level: float = 0.05) -> list[Size]:
+    """For each number of train seeds and of episodes a task, the fewest tasks with the power."""
+    made = []
+    for seeds in noise.train_seeds():
+        for episodes in noise.episodes():
+            tasks = fewest(
+                lambda n, m=episodes, s=seeds: (  # type: ignore[misc]
+                    power(noise.error(n, m, s), difference, level) >= wanted
+                )
+            )
+            error = noise.error(tasks or MOST_TASKS, episodes, seeds)
+            reached = power(error, difference, level)
+            shown = seeds if noise.trained else 0
+            made.append(Size(tasks, episodes, shown, error.value if tasks else None, reached))
+    return _useful(made)
+
+
+def _useful(found: Iterable[Size]) -> list[Size]:
+    """Without sizes that ask for more episodes or train seeds and save no task."""
+    kept: list[Size] = []
+    for size in found:
+        best = min(
+            (k.tasks for k in kept if k.tasks and k.episodes <= size.episodes),
+            default=MOST_TASKS + 1,
+        )
+        if size.tasks is not None and size.tasks < best:
+            kept.append(size)
+        elif size.tasks is None and size.episodes == 1:
+            kept.append(size)
+    return kept
