@@ -39,7 +39,7 @@ class Answered:
     def name(self) -> str:
         """The baseline and the options that are not its defaults."""
         changed = ", ".join(f"{k} = {v}" for k, v in (self.header.get("changed") or {}).items())
-        return self.header["baseline"] + (f" ({changed})" if changed else "")
+        return str(self.header["baseline"]) + (f" ({changed})" if changed else "")
 
     @property
     def place(self) -> str:
@@ -47,6 +47,11 @@ class Answered:
         head = self.header
         data = "" if head["dataset"] == "embedded" else f" ({head['dataset']})"
         return f"{head['suite']}{data}, K = {head['shots']}, {self.metric}"
+
+    @property
+    def trained(self) -> bool:
+        """Whether it has train seeds."""
+        return any(seed is not None for row in self.rows.values() for seed, _ in row.cells)
 
     def values(self) -> "Values":
         """Linearised scores of its episodes.
@@ -118,14 +123,13 @@ def answered(
     for row in finished:
         seed, key = _drawn(row)
         joined.setdefault(key, {})[seed] = row
-    first: dict[int, Answered] = {}
+    made: dict[int, Answered] = {}
+    leads = []
     for repeats in joined.values():
         rows_by_seed = {seed: repeats[seed] for seed in sorted(repeats, key=lambda s: s or 0)}
-        made = Answered(rows_by_seed, "")
-        lead = next(iter(rows_by_seed.values()))
-        first[id(lead)] = Answered(made.rows, metric or lead.header["primary"])
-    leads = [next(iter(made.rows.values())) for made in first.values()]
-    return [[first[id(row)] for row in block] for block in _blocks(leads)]
+        leads.append(next(iter(rows_by_seed.values())))
+        made[id(leads[-1])] = Answered(rows_by_seed, metric or leads[-1].header["primary"])
+    return [[made[id(row)] for row in block] for block in _blocks(leads)]
 
 
 def _drawn(row: Row) -> tuple[int | None, str]:

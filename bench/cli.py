@@ -317,6 +317,74 @@ def leaderboard(
         click.echo(text, nl=not text.endswith("\n"))
 
 
+SPLIT_OPTIONS: Sequence[Any] = (
+    click.argument("directories", metavar="DIR...", nargs=-1, required=True),
+    click.option("--metric", help="In place of each suite's primary metric."),
+    click.option("--baseline", help="Only of this one."),
+    click.option("--minus", help="Of the paired difference of --baseline and this one."),
+    click.option("--json", "out", type=click.Path(path_type=Path), help="All figures, as JSON."),
+)
+
+
+@main.command()
+@_with(SPLIT_OPTIONS)
+def variance(out: Path | None, **flags: Any) -> None:
+    """What makes scores vary: tasks, support draws, train seeds, sampled answers.
+
+    Of every finished row, or of the paired difference of two baselines. What the runs cannot tell
+    apart stands together.
+    """
+    from bench.time_command import check_files
+    from bench.variance_command import variance as show_split
+
+    check_files({"json": out})
+    show_split(out=out, **flags)
+
+
+PROBABILITY = click.FloatRange(0, 1, min_open=True, max_open=True)
+
+
+@main.command()
+@_with(SPLIT_OPTIONS)
+@click.option("--difference", type=float, metavar="D", help="Points that should be seen.")
+@click.option("--power", type=PROBABILITY, default=0.8, help="The probability of seeing them.")
+@click.option("--level", type=PROBABILITY, default=0.05, help="Of the two-sided test.")
+@click.option("--margin", type=float, help="Of the gate, in place of --difference.")
+def power(
+    difference: float | None,
+    margin: float | None,
+    power: float,
+    level: float,
+    out: Path | None,
+    **flags: Any,
+) -> None:
+    """How many tasks, episodes and train seeds are needed to see a difference of D.
+
+    From the variances of the paired difference of two baselines in finished runs: of the two best
+    of each table if none is named. With --margin: the size at which `fewgen compare` passes an
+    unchanged head with probability --power and calls a loss of twice the margin with 0.9.
+    """
+    from bench.time_command import check_files
+
+    name, value = ("difference", difference) if margin is None else ("margin", margin)
+    if (difference is None) == (margin is None):
+        raise UserError("one of --difference D and --margin M is needed")
+    if value is None or not 0 < value < float("inf"):
+        raise UserError(f"--{name} {value}: points above 0 are needed, as 0.5")
+    check_files({"json": out})
+    if margin is None:
+        from bench.power_command import comparisons
+
+        comparisons(difference=value, power=power, level=level, out=out, **flags)
+        return
+    from bench.gate_power import Goal
+    from bench.power_command import gate
+
+    if flags.pop("baseline") or flags.pop("minus") or level != 0.05:
+        raise UserError("--baseline, --minus and --level go with --difference, not with --margin")
+    gate(goal=Goal(value, power), out=out, **flags)
+
+
 @main.command()
 def doctor() -> None:
     """Python, libraries, devices and caches; what is missing and how to get it."""

@@ -15,7 +15,9 @@ P(|t'| > t_(1 - level / 2)) with noncentrality D / error.
 
 import math
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Protocol, TypeVar
 
 from bench.variance import Split
 
@@ -77,6 +79,11 @@ class Noise:
         freedom = total**2 / spread if spread else tasks - 1
         return Error(math.sqrt(total), freedom, math.sqrt(total))
 
+    def times(self, factor: float) -> "Noise":
+        """All variances times a factor."""
+        amounts = ("task", "draw", "seed", "both", "rest")
+        return replace(self, **{name: getattr(self, name) * factor for name in amounts})
+
     def episodes(self) -> tuple[int, ...]:
         """Episodes a task that can be foretold."""
         return (1,) if self.alone else EPISODES
@@ -137,7 +144,7 @@ def power(error: Error, difference: float, level: float = 0.05) -> float:
     if not error.value:
         return 1.0
     reach, shift = float(t.ppf(1 - level / 2, error.freedom)), difference / error.value
-    return float(nct.sf(reach, error.freedom, shift) + nct.cdf(-reach, error.freedom, shift))
+    return float(nct.sf(reach, error.freedom, [shift, -shift]).sum())
 
 
 @dataclass(frozen=True)
@@ -145,17 +152,21 @@ class Size:
     """A size of a comparison and what it is expected to do.
 
     Attributes:
-        tasks: None where no number of them is enough.
+        tasks: the fewest; None where `MOST_TASKS` are not enough.
+        tasks_low: were the variances at the lower end of their interval.
+        tasks_high: at its upper end.
         episodes: of each task.
         train_seeds: 0 where nothing is trained.
-        error: the standard error; None with `tasks`.
-        power: that is reached; without `tasks`, the most that any number of them reaches.
+        error: the standard error, with `MOST_TASKS` where those are not enough.
+        power: that is reached, likewise.
     """
 
     tasks: int | None
+    tasks_low: int | None
+    tasks_high: int | None
     episodes: int
     train_seeds: int
-    error: float | None
+    error: float
     power: float
 
 
@@ -172,33 +183,81 @@ def fewest(enough: Callable[[int], bool], most: int = MOST_TASKS) -> int | None:
     return high
 
 
-def sizes(noise: Noise, difference: float, wanted: float, level: float = 0.05) -> list[Size]:
-    """For each number of train seeds and of episodes a task, the fewest tasks with the power."""
+def limits(noise: Noise, found: Split, level: float = 0.95) -> tuple[float, float]:
+    """The interval of the noise's scale, as factors: chi-square with the degrees of freedom that
+    the standard error has in the records themselves."""
+    from scipy.stats import chi2
+
+    tasks, episodes, train_seeds, _ = found.sizes
+    freedom = noise.error(tasks, max(round(episodes / tasks), 1), max(train_seeds, 1)).freedom
+    ends = chi2.ppf([(1 + level) / 2, (1 - level) / 2], freedom)
+    low, high = (freedom / ends).tolist()
+    return low, high
+
+
+def sizes(
+    noise: Noise,
+    scales: tuple[float, float],
+    difference: float,
+    wanted: float,
+    level: float = 0.05,
+) -> list[Size]:
+    """For each number of train seeds and of episodes a task, the fewest tasks with the power.
+
+    Args:
+        noise: of the difference.
+        scales: factors that give the interval of the noise.
+        difference: that should be found.
+        wanted: the power.
+        level: of the two-sided test.
+    """
+
+    def enough(error: Error) -> bool:
+        return power(error, difference, level) >= wanted
+
     made = []
-    for seeds in noise.train_seeds():
-        for episodes in noise.episodes():
-            tasks = fewest(
-                lambda n, m=episodes, s=seeds: (  # type: ignore[misc]
-                    power(noise.error(n, m, s), difference, level) >= wanted
-                )
-            )
-            error = noise.error(tasks or MOST_TASKS, episodes, seeds)
-            reached = power(error, difference, level)
-            shown = seeds if noise.trained else 0
-            made.append(Size(tasks, episodes, shown, error.value if tasks else None, reached))
-    return _useful(made)
-
-
-def _useful(found: Iterable[Size]) -> list[Size]:
-    """Without sizes that ask for more episodes or train seeds and save no task."""
-    kept: list[Size] = []
-    for size in found:
-        best = min(
-            (k.tasks for k in kept if k.tasks and k.episodes <= size.episodes),
-            default=MOST_TASKS + 1,
+    for seeds, episodes in product(noise.train_seeds(), noise.episodes()):
+        low, tasks, high = (
+            _tasks(noise.times(factor), episodes, seeds, enough)
+            for factor in (scales[0], 1.0, scales[1])
         )
-        if size.tasks is not None and size.tasks < best:
-            kept.append(size)
-        elif size.tasks is None and size.episodes == 1:
+        error = noise.error(tasks or MOST_TASKS, episodes, seeds)
+        reached = power(error, difference, level)
+        shown = seeds if noise.trained else 0
+        made.append(Size(tasks, low, high, episodes, shown, error.value, reached))
+    return useful(made)
+
+
+def _tasks(
+    noise: Noise, episodes: int, train_seeds: int, enough: Callable[[Error], bool]
+) -> int | None:
+    return fewest(lambda tasks: enough(noise.error(tasks, episodes, train_seeds)))
+
+
+class Sized(Protocol):
+    """What `useful` looks at."""
+
+    @property
+    def tasks(self) -> int | None:
+        """The fewest that are enough."""
+        ...
+
+    @property
+    def episodes(self) -> int:
+        """Of each task."""
+        ...
+
+
+S = TypeVar("S", bound=Sized)
+
+
+def useful(found: Iterable[S]) -> list[S]:
+    """Sizes in the order of train seeds, without those that ask for more episodes or train seeds
+    than one before and save less than a tenth of its tasks."""
+    kept: list[S] = []
+    for size in found:
+        fewer = [k.tasks for k in kept if k.tasks and k.episodes <= size.episodes]
+        none_yet = size.tasks is None and size.episodes == 1 and not fewer
+        if none_yet or (size.tasks and size.tasks <= 0.9 * min(fewer, default=2 * MOST_TASKS)):
             kept.append(size)
     return kept

@@ -14,12 +14,11 @@ squares, as components are: where effects are far from normal, they are too shor
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.statistics import Entry, Key
+from bench.statistics import Entry, Key, Scorer
 
 Array = NDArray[np.float64]
 FACTORS = (
@@ -34,14 +33,6 @@ FACTORS = (
 STEP = 1e-4  # of an episode's weight, for its influence
 
 
-class Scorer(Protocol):
-    """The part of a metric that a split needs."""
-
-    def score(self, sums: Array) -> float:
-        """The corpus score of summed statistics `(statistics,)`."""
-        ...
-
-
 def linearised(entries: Sequence[Entry], metric: Scorer) -> dict[tuple[int | None, Key], float]:
     """(train seed, episode) to its part in the corpus score.
 
@@ -54,12 +45,12 @@ def linearised(entries: Sequence[Entry], metric: Scorer) -> dict[tuple[int | Non
         cells.setdefault((entry.train_seed, entry.seed), []).append(entry)
     made = {}
     for members in cells.values():
-        total = np.sum([entry.sums for entry in members], axis=0)
-        score = metric.score(total)
-        for entry in members:
-            more, less = (metric.score(total + sign * STEP * entry.sums) for sign in (1, -1))
-            slope = (more - less) / (2 * STEP)
-            made[entry.train_seed, entry.key] = score + len(members) * slope
+        sums = np.array([entry.sums for entry in members], dtype=np.float64)
+        total = sums.sum(axis=0)
+        more, less = (metric.scores(total + sign * STEP * sums) for sign in (1, -1))
+        parts = metric.score(total) + len(members) * (more - less) / (2 * STEP)
+        for entry, part in zip(members, parts.tolist(), strict=True):
+            made[entry.train_seed, entry.key] = part
     return made
 
 
@@ -213,7 +204,7 @@ def split(values: Values, level: float = 0.95) -> Split:
     squares, freedoms = squares[kept], freedoms[kept]
     groups, unknown = _told_apart(weights, absent)
     matrix = np.stack([weights[:, FACTORS.index(group[0])] for group in groups], axis=1)
-    inverse = np.linalg.pinv(matrix)
+    inverse = np.linalg.pinv(matrix).astype(np.float64)
     estimates = inverse @ squares
     variances = estimates
     if (estimates < 0).any():
@@ -335,9 +326,7 @@ def _told_apart(
     return [tuple(found) for column, found in groups.items() if any(column)], tuple(unknown)
 
 
-def _limits(
-    inverse: Array, squares: Array, freedoms: Array, level: float
-) -> tuple[Array, Array]:
+def _limits(inverse: Array, squares: Array, freedoms: Array, level: float) -> tuple[Array, Array]:
     """Both ends of the interval of every component, a weighted sum of mean squares."""
     from scipy.stats import chi2
 
