@@ -167,19 +167,19 @@ def pairs(
     named(blocks, minus)
     if baseline == minus:
         raise UserError(f"--baseline and --minus both name {baseline!r}; name two baselines")
-    made = [
-        (one, two)
+    made = {
+        (id(one), id(two)): (one, two)  # floors stand in several blocks
         for block in blocks
         for one in block
         for two in block
         if (one.header["baseline"], two.header["baseline"]) == (baseline, minus)
-    ]
+    }
     if not made:
         raise UserError(
             f"{baseline} and {minus} stand in no common block: their suites, episodes, backbones, "
             "metrics or decodings differ"
         )
-    yield from made
+    yield from made.values()
 
 
 def tasks_there(directories: Sequence[str | Path], suite: str, shots: int) -> int | None:

@@ -101,12 +101,12 @@ class GateSize:
     """A size of both runs and what the gate says at it.
 
     Attributes:
-        tasks: of each suite, the fewest; None where `MOST_TASKS` are not enough.
+        tasks: of each suite, the fewest; None where no number of them is enough.
         tasks_low: were all variances at the lower end of their intervals.
         tasks_high: at the upper end.
         episodes: of each task.
         train_seeds: of what is trained; 0 where nothing is.
-        error: the largest of a cell, with `MOST_TASKS` where those are not enough.
+        error: the largest of a cell; where no number is enough, its limit for many tasks.
         chances: likewise.
     """
 

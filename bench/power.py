@@ -23,7 +23,7 @@ from bench.variance import Split
 
 EPISODES = (1, 2, 4, 8, 16)  # a task
 TRAIN_SEEDS = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
-MOST_TASKS = 100_000
+MOST_TASKS = 10**9  # what these do not reach, none do
 
 
 @dataclass(frozen=True)
@@ -152,12 +152,12 @@ class Size:
     """A size of a comparison and what it is expected to do.
 
     Attributes:
-        tasks: the fewest; None where `MOST_TASKS` are not enough.
+        tasks: the fewest; None where no number of them is enough.
         tasks_low: were the variances at the lower end of their interval.
         tasks_high: at its upper end.
         episodes: of each task.
         train_seeds: 0 where nothing is trained.
-        error: the standard error, with `MOST_TASKS` where those are not enough.
+        error: the standard error; where no number is enough, its limit for many tasks.
         power: that is reached, likewise.
     """
 

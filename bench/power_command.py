@@ -10,7 +10,7 @@ from bench.answered import Answered, answered, named, pairs, tasks_there
 from bench.cost_tables import _table, console
 from bench.errors import UserError
 from bench.gate_power import GateSize, Goal, gate_sizes
-from bench.power import MOST_TASKS, Noise, Size, limits, noise_of, redrawn, sizes
+from bench.power import Noise, Size, limits, noise_of, redrawn, sizes
 from bench.records import write_json
 from bench.variance import Split, split
 from bench.variance_command import about, notes, title
@@ -105,7 +105,12 @@ def _print_sizes(
     screen.print(_table([*SIZE, "standard error", "power", "seconds"], rows))
     if noise.trained:
         screen.print("With 1 train seed a conclusion holds for that training alone.")
-    lines = [*notes(found), *_limits_told(named_sizes, there), _cost([one, two])]
+    lines = [
+        _cheapest([one, two], named_sizes, there),
+        *notes(found),
+        *_limits_told(named_sizes, there),
+        _cost([one, two]),
+    ]
     for line in lines:
         screen.print(line, markup=False)
     screen.print(
@@ -122,15 +127,15 @@ def _size(size: Size | GateSize) -> list[str]:
 
 
 def _count(tasks: int | None) -> str:
-    return f"> {MOST_TASKS:,}" if tasks is None else f"{tasks:,}"
+    return "never" if tasks is None else f"{tasks:,}"
 
 
 def _limits_told(named_sizes: Sequence[Size | GateSize], there: int | None) -> Iterator[str]:
     """What stands in the way of some sizes."""
     if any(size.tasks is None for size in named_sizes):
         yield (
-            f"> {MOST_TASKS:,}: no number of tasks is enough, as what train seeds do stays; the "
-            f"other columns are those of {MOST_TASKS:,} tasks."
+            "Never: no number of tasks is enough, as what train seeds do stays; the other columns "
+            "are what many tasks come to."
         )
     if there and any((size.tasks or 0) > there for size in named_sizes):
         yield f"The suite has {there} tasks: take a size with no more, visited more often."
@@ -146,6 +151,19 @@ def _seconds(rows: Sequence[Answered], size: Size | GateSize) -> float | None:
         seeds = max(size.train_seeds, 1) if row.trained else 1
         total += seeds * (size.tasks * size.episodes * episode + training * row.trained)
     return total
+
+
+def _cheapest(rows: Sequence[Answered], found: Sequence[Size | GateSize], there: int | None) -> str:
+    """The size that takes least time among those that the suite has tasks for."""
+    held = [s for s in found if s.tasks and s.tasks <= (there or s.tasks)]
+    if not held:
+        return "None of these sizes can be run as it is."
+    best = min(held, key=lambda size: _seconds(rows, size) or 0.0)
+    seeds = f"{best.train_seeds} train seed(s), " if best.train_seeds else ""
+    return (
+        f"Cheapest of those: {seeds}{best.tasks} tasks, {best.episodes} episode(s) of each, "
+        f"{_short(_seconds(rows, best))} s."
+    )
 
 
 def _short(seconds: float | None) -> str:
@@ -241,8 +259,8 @@ def _print_gate(
     columns = [*SIZE, "largest error", "passes", "wrongly called", "loss called", "seconds a run"]
     screen.print(_table(columns, rows))
     counts = [tasks_there(directories, c.header["suite"], c.header["shots"]) for c in cells]
-    known = [count for count in counts if count]
-    for line in (*_limits_told(found, min(known, default=None)), _cost(cells)):
+    there = min((count for count in counts if count), default=None)
+    for line in (_cheapest(cells, found, there), *_limits_told(found, there), _cost(cells)):
         screen.print(line, markup=False)
     screen.print(
         "An unchanged head is taken as if all its trainings were drawn anew, the most that a "

@@ -31,6 +31,7 @@ FACTORS = (
     "decoding x train seed",
 )
 STEP = 1e-4  # of an episode's weight, for its influence
+FITS = 30
 
 
 def linearised(entries: Sequence[Entry], metric: Scorer) -> dict[tuple[int | None, Key], float]:
@@ -186,14 +187,12 @@ class Split:
 def split(values: Values, level: float = 0.95) -> Split:
     """Variance components of values, with intervals.
 
-    Where unbiased estimates are below 0, the others are fitted without them: mean squares by least
-    squares, weighted by their degrees of freedom, with no component below 0.
+    Where unbiased estimates are below 0, the others are fitted without them, by residual maximum
+    likelihood (Patterson and Thompson, 1971; exactly so of a balanced design).
 
     Raises:
         ValueError: there is one value.
     """
-    from scipy.optimize import nnls
-
     shape = _Shape.of(values)
     absent = _absent(values)
     squares, freedoms = _mean_squares(values.scores, shape)
@@ -206,10 +205,7 @@ def split(values: Values, level: float = 0.95) -> Split:
     matrix = np.stack([weights[:, FACTORS.index(group[0])] for group in groups], axis=1)
     inverse = np.linalg.pinv(matrix).astype(np.float64)
     estimates = inverse @ squares
-    variances = estimates
-    if (estimates < 0).any():
-        scale = np.sqrt(freedoms) / np.maximum(squares, 1e-12 * max(squares.max(), 1e-300))
-        variances = nnls(matrix * scale[:, None], squares * scale)[0]
+    variances = _not_below_zero(matrix, estimates, squares, freedoms)
     lows, highs = _limits(inverse, squares, freedoms, level)
     made = zip(groups, variances, estimates, lows, highs, strict=True)
     components = tuple(Component(g, *(float(v) for v in row)) for g, *row in made)
@@ -324,6 +320,21 @@ def _told_apart(
             groups.setdefault(tuple(np.round(column, 9).tolist()), []).append(factor)
     unknown = [factor for column, found in groups.items() if not any(column) for factor in found]
     return [tuple(found) for column, found in groups.items() if any(column)], tuple(unknown)
+
+
+def _not_below_zero(matrix: Array, estimates: Array, squares: Array, freedoms: Array) -> Array:
+    """Estimates, or where some are below 0 the likeliest that are not: least squares, weighted by
+    what is expected of each mean square, again and again."""
+    from scipy.optimize import nnls
+
+    fitted: Array = np.maximum(estimates, 0)
+    if not (estimates < 0).any() or not fitted.any():
+        return fitted
+    for _ in range(FITS):
+        expected = np.maximum(matrix @ fitted, 1e-9 * squares.max())
+        scale = np.sqrt(freedoms) / expected
+        fitted = nnls(matrix * scale[:, None], squares * scale)[0]
+    return fitted
 
 
 def _limits(inverse: Array, squares: Array, freedoms: Array, level: float) -> tuple[Array, Array]:
