@@ -91,7 +91,7 @@ def aggregate(
         for scores in strata:
             count, tasks = scores.shape
             if count not in trainings:
-                trainings[count] = random.integers(count, size=count)
+                trainings[count] = np.asarray(random.integers(count, size=count))
             drawn.append(scores[np.ix_(trainings[count], random.integers(tasks, size=tasks))])
         values = np.concatenate([scores.ravel() for scores in drawn])
         means[i], shares[i] = _middle(values), _above(values)
