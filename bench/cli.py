@@ -12,6 +12,7 @@ from bench.errors import UserError
 from bench.progress import progress_bar
 from bench.registry import names, version
 
+EXISTING = click.Path(path_type=Path)
 KINDS = {"suites": "suite", "baselines": "baseline", "backbones": "backbone", "presets": "preset"}
 
 
@@ -383,6 +384,25 @@ def power(
     if flags.pop("baseline") or flags.pop("minus") or level != 0.05:
         raise UserError("--baseline, --minus and --level go with --difference, not with --margin")
     gate(goal=Goal(value, power), out=out, **flags)
+
+
+@main.command()
+@click.argument("directories", metavar="DIR...", nargs=-1, required=True, type=EXISTING)
+@click.option("--baseline", "baselines", multiple=True, help="Compared; repeatable, all if none.")
+@click.option("--minus", help="Compared to; the best row of each block if not given.")
+@click.option("--metric", help="In place of each suite's primary metric.")
+@click.option("--segments", is_flag=True, help="Adds sacreBLEU's tests of single segments.")
+@click.option("--json", "out", type=click.Path(path_type=Path), help="All figures, as JSON.")
+def paired(directories: tuple[Path, ...], out: Path | None, **flags: Any) -> None:
+    """Differences between rows of the same episodes, with p-values and effect sizes."""
+    from bench.paired_command import as_markdown, paired_table
+    from bench.publish import to_json
+    from bench.records import write_whole
+
+    frame = paired_table(directories, **flags)
+    click.echo(as_markdown(frame), nl=False)
+    if out:
+        write_whole(out, to_json(frame))
 
 
 @main.command()

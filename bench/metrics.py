@@ -103,13 +103,11 @@ class Bleu(_SacreBleu):
 
         length, reference = sums[:, 0], sums[:, 1]
         matched, counted = sums[:, 2:6], sums[:, 6:10]
-        halves = 0.5 ** np.cumsum(matched == 0, axis=1)
-        kept = np.where(matched == 0, halves, matched)
         scored = (counted > 0).all(axis=1) & (matched > 0).any(axis=1)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            precision = np.exp(np.log(kept / counted).mean(axis=1))
-            brevity = np.exp(np.minimum(0, 1 - reference / length))
-        return np.where(scored, 100 * brevity * precision, 0.0)
+        halves = 0.5 ** np.cumsum(matched == 0, axis=1)
+        kept = np.where(matched == 0, halves, matched) / np.maximum(counted, 1)
+        brevity = np.exp(np.minimum(0, 1 - reference / np.maximum(length, 1)))
+        return np.where(scored, 100 * brevity * np.exp(np.log(kept).mean(axis=1)), 0.0)
 
 
 class Chrf(_SacreBleu):

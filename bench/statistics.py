@@ -6,7 +6,8 @@ resamples' means; `V_seeds`, of the train seeds' scores; and `V_both`, of what i
 the two effects are taken out, which each of the others holds once. The variance of the score is
 `V_tasks + V_seeds - V_both`, as in the analysis of a crossed design, and Student's t with
 Satterthwaite's (1946) degrees of freedom turns it into an interval, since there are few train
-seeds. Resampling train seeds as well would count `V_both` three times (Owen, 2007).
+seeds; it reaches at least as far as the t of the part of train seeds alone. Resampling train seeds
+as well would count `V_both` three times (Owen, 2007).
 
 A drawn task brings all its episodes: drawing among them again would count their luck twice
 (Davison and Hinkley, 1997, section 3.8). Only of a single task are the episodes drawn, and the
@@ -83,11 +84,15 @@ class Estimate:
         error: its standard error over tasks and train seeds; 0 where nothing varies, infinite
             where a single episode is all there is.
         freedom: degrees of freedom of the error.
+        seeds_error: the part of train seeds in it, which their small number leaves uncertain.
+        seeds_freedom: degrees of freedom of that part.
     """
 
     value: float
     error: float
     freedom: float
+    seeds_error: float = 0.0
+    seeds_freedom: float = 1.0
 
     def interval(self, level: float = 0.95) -> Interval:
         """The two-sided interval."""
@@ -101,18 +106,34 @@ class Estimate:
         """The one-sided upper bound."""
         return self.value + self._reach(level)
 
-    def _reach(self, level: float) -> float:
-        from scipy.stats import t
-
-        return float(t.ppf(level, self.freedom)) * self.error if self.error else 0.0
-
     def p(self) -> float:
         """The two-sided p-value of a true value of 0; 1 for a value of exactly 0."""
-        from scipy.stats import t
+        return 2 * min(self.p_above(0), self.p_below(0), 0.5)
 
-        if not self.error:
-            return float(self.value == 0)
-        return float(2 * t.sf(abs(self.value) / self.error, self.freedom))
+    def p_above(self, null: float) -> float:
+        """The one-sided p-value of a true value of at most `null`: small where it lies above."""
+        return self._tail(self.value - null)
+
+    def p_below(self, null: float) -> float:
+        """The one-sided p-value of a true value of at least `null`."""
+        return self._tail(null - self.value)
+
+    @property
+    def _parts(self) -> list[tuple[float, float]]:
+        parts = (self.error, self.freedom), (self.seeds_error, self.seeds_freedom)
+        return [part for part in parts if part[0]]
+
+    def _reach(self, level: float) -> float:
+        from scipy.special import stdtrit
+
+        return max((float(stdtrit(f, level)) * error for error, f in self._parts), default=0.0)
+
+    def _tail(self, distance: float) -> float:
+        from scipy.special import stdtr
+
+        if not self._parts:
+            return float(distance <= 0)
+        return max(float(stdtr(f, -distance / error)) for error, f in self._parts)
 
 
 @dataclass(frozen=True)
@@ -251,7 +272,7 @@ def _of_tasks(draws: Array, units: int) -> _Variance:
 
 
 def _of_seeds(scored: _Scored, units: int) -> list[_Variance]:
-    """What train seeds add to the variance over tasks; nothing for one of them."""
+    """`V_seeds` and `-V_both`; nothing for one train seed, or where these add no variance."""
     count = len(scored.points)
     if count < 2 or units < 2:
         return []
@@ -264,19 +285,25 @@ def _of_seeds(scored: _Scored, units: int) -> list[_Variance]:
     return [_Variance(seeds, count - 1), _Variance(-both, (count - 1) * (units - 1))]
 
 
-def _estimate(value: float, parts: Sequence[_Variance]) -> Estimate:
-    """Satterthwaite's approximation to a sum of variances."""
+def _estimate(value: float, tasks: _Variance, seeds: Sequence[_Variance]) -> Estimate:
+    """Satterthwaite's approximation to the sum of the variances."""
+    parts = [tasks, *seeds]
     total = sum(part.value for part in parts)
     if not total or math.isinf(total):
         return Estimate(value, math.sqrt(total), 1.0)
     spread = sum(part.value**2 / part.freedom for part in parts)
-    return Estimate(value, math.sqrt(total), total**2 / spread)
+    if not seeds:
+        return Estimate(value, math.sqrt(total), total**2 / spread)
+    of_seeds = [part for part in seeds if part.value > 0]
+    freedom = sum(p.value for p in of_seeds) ** 2 / sum(p.value**2 / p.freedom for p in of_seeds)
+    error = math.sqrt(sum(part.value for part in seeds))
+    return Estimate(value, math.sqrt(total), total**2 / spread, error, freedom)
 
 
 def _alone(scored: _Scored, units: int) -> Estimate:
     value = float(scored.share @ scored.points)
     over_tasks = _of_tasks(scored.share @ scored.draws, units)
-    return _estimate(value, [over_tasks, *_of_seeds(scored, units)])
+    return _estimate(value, over_tasks, _of_seeds(scored, units))
 
 
 def _between(a: _Scored, b: _Scored, units: int) -> Estimate:
@@ -285,7 +312,7 @@ def _between(a: _Scored, b: _Scored, units: int) -> Estimate:
         return _alone(a.minus(b), units)
     value = float(a.share @ a.points - b.share @ b.points)
     over_tasks = _of_tasks(a.share @ a.draws - b.share @ b.draws, units)
-    return _estimate(value, [over_tasks, *_of_seeds(a, units), *_of_seeds(b, units)])
+    return _estimate(value, over_tasks, [*_of_seeds(a, units), *_of_seeds(b, units)])
 
 
 def estimate(

@@ -245,14 +245,14 @@ def _start(row: Row) -> str:
     return json.dumps([head["backbone"], anew] if anew else head["backbone_identity"])
 
 
-def _blocks(rows: Sequence[Row]) -> list[list[Row]]:
+def blocks(rows: Sequence[Row]) -> list[list[Row]]:
     """Rows that may be ranked together: equal episodes, scores, decoding and backbone; rows without
     pre-trained weights stand in every block of their episodes, if their answers were written
     alike."""
     asked: dict[str, list[Row]] = {}
     for row in rows:
         asked.setdefault(_block_key(row), []).append(row)
-    blocks = []
+    made = []
     for members in chain.from_iterable(map(_decoded_alike, asked.values())):
         exempt = [row for row in members if row.header["init"] in EXEMPT]
         others: dict[str, list[Row]] = {}
@@ -262,8 +262,8 @@ def _blocks(rows: Sequence[Row]) -> list[list[Row]]:
         groups = [[*exempt, *group] for group in others.values()] or [exempt]
         for group in groups:
             # Data that changed without a new revision: nothing in it can be compared.
-            blocks += [group] if _agree(group) else [[row] for row in group]
-    return blocks
+            made += [group] if _agree(group) else [[row] for row in group]
+    return made
 
 
 def _compared(block: Sequence[Row], metric: str | None) -> list[dict[str, Any]]:
@@ -311,10 +311,10 @@ def leaderboard(directories: "Sequence[str | Path]", metric: str | None = None) 
     for row in rows:
         if metric and row.cells and metric not in row.header["signatures"]:
             raise unknown("metric", metric, row.header["signatures"])
-    blocks = [_compared(block, metric) for block in _blocks(rows)]
+    compared = [_compared(block, metric) for block in blocks(rows)]
     lines = [
         {**line, "block": str(number), "_score": line.get(line["rank_metric"], float("-inf"))}
-        for number, block in enumerate(blocks, 1)
+        for number, block in enumerate(compared, 1)
         for line in block
     ]
     frame = pd.DataFrame(lines)
