@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench import tables
 from bench.errors import UserError, unknown
 from bench.records import read_json
 from bench.streams import digest_of
-from bench.tables import Row, _blocks, _decoding, _row_key, entries, metrics, read_rows
+from bench.tables import Row, _decoding, _row_key, entries, metrics, read_rows
 
 if TYPE_CHECKING:
     from bench.variance import Values
@@ -129,7 +130,7 @@ def answered(
         rows_by_seed = {seed: repeats[seed] for seed in sorted(repeats, key=lambda s: s or 0)}
         leads.append(next(iter(rows_by_seed.values())))
         made[id(leads[-1])] = Answered(rows_by_seed, metric or leads[-1].header["primary"])
-    return [[made[id(row)] for row in block] for block in _blocks(leads)]
+    return [[made[id(row)] for row in block] for block in tables.blocks(leads)]
 
 
 def _drawn(row: Row) -> tuple[int | None, str]:

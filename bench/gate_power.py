@@ -76,24 +76,22 @@ def chances(
     still = [error for noise in noises if (error := noise.error(*size)).true > 0]
     passing, wrong = 1.0, 0.0
     if still:
-        freedom, true, bound, reach = _bounds(still, count)
-        passing = float(nct.sf(bound, freedom, margin / true).prod())
-        wrong = min(float(t.sf(reach, freedom).sum()), 1.0)
+        true, bound, reach = _bounds(still, count)
+        passing = float(nct.sf(*bound, margin / true).prod())
+        wrong = min(float(t.sf(*reach).sum()), 1.0)
     lossy = [replace(noise, draw=noise.draw + loss**2) for noise in noises]
-    freedom, true, bound, reach = _bounds([noise.error(*size) for noise in lossy], count)
-    called = nct.sf(reach, freedom, loss / true) - nct.sf(bound, freedom, (margin - loss) / true)
+    true, bound, reach = _bounds([noise.error(*size) for noise in lossy], count)
+    called = nct.sf(*reach, loss / true) - nct.sf(*bound, (margin - loss) / true)
     return Chances(passing, float(np.maximum(called, 0).min()), wrong)
 
 
-def _bounds(errors: Sequence[Error], count: int) -> tuple[Array, Array, Array, Array]:
-    """Degrees of freedom and true spreads of errors, and how many true spreads the bound and
-    Holm's first step among `count` cells lie from the loss."""
-    from scipy.stats import t
-
-    value, freedom, true = np.array([(e.value, e.freedom, e.true) for e in errors]).T
-    share = value / true  # of the true spread that the error holds
-    steps = (t.ppf(1 - level, freedom) * share for level in (LEVEL, LEVEL / count))
-    return (freedom, true, *steps)
+def _bounds(errors: Sequence[Error], count: int) -> tuple[Array, Array, Array]:
+    """True spreads of errors `(cells,)`; how many of them the bound and Holm's first step among
+    `count` cells lie from the loss, with their degrees of freedom, each `(2, cells)`."""
+    true = np.array([error.true for error in errors])
+    levels = (1 - LEVEL, 1 - LEVEL / count)
+    bound, reach = (np.array([error.bound(level) for error in errors]).T for level in levels)
+    return true, bound / [true, np.ones_like(true)], reach / [true, np.ones_like(true)]
 
 
 @dataclass(frozen=True)

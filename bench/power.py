@@ -10,7 +10,8 @@ tasks, m episodes of each and S train seeds,
 Satterthwaite's degrees of freedom, error^4 / (V_tasks^2 / (n - 1) + V_seeds^2 / (S - 1) + V_both^2
 / ((n - 1) (S - 1))), where V_both = train seed x task / (n S) + train seed x draw / (n m S) is in
 both others. A difference over its error is then noncentral t, and the power of a two-sided test is
-P(|t'| > t_(1 - level / 2)) with noncentrality D / error.
+P(|t'| > t_(1 - level / 2)) with noncentrality D / error. Where the bound of the train seeds' part
+alone, train seed / S with S - 1 degrees of freedom, lies farther, it takes the place of the whole.
 """
 
 import math
@@ -35,11 +36,24 @@ class Error:
         freedom: its degrees of freedom.
         true: of the difference itself: larger than `value` with one train seed, whose own effect
             nothing in the comparison shows.
+        seeds: the part of train seeds in it; 0 with one of them.
+        seeds_freedom: degrees of freedom of that part.
     """
 
     value: float
     freedom: float
     true: float
+    seeds: float = 0.0
+    seeds_freedom: float = 1.0
+
+    def bound(self, level: float) -> tuple[float, float]:
+        """How far the one-sided bound is expected from the estimate, and the degrees of freedom of
+        that distance: the farther of the bounds of the whole error and of the part of train
+        seeds, as `bench.statistics.Estimate` takes it."""
+        from scipy.special import stdtrit
+
+        parts = (self.value, self.freedom), (self.seeds, self.seeds_freedom)
+        return max((float(stdtrit(f, level)) * error, f) for error, f in parts)
 
 
 @dataclass(frozen=True)
@@ -77,7 +91,8 @@ class Noise:
         parts = zip((of_tasks, of_seeds, both), freedoms, strict=True)
         spread = sum(part**2 / freedom for part, freedom in parts)
         freedom = total**2 / spread if spread else tasks - 1
-        return Error(math.sqrt(total), freedom, math.sqrt(total))
+        error = math.sqrt(total)
+        return Error(error, freedom, error, math.sqrt(self.seed / seeds), seeds - 1)
 
     def times(self, factor: float) -> "Noise":
         """All variances times a factor."""
@@ -139,12 +154,13 @@ def redrawn(found: Split) -> Noise:
 
 def power(error: Error, difference: float, level: float = 0.05) -> float:
     """The probability that a two-sided test finds a true difference."""
-    from scipy.stats import nct, t
+    from scipy.stats import nct
 
     if not error.value:
         return 1.0
-    reach, shift = float(t.ppf(1 - level / 2, error.freedom)), difference / error.value
-    return float(nct.sf(reach, error.freedom, [shift, -shift]).sum())
+    bound, freedom = error.bound(1 - level / 2)
+    shift = difference / error.value
+    return float(nct.sf(bound / error.value, freedom, [shift, -shift]).sum())
 
 
 @dataclass(frozen=True)
@@ -253,11 +269,11 @@ S = TypeVar("S", bound=Sized)
 
 def useful(found: Iterable[S]) -> list[S]:
     """Sizes in the order of train seeds, without those that ask for more episodes or train seeds
-    than one before and save less than a tenth of its tasks."""
+    than one before and save less than a fifth of its tasks."""
     kept: list[S] = []
     for size in found:
         fewer = [k.tasks for k in kept if k.tasks and k.episodes <= size.episodes]
         none_yet = size.tasks is None and size.episodes == 1 and not fewer
-        if none_yet or (size.tasks and size.tasks <= 0.9 * min(fewer, default=2 * MOST_TASKS)):
+        if none_yet or (size.tasks and size.tasks <= 0.8 * min(fewer, default=2 * MOST_TASKS)):
             kept.append(size)
     return kept

@@ -5,6 +5,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import click
+from rich.markup import escape
 
 from bench.answered import Answered, answered, named, pairs, tasks_there
 from bench.cost_tables import _table, console
@@ -114,7 +115,7 @@ def _print_sizes(
     for line in lines:
         screen.print(line, markup=False)
     screen.print(
-        "Only sizes that save a tenth of the tasks are listed. The interval is that of the "
+        "Only sizes that save a fifth of the tasks are listed. The interval is that of the "
         "variances in the records."
     )
 
@@ -123,6 +124,8 @@ def _size(size: Size | GateSize) -> list[str]:
     """The columns of `SIZE`."""
     tasks = _count(size.tasks)
     interval = f"[{_count(size.tasks_low)}, {_count(size.tasks_high)}]"
+    if size.tasks_low is None:
+        interval = "never"  # a bracket before a letter is a style to rich
     return [str(size.train_seeds or "-"), str(size.episodes), tasks, interval]
 
 
@@ -234,9 +237,9 @@ def _print_gate(
     screen.print("Between two trainings of the same row, standard deviations in points:\n")
     heads = ("row", "train seed", "with task", "with draw")
     lines = [
-        [title(row, None), *(f"{v**0.5:.2f}" for v in (n.seed, n.both, n.rest))]
+        [escape(title(row, None)), *(f"{v**0.5:.2f}" for v in (n.seed, n.both, n.rest))]
         if n.trained
-        else [title(row, None), *["0"] * 3]
+        else [escape(title(row, None)), *["0"] * 3]
         for row, n in zip(cells, noises, strict=True)
     ]
     screen.print(_table(heads, lines))

@@ -1,5 +1,5 @@
-"""Synthetic records from real ones: episodes are drawn from finished runs, with effects of tasks and
-train seeds of a chosen size put on top, so that the truth is known.
+"""Synthetic records from real ones: episodes are drawn from finished runs, with effects of tasks
+and train seeds of a chosen size put on top, so that the truth is known.
 
 `golden/episodes.json` holds, of real runs, the sums of each episode. To make it anew:
 `python -m tests.simulated DIR... > tests/golden/episodes.json`.
