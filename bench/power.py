@@ -24,6 +24,7 @@ from bench.variance import Split
 
 EPISODES = (1, 2, 4, 8, 16)  # a task
 TRAIN_SEEDS = (1, 2, 3, 4, 6, 8, 12, 16, 32, 64)
+FEWEST_TASKS = 8  # fewer say little of what tasks do, and are foretold too well by t
 MOST_TASKS = 10**9  # what these do not reach, none do
 
 
@@ -187,10 +188,13 @@ class Size:
 
 
 def fewest(enough: Callable[[int], bool], most: int = MOST_TASKS) -> int | None:
-    """The smallest number of tasks, 2 to `most`, that is enough, if a larger one stays so."""
+    """The smallest number of tasks, `FEWEST_TASKS` to `most`, that is enough, if a larger one stays
+    so."""
     if not enough(most):
         return None
-    low, high = 1, 2
+    if enough(FEWEST_TASKS):
+        return FEWEST_TASKS
+    low, high = FEWEST_TASKS, 2 * FEWEST_TASKS
     while not enough(high):
         low, high = high, min(2 * high, most)
     while high - low > 1:

@@ -94,6 +94,8 @@ def _print(one: Answered, two: Answered | None, found: Split, values: Values) ->
     screen.print(f"\n{title(one, two)}: {found.value:.2f} from {told}\n", markup=False)
     total = sum(c.variance for c in found.components)
     screen.print(_table(HEADS, [_line(c, total) for c in found.components]))
+    if any(component.estimate < 0 for component in found.components):
+        screen.print("* Its estimate is below 0; the others are fitted without it.")
     for note in notes(found):
         screen.print(note, markup=False)
 
@@ -113,8 +115,6 @@ def notes(found: Split) -> list[str]:
     """What the design cannot tell, a line each."""
     tasks, episodes, train_seeds, decodings = found.sizes
     lines = []
-    if any(component.estimate < 0 for component in found.components):
-        lines.append("* Its estimate is below 0; the others are fitted without it.")
     if episodes == tasks:
         lines.append(
             "Every task was visited once, so that tasks and support draws are not told apart: run "
