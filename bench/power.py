@@ -267,16 +267,23 @@ class Sized(Protocol):
         """Of each task."""
         ...
 
+    @property
+    def train_seeds(self) -> int:
+        """Of what is trained."""
+        ...
+
 
 S = TypeVar("S", bound=Sized)
 
 
 def useful(found: Iterable[S]) -> list[S]:
     """Sizes in the order of train seeds, without those that ask for more episodes or train seeds
-    than one before and save less than a fifth of its tasks."""
+    than one before and save less than a fifth of its tasks. What holds for one train seed alone is
+    no answer to what holds for others."""
     kept: list[S] = []
     for size in found:
-        fewer = [k.tasks for k in kept if k.tasks and k.episodes <= size.episodes]
+        alike = [k for k in kept if (k.train_seeds == 1) == (size.train_seeds == 1)]
+        fewer = [k.tasks for k in alike if k.tasks and k.episodes <= size.episodes]
         none_yet = size.tasks is None and size.episodes == 1 and not fewer
         if none_yet or (size.tasks and size.tasks <= 0.8 * min(fewer, default=2 * MOST_TASKS)):
             kept.append(size)

@@ -11,7 +11,7 @@ from bench.answered import Answered, answered, named, pairs, tasks_there
 from bench.cost_tables import _table, console
 from bench.errors import UserError
 from bench.gate_power import GateSize, Goal, gate_sizes
-from bench.power import Noise, Size, limits, noise_of, redrawn, sizes
+from bench.power import MOST_TASKS, Noise, Size, limits, noise_of, redrawn, sizes
 from bench.records import write_json
 from bench.variance import Split, split
 from bench.variance_command import about, notes, title
@@ -107,7 +107,7 @@ def _print_sizes(
     if noise.trained:
         screen.print("With 1 train seed a conclusion holds for that training alone.")
     lines = [
-        _cheapest([one, two], named_sizes, there),
+        *_cheapest([one, two], named_sizes, there),
         *notes(found),
         *_limits_told(named_sizes, there),
         _cost([one, two]),
@@ -137,11 +137,11 @@ def _limits_told(named_sizes: Sequence[Size | GateSize], there: int | None) -> I
     """What stands in the way of some sizes."""
     if any(size.tasks is None for size in named_sizes):
         yield (
-            "Never: no number of tasks is enough, as what train seeds do stays; the other columns "
-            "are what many tasks come to."
+            f"Never: no number of tasks up to {MOST_TASKS:,} is enough, as what train seeds do stays; "
+            "the other columns are what so many come to."
         )
     if there and any((size.tasks or 0) > there for size in named_sizes):
-        yield f"The suite has {there} tasks: take a size with no more, visited more often."
+        yield f"The suite has {there} tasks: more visits of each must stand for more tasks."
 
 
 def _seconds(rows: Sequence[Answered], size: Size | GateSize) -> float | None:
@@ -156,17 +156,24 @@ def _seconds(rows: Sequence[Answered], size: Size | GateSize) -> float | None:
     return total
 
 
-def _cheapest(rows: Sequence[Answered], found: Sequence[Size | GateSize], there: int | None) -> str:
-    """The size that takes least time among those that the suite has tasks for."""
+def _cheapest(
+    rows: Sequence[Answered], found: Sequence[Size | GateSize], there: int | None
+) -> Iterator[str]:
+    """The sizes that take least time among those that the suite has tasks for: over train seeds,
+    and with one of them."""
     held = [s for s in found if s.tasks and s.tasks <= (there or s.tasks)]
     if not held:
-        return "None of these sizes can be run as it is."
-    best = min(held, key=lambda size: _seconds(rows, size) or 0.0)
-    seeds = f"{best.train_seeds} train seed(s), " if best.train_seeds else ""
-    return (
-        f"Cheapest of those: {seeds}{best.tasks} tasks, {best.episodes} episode(s) of each, "
-        f"{_short(_seconds(rows, best))} s."
-    )
+        yield "None of these sizes has so few tasks as the suite."
+    for alone in (False, True):
+        some = [size for size in held if (size.train_seeds == 1) == alone]
+        if not some:
+            continue
+        best = min(some, key=lambda size: _seconds(rows, size) or 0.0)
+        seeds = f"{best.train_seeds} train seed(s), " if best.train_seeds else ""
+        yield (
+            f"Cheapest{' with one train seed' * alone}: {seeds}{best.tasks} tasks, {best.episodes} "
+            f"episode(s) of each, {_short(_seconds(rows, best))} s."
+        )
 
 
 def _short(seconds: float | None) -> str:
@@ -174,8 +181,10 @@ def _short(seconds: float | None) -> str:
 
 
 def _cost(rows: Sequence[Answered]) -> str:
-    heads = {(row.header["device"], row.header["threads"]) for row in rows}
-    where = "; ".join(f"{device}, {threads} thread(s)" for device, threads in sorted(heads))
+    heads = {(row.header.get("device"), row.header.get("threads")) for row in rows}
+    where = "; ".join(
+        f"{device}, {threads} thread(s)" for device, threads in sorted(heads, key=str)
+    )
     return f"Seconds: training, adaptation and answers as in these records ({where}), one worker."
 
 
@@ -212,6 +221,10 @@ def gate(directories: Sequence[str], goal: Goal, metric: str | None, out: Path |
         )
     found_sizes = gate_sizes(noises, scales, goal)
     _print_gate(cells, noises, found_sizes, goal, directories)
+    if left := len(rows) - len(cells):
+        click.echo(
+            f"The {left} row(s) left out are not among the cells: these sizes do not hold them."
+        )
     if out:
         write_json(
             out,
@@ -263,7 +276,7 @@ def _print_gate(
     screen.print(_table(columns, rows))
     counts = [tasks_there(directories, c.header["suite"], c.header["shots"]) for c in cells]
     there = min((count for count in counts if count), default=None)
-    for line in (_cheapest(cells, found, there), *_limits_told(found, there), _cost(cells)):
+    for line in (*_cheapest(cells, found, there), *_limits_told(found, there), _cost(cells)):
         screen.print(line, markup=False)
     screen.print(
         "An unchanged head is taken as if all its trainings were drawn anew, the most that a "

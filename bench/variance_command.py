@@ -68,7 +68,7 @@ def about(one: Answered, two: Answered | None, found: Split) -> dict[str, Any]:
     keys = ("suite", "dataset", "revision", "split", "shots", "device", "threads")
     sizes = dict(zip(("tasks", "episodes", "train_seeds", "decodings"), found.sizes, strict=True))
     return {
-        **{key: one.header[key] for key in keys},
+        **{key: one.header.get(key) for key in keys},
         "metric": one.metric,
         "signature": one.header["signatures"][one.metric],
         "baseline": one.name,
@@ -87,9 +87,9 @@ def _listed(found: Split) -> list[dict[str, Any]]:
 
 def _print(one: Answered, two: Answered | None, found: Split, values: Values) -> None:
     tasks, episodes, train_seeds, decodings = found.sizes
-    told = f"{tasks} tasks, {episodes} episodes"
-    told += f", {train_seeds} train seeds" if train_seeds else ""
-    told += f", {decodings} draws of answers" if values.decodings != (None,) else ""
+    told = f"{tasks} task(s), {episodes} episode(s)"
+    told += f", {train_seeds} train seed(s)" if train_seeds else ""
+    told += f", {decodings} draw(s) of answers" if values.decodings != (None,) else ""
     screen = console()
     screen.print(f"\n{title(one, two)}: {found.value:.2f} from {told}\n", markup=False)
     total = sum(c.variance for c in found.components)
@@ -124,8 +124,8 @@ def notes(found: Split) -> list[str]:
         lines.append("There is one task, which tells nothing of others.")
     if train_seeds == 1:
         lines.append(
-            "There is one train seed: all is conditional on it, and what it does is in no number "
-            "or in those of tasks and draws: run more --train-seeds."
+            "There is one train seed, and all is conditional on it: its own effect does not show, "
+            "those with tasks and draws are part of theirs; run more --train-seeds."
         )
     if train_seeds == 0:
         lines.append("Nothing is trained: train seeds are 0 by construction.")

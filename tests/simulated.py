@@ -147,7 +147,8 @@ def simulate(
 
     Tasks are real tasks, drawn with replacement, and episodes those of the drawn task; all effects
     are normal and independent between rows. Sums stay legal, but for those of a mean metric, which
-    may leave 0 to 100 so that the truth is exact: see `truth`.
+    may leave 0 to 100 so that the truth is exact: see `truth`. What is said of one train seed is
+    conditional on it: `seed_sd` and `both_sd` are then no part of the truth, so leave them 0.
     """
     made = _draw(rng, real, metric, rows, design)
     trained = range(design.train_seeds) if design.train_seeds else [None]

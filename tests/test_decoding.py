@@ -20,12 +20,14 @@ from bench.cells import run_cell
 from bench.checkpoints import backbone_of
 from bench.context import Context
 from bench.decoding import Decoding, one_by_one, sampled
+from bench.episodes import Episode
 from bench.errors import UserError
 from bench.generation import Writer
 from bench.plan import make_plan
 from bench.prompt import Prompt
 from bench.records import Cell
 from bench.recurrent import RecurrentForCausalLM, RecurrentOutput
+from bench.solver import Solver
 from bench.steps import Steps
 from bench.streams import Stream
 from bench.tasks import Example
@@ -373,3 +375,41 @@ def test_a_cell_is_written_as_the_plan_says_whatever_the_number_at_once(
     for baseline, (one, three, greedy) in made.items():
         assert one == three
         assert (three == greedy) == (baseline == "copy")
+
+
+def test_another_decoding_seed_draws_other_answers_of_the_same_episodes(
+    checkpoint: str, tmp_path: Path
+) -> None:
+    values = {
+        "backbone": checkpoint,
+        "suites": ["translation"],
+        "baselines": ["zero-shot"],
+        "shots": [2],
+        "queries": 3,
+        "episodes": 3,
+        "max_new_tokens": 6,
+        "decoding": "sample",
+    }
+    made = []
+    for seed in (0, 1, 1):
+        context = Context(make_plan({**values, "decoding_seed": seed}), tmp_path)
+        header, records = run_cell(context, Cell("translation", "zero-shot", 2, None, 0))
+        made.append([(record["digest"], record["predictions"]) for record in records])
+        assert ("decoding_seed = 1" in header["settings"]["decoding"]) == (seed == 1)
+    assert made[1] == made[2]
+    assert [digest for digest, _ in made[0]] == [digest for digest, _ in made[1]]
+    assert all(one != two for (_, one), (_, two) in zip(made[0], made[1], strict=True))
+
+
+def test_decoding_seed_0_draws_what_was_drawn_before_there_was_one() -> None:
+    query = Example("a", ("b",), "e", "g")
+    episode = Episode("task", 5, 7, (), (query,), "train", "digest")
+    keys = []
+    for seed in (0, 1):
+        plan = make_plan({"decoding": "sample", "decoding_seed": seed})
+        solver: Any = SimpleNamespace(
+            cell=Cell("s", "b", 2, None, 5), context=SimpleNamespace(plan=plan)
+        )
+        keys += [stream.key for stream in Solver._streams(solver, episode)]
+    before = Stream(5, "answer", "s", "task", 7, "a", ("b",)).key
+    assert keys[0] == before != keys[1]

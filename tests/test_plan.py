@@ -37,6 +37,8 @@ from bench.registry import names
         ({"decoding": "sample", "top_p": 1.5}, "less than or equal to 1"),
         ({"beams": 2}, "beams has an effect with decoding = 'beam' only; add --decoding beam"),
         ({"decoding": "beam", "top_p": 0.9}, "top_p has an effect with decoding = 'sample' only"),
+        ({"decoding_seed": 1}, "decoding_seed has an effect with decoding = 'sample' only"),
+        ({"decoding": "sample", "decoding_seed": -1}, "greater than or equal to 0"),
     ],
 )
 def test_a_wrong_plan_is_told_in_one_line(values: dict[str, Any], told: str) -> None:
@@ -104,6 +106,8 @@ def test_a_plan_says_how_answers_are_written() -> None:
     assert plan.decoded == "sample, temperature = 0.5, top_p = 1.0"
     assert make_plan(tomllib.loads(plan_text(plan))) == plan
     assert make_plan({}).decoded == "greedy"
+    again = make_plan({**flags, "top_p": 1.0, "decoding_seed": 3})
+    assert again.decoded == f"{plan.decoded}, decoding_seed = 3"
 
 
 def test_flags_are_laid_over_the_preset() -> None:

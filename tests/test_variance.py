@@ -330,7 +330,7 @@ def test_a_table_and_its_json(run: Path, tmp_path: Path) -> None:
 def test_a_difference_is_split(run: Path) -> None:
     done = command("variance", run, "--baseline", "fomaml", "--minus", "fine-tuned")
     assert "fomaml minus fine-tuned on translation, K = 8, rougeL" in done.output
-    assert "24 episodes, 4 train seeds" in done.output
+    assert "24 episode(s), 4 train seed(s)" in done.output
 
 
 def test_other_draws_of_answers_are_joined(run: Path, tmp_path: Path) -> None:
