@@ -94,7 +94,7 @@ def _write_lines(path: Path, documents: Iterable[Mapping[str, Any]]) -> tuple[in
     count, digest = 0, hashlib.sha256()
     with path.open("wb") as file:
         for document in documents:
-            line = json.dumps(document, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+            line = json.dumps(document, allow_nan=False).encode() + b"\n"
             file.write(line)
             digest.update(line)
             count += 1
@@ -226,7 +226,7 @@ def _metric(made: Made, name: str) -> dict[str, Any]:
     }
     if name in BUILT_IN:
         limits = {"score_type": "continuous", "min_score": 0, "max_score": 100}
-        return {**found, "metric_unit": "points", **limits}
+        return {**found, "metric_kind": found["metric_id"], "metric_unit": "points", **limits}
     # A metric by name declares neither its limits nor its direction.
     return {**found, "additional_details": {"direction": "not declared; ranked by the largest"}}
 

@@ -2,7 +2,7 @@
 
 import re
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
@@ -51,13 +51,13 @@ class Run:
 
     @property
     def command(self) -> str:
-        """The command that made the run; `unknown` of a run that does not tell."""
+        """The command that made the run, but for `--out`; `unknown` of a run that does not tell."""
         words = [str(word) for word in self.content.get("command") or []]
         if not words:
             return "unknown"
         program = PurePosixPath(words[0])
         first = "fewgen" if program.stem in ("fewgen", "cli", "__main__") else program.name
-        return shlex.join([first, *map(without_places, words[1:])])
+        return shlex.join([first, *map(without_places, _without_out(words[1:]))])
 
     @property
     def commit(self) -> str:
@@ -80,6 +80,12 @@ class Run:
         found = dict(self.content.get("packages") or {})
         found["python"] = (self.content.get("hardware") or {}).get("python")
         return {name: str(told) for name, told in found.items() if told}
+
+
+def _without_out(words: Sequence[str]) -> Iterator[str]:
+    for before, word in zip(["", *words], words, strict=False):
+        if before != "--out" and not (word == "--out" or word.startswith("--out=")):
+            yield word
 
 
 def read_run(directory: Path) -> Run:
