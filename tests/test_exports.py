@@ -267,6 +267,68 @@ def test_an_unfinished_row_is_left_out_and_told(copy: Path, tmp_path: Path) -> N
     assert len(list((tmp_path / "out").rglob("*.json"))) == 5
 
 
+def _rewrite(directory: Path, change: Any) -> None:
+    for path in directory.rglob("cells/**/*.jsonl"):
+        cell = next(cell for cell in _cells(directory) if cell.path(directory) == path)
+        header, records = read_cell(path)
+        change(header, records)
+        write_cell(directory, cell, header, records)
+
+
+def test_a_row_of_two_runs_has_the_answers_of_both(run: Path, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        part = shutil.copytree(run, tmp_path / str(seed))
+        told = read_json(part / "run.json")
+        told["plan"]["seeds"], told["started"] = [seed], f"2026-01-0{2 - seed}T00:00:00+00:00"
+        write_json(part / "run.json", told)
+        for path in part.rglob(f"*s{1 - seed}.jsonl"):
+            path.unlink()
+    made = export(
+        tmp_path / "0", tmp_path / "1", "--to", "every-eval-ever", "--out", tmp_path / "o"
+    )
+    assert made.output.splitlines() == [f"Written to {tmp_path / 'o'}"]
+    documents = [read_json(path) for path in (tmp_path / "o").rglob("*.json")]
+    assert {d["detailed_evaluation_results"]["total_rows"] for d in documents} == {12, 24}
+    assert {d["evaluation_timestamp"] for d in documents} == {"2026-01-02T00:00:00+00:00"}
+
+
+def test_a_metric_by_name_tells_no_limits(copy: Path, tmp_path: Path) -> None:
+    def change(header: dict[str, Any], records: list[dict[str, Any]]) -> None:
+        header["signatures"]["mine"] = "v:1"
+        for record in records:
+            record["statistics"]["mine"] = [[250.0, 1]] * 2
+
+    _rewrite(copy, change)
+    assert export(copy, "--to", "every-eval-ever", "--out", tmp_path / "o").exit_code == 0
+    for path in (tmp_path / "o").rglob("*.json"):
+        result = read_json(path)["evaluation_results"][-1]
+        assert result["score_details"]["score"] == 250
+        assert {"min_score", "max_score", "score_type"}.isdisjoint(result["metric_config"])
+    assert export(copy, "--to", "model-card", "--out", tmp_path / "c").exit_code == 0
+
+
+def test_records_of_older_versions_and_unknown_baselines_are_exported(
+    copy: Path, tmp_path: Path
+) -> None:
+    """They have no ids of examples, and `run.json` tells less."""
+
+    def change(header: dict[str, Any], records: list[dict[str, Any]]) -> None:
+        for record in records:
+            del record["query_ids"], record["support_ids"]
+
+    _rewrite(copy, change)
+    told = read_json(copy / "run.json")
+    write_json(copy / "run.json", {"plan": told["plan"]})
+    for kind in ("every-eval-ever", "datasets", "records", "model-card"):
+        made = export(copy, "--to", kind, "--out", tmp_path / kind)
+        assert made.exit_code == 0, made.output
+    document = read_json(next((tmp_path / "every-eval-ever").rglob("*.json")))
+    assert document["retrieved_timestamp"] == str(int((copy / "run.json").stat().st_mtime))
+    told = json.dumps(document)
+    assert '"execution_command": "unknown"' in told
+    assert read_run(tmp_path / "records").started == read_run(copy).started
+
+
 # -- model cards ---------------------------------------------------------------------------
 
 

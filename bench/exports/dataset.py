@@ -94,13 +94,13 @@ def _rows(
         **vars(cell),
         **{key: record[key] for key in ("seed", "index", "task", "digest")},
     }
-    answers = record.get("predictions", [None])
+    answers, ids = record.get("predictions", [None]), record.get("query_ids")
     for place, answer in enumerate(answers):
         told = answer is not None
         yield {
             **shared,
             "query": place if told else None,
-            "query_id": record["query_ids"][place] if told else None,
+            "query_id": ids[place] if told and ids else None,
             "prediction": answer,
             **{
                 f"statistics_{name}": record["statistics"][name][place]

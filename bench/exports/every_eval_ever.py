@@ -137,7 +137,8 @@ def _document(made: Made, organization: str) -> dict[str, Any]:
 def _model(made: Made) -> dict[str, Any]:
     head, run = made.header, made.runs[-1]
     weights = head["backbone"] is not None
-    shipped = weights and run.plan.get("backbone") in names("backbone")
+    # What a run trains itself is not published by it.
+    shipped = head["init"] == "pretrained" and run.plan.get("backbone") in names("backbone")
     known = (
         "baseline init order backbone backbone_identity adapted_params meta_params dtype".split()
     )

@@ -111,6 +111,6 @@ def _metadata(header: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str,
     return {
         **{key: str(value) for key, value in told.items()},
         **({} if header["train_seed"] is None else {"train_seed": str(header["train_seed"])}),
-        "support": ", ".join(record["support_ids"]),
+        "support": ", ".join(record.get("support_ids", [])),
         "score": f"{header['primary']} of this answer alone",
     }

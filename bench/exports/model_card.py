@@ -168,8 +168,6 @@ def _text(
     name: str, measured: Sequence[tuple[Row, Mapping[str, Score]]], runs: Sequence[Run]
 ) -> str:
     head = measured[0][0].header
-    kind: type[Baseline] = load("baseline", head["baseline"])
-    page = " ".join((kind.__doc__ or "").split("\n\n")[0].split())
     train = sorted({t for row, _ in measured for t, _ in row.cells if t is not None})
     conditional = ", conditional on the one train seed" if len(train) == 1 else ""
     seeds = " and train seeds" if len(train) > 1 else ""
@@ -178,7 +176,7 @@ def _text(
 
 The method `{head["baseline"]}` on the backbone `{head["backbone"]}`
 ({head["backbone_identity"] or "pre-trained anew for each train seed"}), measured by fewgen, a
-benchmark of few-shot text generation. {page}
+benchmark of few-shot text generation. {_page(head["baseline"])}
 
 Adaptation starts from weights that are {head["init"]}; order of the gradient of meta-training:
 {head["order"]}. {_options(head)}
@@ -199,6 +197,14 @@ share, on {head["device"]}, {head["dtype"]}. The metadata above holds the metric
 
 {_limits(measured)}
 """
+
+
+def _page(baseline: str) -> str:
+    """The first paragraph on a baseline; nothing of one that is not installed here."""
+    if baseline not in names("baseline"):
+        return ""
+    kind: type[Baseline] = load("baseline", baseline)
+    return " ".join((kind.__doc__ or "").split("\n\n")[0].split())
 
 
 def _limits(measured: Sequence[tuple[Row, Mapping[str, Score]]]) -> str:

@@ -98,7 +98,8 @@ def read_run(directory: Path) -> Run:
     if not path.is_file():
         raise UserError(f"{directory} is not a run directory: it has no run.json")
     content = read_json(path)
-    if not (isinstance(content, dict) and isinstance(content.get("plan"), dict)):
+    plan = content.get("plan") if isinstance(content, dict) else None
+    if not isinstance(plan, dict) or not {"seeds", "train_seeds"} <= set(plan):
         raise UserError(f"{path}: damaged, it holds no plan")
     try:
         began = datetime.fromisoformat(content["started"]).timestamp()
