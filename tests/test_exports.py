@@ -57,6 +57,15 @@ def run(checkpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture(autouse=True)
+def no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*where: object) -> None:
+        raise AssertionError(f"the network was reached for: {where}")
+
+    monkeypatch.setattr("socket.socket.connect", refuse)
+    monkeypatch.setattr("socket.getaddrinfo", refuse)
+
+
 @pytest.fixture
 def copy(run: Path, tmp_path: Path) -> Path:
     """The run, to be spoiled."""

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from bench.errors import UserError
 from bench.exports import Export, hub
@@ -13,31 +14,30 @@ MODULES = {
     "datasets": "dataset",
     "records": "slim",
 }
+OPTIONS = {  # of one kind alone: the option, the kind
+    "baselines": ("--baseline", "model-card"),
+    "organization": ("--organization", "every-eval-ever"),
+}
 
 
 def export_to(
     kind: str,
     directories: Sequence[Path],
     out: Path,
-    baselines: Sequence[str] = (),
-    organization: str | None = None,
     push: str | None = None,
     yes: bool = False,
+    **given: Any,
 ) -> Iterator[str]:
     """Exports, and tells it in lines; see `fewgen export`.
 
     Raises:
         UserError: options that do not go together, and all that the exports raise.
     """
-    more = dict[str, object]()
-    for option, value, of in (
-        ("baseline", tuple(baselines), "model-card"),
-        ("organization", organization, "every-eval-ever"),
-    ):
-        if value and kind != of:
-            raise UserError(f"--{option} goes with --to {of}")
-        if value:
-            more["baselines" if option == "baseline" else option] = value
+    more = {key: value for key, value in given.items() if value}
+    for key in more:
+        option, of = OPTIONS[key]
+        if kind != of:
+            raise UserError(f"{option} goes with --to {of}")
     if yes and not push:
         raise UserError("--yes goes with --push OWNER/NAME")
     if push:

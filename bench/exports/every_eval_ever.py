@@ -13,7 +13,7 @@ from bench.exports import Export, schemas
 from bench.exports.folder import files_in, make_folder
 from bench.exports.instances import COLLECTION, DEVELOPER, Made, lines
 from bench.exports.questions import TextsMissing
-from bench.exports.runs import Run, check_cells
+from bench.exports.runs import check_cells
 from bench.exports.scored import (
     LEVEL,
     UNIT,
@@ -51,18 +51,15 @@ def export(directories: Sequence[Path], out: Path, organization: str = "unknown"
     def fill(folder: Path) -> list[str]:
         rows, notes = complete_rows(directories)
         for row in rows:
-            found = sorted((runs[d] for d in dict.fromkeys(row.directories)), key=_age)
-            note = _write(folder, Made(row, found), organization)
+            found = [runs[directory] for directory in dict.fromkeys(row.directories)]
+            made = Made(row, sorted(found, key=lambda run: run.started))
+            note = _write(folder, made, organization)
             notes += [note] if note else []
         for path in files_in(folder):
             schemas.check_file(path)
         return list(dict.fromkeys(notes))
 
     return Export(out, "dataset", make_folder(out, directories, fill))
-
-
-def _age(run: Run) -> int:
-    return run.started
 
 
 def _write(folder: Path, made: Made, organization: str) -> str | None:
@@ -157,6 +154,7 @@ def _model(made: Made) -> dict[str, Any]:
             **_texts({key: head.get(key) for key in known}),
             **_texts({key: value for key, value in trained.items() if value}),
             **setting_texts(head),
+            **_texts({f"tuning.{key}": told for key, told in (head.get("tuning") or {}).items()}),
         },
     }
 
