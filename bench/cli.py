@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import click
 
 from bench.errors import UserError
+from bench.exports import KINDS as EXPORTS
 from bench.progress import progress_bar
 from bench.registry import names, version
 
@@ -403,6 +404,35 @@ def paired(directories: tuple[Path, ...], out: Path | None, **flags: Any) -> Non
     click.echo(as_markdown(frame), nl=False)
     if out:
         write_whole(out, to_json(frame))
+
+
+@main.command()
+@click.argument(
+    "directories",
+    metavar="DIR...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
+@click.option("--to", "kind", type=click.Choice(EXPORTS), required=True, help="What is written.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder.")
+@click.option("--baseline", "baselines", multiple=True, help="Of model-card: only these.")
+@click.option("--organization", help="Of every-eval-ever: who made the run.")
+@click.option("--push", metavar="OWNER/NAME", help="Shows what would be uploaded to the hub.")
+@click.option("--yes", is_flag=True, help="With --push: uploads it, with the token in HF_TOKEN.")
+def export(directories: tuple[Path, ...], kind: str, out: Path, **flags: Any) -> None:
+    """Writes run directories in a format that others read.
+
+    every-eval-ever: documents of that schema, 0.3.0, one a row. model-card: a README.md with
+    model-index for each model. datasets: Parquet that `datasets` loads. records: what the tables
+    of one run are made of, without texts.
+
+    Nothing is uploaded without --push and --yes.
+    """
+    from bench.exports.command import export_to
+
+    for line in export_to(kind, directories, out, **flags):
+        click.echo(line)
 
 
 @main.command()

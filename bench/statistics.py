@@ -74,6 +74,10 @@ class Interval:
     low: float
     high: float
 
+    def within(self, limits: tuple[float, float]) -> "Interval":
+        """What of it lies between a metric's limits."""
+        return Interval(max(self.low, limits[0]), min(self.high, limits[1]))
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -342,9 +346,7 @@ def interval(
     seed: int = 0,
 ) -> Interval:
     """The two-sided interval of `corpus_score`, within the metric's limits; see `estimate`."""
-    found = estimate(entries, metric, repeats, seed).interval(level)
-    low, high = metric.limits
-    return Interval(max(found.low, low), min(found.high, high))
+    return estimate(entries, metric, repeats, seed).interval(level).within(metric.limits)
 
 
 def pairwise(

@@ -29,6 +29,7 @@ class Row:
         header: of the first cell.
         cells: (train seed, seed) to records.
         headers: one a cell.
+        directories: the run directory of each cell.
         failures: reasons of failed cells.
         planned: (train seed, seed) of every cell that the row's plans ask for.
     """
@@ -37,6 +38,7 @@ class Row:
     planned: set[tuple[int | None, int]] = field(default_factory=set)
     cells: dict[tuple[int | None, int], list[dict[str, Any]]] = field(default_factory=dict)
     headers: list[dict[str, Any]] = field(default_factory=list)
+    directories: list[Path] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def records(self) -> list[dict[str, Any]]:
@@ -90,6 +92,7 @@ def read_rows(directories: Iterable[Path]) -> list[Row]:
                 )
             row.cells[place] = records
             row.headers.append(header)
+            row.directories.append(directory)
         for path in sorted((directory / "cells").rglob("*.failed.json")):
             failure = read_json(path)
             row = rows.setdefault(_row_key(failure["cell"]), Row(failure["cell"]))
