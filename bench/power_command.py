@@ -137,8 +137,8 @@ def _limits_told(named_sizes: Sequence[Size | GateSize], there: int | None) -> I
     """What stands in the way of some sizes."""
     if any(size.tasks is None for size in named_sizes):
         yield (
-            f"Never: no number of tasks up to {MOST_TASKS:,} is enough, as what train seeds do stays; "
-            "the other columns are what so many come to."
+            f"Never: no number of tasks up to {MOST_TASKS:,} is enough, as what train seeds do "
+            "stays; the other columns are what so many come to."
         )
     if there and any((size.tasks or 0) > there for size in named_sizes):
         yield f"The suite has {there} tasks: more visits of each must stand for more tasks."
