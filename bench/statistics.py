@@ -279,3 +279,18 @@ def holm(ps: Sequence[float]) -> list[float]:
         largest = max(largest, min(1.0, (len(ps) - rank) * ps[place]))
         adjusted[place] = largest
     return adjusted
+
+
+def pairwise(
+    rows: Sequence[Sequence[Entry]], metric: Scorer, repeats: int = 1000, seed: int = 0
+) -> dict[tuple[int, int], Estimate]:
+    """`difference` of every two rows: (i, j) with i < j to row i - row j.
+
+    Raises:
+        ValueError: as `difference`.
+    """
+    return {
+        (i, j): difference(rows[i], rows[j], metric, repeats, seed)
+        for j in range(len(rows))
+        for i in range(j)
+    }
