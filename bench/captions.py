@@ -24,46 +24,46 @@ BESIDE = (
 )
 
 
-def facts(block: "pd.DataFrame") -> dict[str, str]:
+def facts(block: "pd.DataFrame") -> dict[str, list[str]]:
     """The lines of a block's caption, by what they tell; the first says what the block is."""
     told = {
-        "asked": _asked(block),
-        "ranked": f"Ranked by {block.iloc[0]['rank_metric']}.",
-        "read": _how_to_read(block),
-        "beside": BESIDE,
-        "made": _made(block),
-        "signatures": f"Signatures: {_scored(block).iloc[0]['signature']}.",
+        "asked": [_asked(block)],
+        "ranked": [f"Ranked by {block.iloc[0]['rank_metric']}."],
+        "read": [_how_to_read(block)],
+        "beside": [BESIDE],
+        "made": [_made(block)],
+        "signatures": [f"Signatures: {_scored(block).iloc[0]['signature']}."],
     }
     for name, what in COUNTS.items():
         found = [f"{r['baseline']} {r[name]:.0f}" for _, r in block.iterrows() if r[name]]
-        told[name] = f"{what.capitalize()}: {', '.join(found)}." if found else ""
+        told[name] = [f"{what.capitalize()}: {', '.join(found)}."] if found else []
     tuned = [
         f"{r['baseline']} {r['tune_trials']:.0f} trials, {r['tune_tokens']:,.0f} tokens, "
         f"{r['tune_seconds']:,.0f} s"
         for _, r in block.sort_values("baseline").iterrows()
         if known(r.get("tune_trials"))
     ]
-    told["tuned"] = f"Options chosen by tuning: {'; '.join(tuned)}." if tuned else ""
-    told["missing"] = "\n".join(
+    told["tuned"] = [f"Options chosen by tuning: {'; '.join(tuned)}."] if tuned else []
+    told["missing"] = [
         f"Unfinished, not ranked: {r['baseline']}: {r['missing']} cell(s) missing"
         for _, r in block.iterrows()
         if r["missing"]
-    )
-    told["failed"] = "\n".join(
-        f"Failed: {r['baseline']}: {r['failed']} cell(s): {' '.join(r['reason'].split())}"
+    ]
+    told["failed"] = [
+        f"Failed: {r['baseline']}: {r['failed']} cell(s): {r['reason']}"
         for _, r in block.iterrows()
         if r["failed"]
-    )
-    return {kind: line for kind, line in told.items() if line}
+    ]
+    return {kind: [" ".join(line.split()) for line in lines] for kind, lines in told.items()}
 
 
-def side_by_side(columns: Mapping[str, Mapping[str, str]]) -> list[str]:
+def side_by_side(columns: Mapping[str, Mapping[str, list[str]]]) -> list[str]:
     """The facts of a table whose columns are blocks; what is not true of all is said of some."""
     lines = []
-    for kind in dict.fromkeys(kind for told in columns.values() for kind in told):
+    for kind in next(iter(columns.values())):
         headings: dict[str, list[str]] = {}
         for heading, told in columns.items():
-            for line in told.get(kind, "").splitlines():
+            for line in told[kind]:
                 headings.setdefault(line, []).append(heading)
         for line, found in headings.items():
             whose = "" if len(found) == len(columns) else f"{', '.join(found)}: "
@@ -94,9 +94,9 @@ def _how_to_read(block: "pd.DataFrame") -> str:
     elif block["train_seeds"].any():
         over += " and train seeds"
     return (
-        f"Brackets are 95 % intervals over {over}. Rows that share a letter were not shown to differ "
-        "(paired differences, 5 %, Holm's adjustment over all pairs of rows of all tables made with "
-        "this one); bold: not shown to differ from the best."
+        f"Brackets are 95 % intervals over {over}. Rows that share a letter were not shown to "
+        "differ (paired differences, 5 %, Holm's adjustment over all pairs of rows of all tables "
+        "made with this one); bold: not shown to differ from the best."
     )
 
 

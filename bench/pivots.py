@@ -1,7 +1,7 @@
 """Blocks side by side: one column a suite, a number of shots or a backbone."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -174,13 +174,15 @@ def _rows(columns: Mapping[str, Block]) -> dict[str, Cells]:
 def _shared(columns: Mapping[str, Block], by: str) -> dict[str, Any]:
     """What is true of all columns, then what is of each."""
     heads = {heading: _models_line(block) for heading, block in columns.items()}
-    one = {
-        key: ",".join(dict.fromkeys(str(head[key]) for head in heads.values() if head[key]))
-        for key in TOLD
-        if key not in OWN[by]
-    }
+    one = {key: _one(head[key] for head in heads.values()) for key in TOLD if key not in OWN[by]}
     own = {f"{heading}:{key}": head[key] for heading, head in heads.items() for key in OWN[by]}
     return {**one, **own}
+
+
+def _one(values: Iterable[Any]) -> Any:
+    """The value of all; backbones that are pre-trained anew have other weights in each suite."""
+    found = list(dict.fromkeys(value for value in values if value is not None))
+    return found[0] if len(found) == 1 else ",".join(map(str, found)) or None
 
 
 def _long(name: str, cells: Cells, columns: Mapping[str, Block]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -59,7 +60,7 @@ def block_tables(frame: "pd.DataFrame") -> list[Shown]:
         ranking = title(lines[0]["rank_metric"])
         best = [place for place, line in enumerate(lines) if leads(line)]
         bold = frozenset((place, column) for place in best for column in ("baseline", ranking))
-        tables.append(Shown(cells, bold, "\n".join(facts(block).values()).split("\n")))
+        tables.append(Shown(cells, bold, list(chain.from_iterable(facts(block).values()))))
     return tables
 
 
