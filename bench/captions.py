@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from bench.shown import FRONT, known
+from bench.shown import FRONT, known, title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,7 +28,7 @@ def facts(block: "pd.DataFrame") -> dict[str, list[str]]:
     """The lines of a block's caption, by what they tell; the first says what the block is."""
     told = {
         "asked": [_asked(block)],
-        "ranked": [f"Ranked by {block.iloc[0]['rank_metric']}."],
+        "ranked": [f"Ranked by {title(block.iloc[0]['rank_metric'])}."],
         "read": [_how_to_read(block)],
         "beside": [BESIDE],
         "made": [_made(block)],

@@ -321,8 +321,8 @@ def leaderboard(
     kind = kind or _format_of(out)
     if kind == "parquet" and not out:
         raise UserError("--format parquet is not text; name its file with --out")
-    if out and out.is_dir():
-        raise UserError(f"--out {out}: a directory; name a file in it")
+    if out and out.exists() and not out.is_file():
+        raise UserError(f"--out {out}: not a file; name one that is or that is to be")
     if by:
         from bench.pivots import pivot
         from bench.tables import ranked

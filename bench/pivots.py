@@ -87,10 +87,12 @@ def _headings(table: _Table, by: str) -> list[str]:
         return list(table.columns)
     lines = [_models_line(block) for block in table.columns.values()]
     names = [str(line["backbone"] or "none") for line in lines]
-    return [
-        name if names.count(name) == 1 else f"{name} {line['backbone_identity']}"
-        for name, line in zip(names, lines, strict=True)
-    ]
+    for more in ([line["backbone_identity"] for line in lines], range(1, len(lines) + 1)):
+        names = [
+            name if names.count(name) == 1 else f"{name} {what}".strip()
+            for name, what in zip(names, more, strict=True)
+        ]
+    return names
 
 
 def _identity(row: Row) -> dict[str, Any]:
@@ -146,7 +148,7 @@ def pivot(blocks: Sequence[Block], by: str) -> "tuple[pd.DataFrame, list[Shown]]
         columns = dict(zip(_headings(table, by), table.columns.values(), strict=True))
         rows = _rows(columns)
         shared = {"table": str(number), **_shared(columns, by)}
-        lines += [{**shared, **_long(name, cells, columns)} for name, cells in rows.items()]
+        lines += [{**shared, **_long(name, cells, columns)} for name, cells in rows]
         shown.append(_shown(rows, columns, by))
     frame = pd.DataFrame(lines)
     marks = [name for name in frame.columns if name.endswith(":pareto")]
@@ -156,19 +158,23 @@ def pivot(blocks: Sequence[Block], by: str) -> "tuple[pd.DataFrame, list[Shown]]
 Cells = dict[str, Mapping[str, Any]]  # the lines of one method, by the headings of their columns
 
 
-def _rows(columns: Mapping[str, Block]) -> dict[str, Cells]:
-    """The methods by name, in the order of the first column, then of the next."""
+def _rows(columns: Mapping[str, Block]) -> list[tuple[str, Cells]]:
+    """The methods with their names, in the order of the first column, then of the next."""
     identities: dict[str, tuple[Mapping[str, Any], Mapping[str, Any]]] = {}
     found: dict[str, Cells] = {}
     for heading, block in columns.items():
         for row, line in zip(block.rows, block.lines, strict=True):
-            key = json.dumps(_identity(row), sort_keys=True)
-            identities.setdefault(key, (_identity(row), line))
+            identity = _identity(row)
+            key = json.dumps(identity, sort_keys=True)
+            if heading in found.get(key, {}):  # one backbone by two names
+                identity["backbone"] = row.header["backbone"]
+                key = json.dumps(identity, sort_keys=True)
+            identities.setdefault(key, (identity, line))
             cells = found.setdefault(key, {})
             assert heading not in cells, "two rows of a block are one method"
             cells[heading] = line
     names = _names(identities)
-    return {names[key]: cells for key, cells in found.items()}
+    return [(names[key], cells) for key, cells in found.items()]
 
 
 def _shared(columns: Mapping[str, Block], by: str) -> dict[str, Any]:
@@ -196,7 +202,7 @@ def _long(name: str, cells: Cells, columns: Mapping[str, Block]) -> dict[str, An
     return made
 
 
-def _shown(rows: Mapping[str, Cells], columns: Mapping[str, Block], by: str) -> Shown:
+def _shown(rows: Sequence[tuple[str, Cells]], columns: Mapping[str, Block], by: str) -> Shown:
     """A table to be read."""
     import pandas as pd
 
@@ -206,7 +212,7 @@ def _shown(rows: Mapping[str, Cells], columns: Mapping[str, Block], by: str) -> 
         for heading, block in columns.items()
     }
     texts, bold = [], set()
-    for place, (name, cells) in enumerate(rows.items()):
+    for place, (name, cells) in enumerate(rows):
         first = next(iter(cells.values()))
         text = {key: first[key] or MISSING for key in ("init", "order")}
         for heading, block in columns.items():

@@ -187,6 +187,23 @@ def test_scratch_rows_of_two_backbones_are_two(tmp_path: Path) -> None:
     assert len(shown[0].cells) == 3
 
 
+@pytest.mark.parametrize("by", ["suite", "shots", "backbone"])
+def test_one_backbone_by_two_names_is_two_rows(tmp_path: Path, by: str) -> None:
+    put(tmp_path / "a", "tuned", GOOD)
+    put(tmp_path / "b", "tuned", POOR, backbone="./copy")
+    frame, shown = made(by, tmp_path / "a", tmp_path / "b")
+    assert frame["row"].tolist() == ["tuned", "tuned, backbone = ./copy"]
+    assert [len(table.cells) for table in shown] == [2]
+
+
+def test_backbones_without_weights_to_tell_them_apart_keep_their_columns(tmp_path: Path) -> None:
+    for name, steps in (("a", 1), ("b", 2)):
+        anew = {"pretrain": {"steps": steps}}
+        put(tmp_path / name, "tuned", GOOD, settings=anew, backbone_identity=None)
+    _, shown = made("backbone", tmp_path / "a", tmp_path / "b")
+    assert columns(shown) == [["tiny 1 (chrF)", "tiny 2 (chrF)"]]
+
+
 def test_every_format_of_a_pivot(tmp_path: Path) -> None:
     put(tmp_path, "tuned", GOOD * 6)
     put(tmp_path, "plain", POOR * 6)
@@ -238,7 +255,8 @@ def test_the_command_writes_what_its_file_is_called(
         (["--out", "board.xlsx"], "the name tells no format; add --format md|csv|tex"),
         (["--out", "board"], "the name tells no format"),
         (["--out", "board.parquet/x.csv"], "cannot write"),
-        (["--out", "folder.csv"], "folder.csv: a directory; name a file in it"),
+        (["--out", "folder.csv"], "folder.csv: not a file; name one"),
+        (["--format", "csv", "--out", "/dev/null"], "/dev/null: not a file"),
         (["--pivot", "baseline"], "'baseline' is not one of 'suite', 'shots', 'backbone'"),
     ],
 )
