@@ -102,7 +102,7 @@ def _identity(row: Row) -> dict[str, Any]:
     return {
         **{key: head.get(key) for key in keys},
         **{key: value for key, value in head["settings"].items() if key not in ASKED},
-        "start": start(row) if head["init"] in EXEMPT else None,
+        "start": json.loads(start(row)) if head["init"] in EXEMPT else None,
     }
 
 
@@ -202,14 +202,21 @@ def _long(name: str, cells: Cells, columns: Mapping[str, Block]) -> dict[str, An
     return made
 
 
+def _subject(block: Block, by: str) -> str:
+    """What a table's columns have in common."""
+    line = block.lines[0]
+    said = {"suite": str(line["suite"]), "shots": f"K = {line['shots']}"}
+    return ", ".join(text for key, text in said.items() if key != by)
+
+
 def _shown(rows: Sequence[tuple[str, Cells]], columns: Mapping[str, Block], by: str) -> Shown:
     """A table to be read."""
     import pandas as pd
 
+    names = [heading.replace("k", "K = ") if by == "shots" else heading for heading in columns]
     titles = {
-        heading: f"{heading.replace('k', 'K = ') if by == 'shots' else heading} "
-        f"({title(block.metric)})"
-        for heading, block in columns.items()
+        heading: f"{name} ({title(block.metric)})"
+        for name, (heading, block) in zip(names, columns.items(), strict=True)
     }
     texts, bold = [], set()
     for place, (name, cells) in enumerate(rows):
@@ -228,7 +235,7 @@ def _shown(rows: Sequence[tuple[str, Cells]], columns: Mapping[str, Block], by: 
         for heading, block in columns.items()
     }
     caption = [
-        f"By {by}: {', '.join(titles)}",
+        f"By {by}, {_subject(next(iter(columns.values())), by)}: {', '.join(names)}",
         "Each column is a block of its own: letters and bold hold inside it. "
         "Rows stand in the order of the first column.",
         *side_by_side(told),

@@ -75,7 +75,8 @@ def read_rows(directories: Iterable[Path]) -> list[Row]:
     """The rows of all finished and failed cells of some run directories.
 
     Raises:
-        UserError: no run directory, a damaged file, or two directories that hold one cell.
+        UserError: no run directory, a damaged file, or two directories that hold one cell (but for
+            floors with equal answers).
     """
     rows: dict[str, Row] = {}
     for directory in directories:
@@ -86,6 +87,8 @@ def read_rows(directories: Iterable[Path]) -> list[Row]:
             row.plan(header["train_seed"], seeds, train_seeds)
             place = (header["train_seed"], header["seed"])
             if place in row.cells:
+                if header["init"] == "none" and records == row.cells[place]:
+                    continue  # a floor that was run beside each of several backbones
                 raise UserError(
                     f"{directory} repeats {header['suite']} / {header['baseline']} seed "
                     f"{header['seed']} of another directory; name one of the two"

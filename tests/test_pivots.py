@@ -86,6 +86,7 @@ def test_suites_stand_side_by_side_each_with_its_metric(tmp_path: Path) -> None:
     assert text.count("\nSignatures: ") == text.count("Signatures: ") == 1
     assert "translation (chrF): Backbone: " in text or "\nBackbone: tiny (llama-1)" in text
     assert "Ranked by" not in text
+    assert "\nBy suite, K = 8: dialogue, translation\n" in text
     line = frame.set_index("row").loc["tuned"]
     assert line["translation:chrf"] == board.loc[("translation", "tuned"), "chrf"]
     assert line["dialogue:bleu_low"] == board.loc[("dialogue", "tuned"), "bleu_low"]
@@ -99,6 +100,7 @@ def test_shots_stand_side_by_side_in_order(tmp_path: Path) -> None:
         put(tmp_path, "tuned", GOOD, shots=shots)
     frame, shown = made("shots", tmp_path)
     assert columns(shown) == [["K = 2 (chrF)", "K = 8 (chrF)", "K = 16 (chrF)"]]
+    assert shown[0].caption[0] == "By shots, translation: K = 2, K = 8, K = 16"
     assert [name for name in frame.columns if name.endswith(":shots")] == [
         "k2:shots",
         "k8:shots",
@@ -114,6 +116,7 @@ def test_backbones_stand_side_by_side_and_floors_beside_each(tmp_path: Path) -> 
     _, shown = made("backbone", tmp_path, *(tmp_path / part for part in "abc"))
     headings = ["tiny llama-1 (chrF)", "big (chrF)", "tiny llama-9 (chrF)"]
     assert columns(shown) == [headings]
+    assert shown[0].caption[0].startswith("By backbone, translation, K = 8: tiny llama-1, big, ")
     assert cell(shown[0], "floor", headings[0]).endswith(" b")
     assert cell(shown[0], "floor", headings[1]).endswith(" a"), "ties with what is as poor"
     places = list(shown[0].cells["baseline"])
@@ -184,7 +187,11 @@ def test_scratch_rows_of_two_backbones_are_two(tmp_path: Path) -> None:
     put(tmp_path / "b", "tuned", POOR, backbone_identity="llama-2")
     _, shown = made("backbone", tmp_path / "a", tmp_path / "b")
     assert columns(shown) == [["tiny (chrF)"]]
-    assert len(shown[0].cells) == 3
+    assert sorted(shown[0].cells["baseline"]) == [
+        "scratch, start = llama-1",
+        "scratch, start = llama-2",
+        "tuned",
+    ]
 
 
 @pytest.mark.parametrize("by", ["suite", "shots", "backbone"])

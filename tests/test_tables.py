@@ -444,6 +444,19 @@ def test_floors_stand_in_every_block(tmp_path: Path) -> None:
     assert table.groupby("block")["to_best"].max().tolist() == [0, 0]
 
 
+def test_a_floor_of_two_runs_is_one_row_if_it_is_the_same(tmp_path: Path) -> None:
+    """The same command with another backbone runs the floors again."""
+    for root, identity in (("a", "llama-1"), ("b", "llama-2")):
+        add(tmp_path / root, "floor", POOR, init="none", backbone=None, backbone_identity=None)
+        add(tmp_path / root, "good", GOOD, backbone_identity=identity)
+    table = leaderboard([tmp_path / "a", tmp_path / "b"])
+    assert table.groupby("block")["baseline"].agg(list).tolist() == [["good", "floor"]] * 2
+    assert table.loc[table["baseline"] == "floor", "episodes"].tolist() == [2, 2]
+    add(tmp_path / "b", "floor", GOOD, init="none", backbone=None, backbone_identity=None)
+    with pytest.raises(UserError, match="repeats translation / floor seed 0"):
+        leaderboard([tmp_path / "a", tmp_path / "b"])
+
+
 def test_one_train_seed_of_two_digits_is_one(tmp_path: Path) -> None:
     add(tmp_path, "good", GOOD, train_seed=10)
     assert "conditional" in leaderboard([tmp_path])["interval"][0]
