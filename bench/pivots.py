@@ -5,9 +5,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from bench.blocks import ASKED, EXEMPT, agree, decoding_of, questions, start
 from bench.captions import facts, side_by_side
 from bench.shown import MISSING, Shown, leads, score, title
-from bench.tables import ASKED, EXEMPT, Block, Row, agree, decoding_of, frame_of, questions, start
+from bench.tables import Block, Row, frame_of
 
 if TYPE_CHECKING:
     import pandas as pd

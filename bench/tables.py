@@ -4,10 +4,11 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, product
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.blocks import blocks, decoding_of
 from bench.costs import costs, training
 from bench.errors import UserError, unknown
 from bench.ranks import Point, front, letters
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from bench.statistics import Entry, Estimate
 
 ALPHA = 0.05  # rows whose adjusted p-value is below it are said to differ
-EXEMPT = ("none", "scratch")  # rows that may stand beside any backbone
 
 
 @dataclass
@@ -31,6 +31,7 @@ class Row:
         header: of the first cell.
         cells: (train seed, seed) to records.
         headers: one a cell.
+        directories: the run directory of each cell.
         failures: reasons of failed cells.
         planned: (train seed, seed) of every cell that the row's plans ask for.
     """
@@ -39,6 +40,7 @@ class Row:
     planned: set[tuple[int | None, int]] = field(default_factory=set)
     cells: dict[tuple[int | None, int], list[dict[str, Any]]] = field(default_factory=dict)
     headers: list[dict[str, Any]] = field(default_factory=list)
+    directories: list[Path] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def records(self) -> list[dict[str, Any]]:
@@ -95,6 +97,7 @@ def read_rows(directories: Iterable[Path]) -> list[Row]:
                 )
             row.cells[place] = records
             row.headers.append(header)
+            row.directories.append(directory)
         for path in sorted((directory / "cells").rglob("*.failed.json")):
             failure = read_json(path)
             row = rows.setdefault(_row_key(failure["cell"]), Row(failure["cell"]))
@@ -207,75 +210,6 @@ def _line(row: Row) -> dict[str, Any]:
     }
 
 
-ASKED = ("tasks", "queries", "episodes", "max_new_tokens")  # settings that questions depend on
-
-
-def questions(row: Row) -> dict[str, Any]:
-    """What a row was asked and how it is scored."""
-    keys = ("suite", "dataset", "revision", "split", "shots", "signatures")
-    return {
-        **{key: row.header.get(key) for key in keys},
-        **{key: row.header["settings"][key] for key in ASKED},
-        "seeds": sorted({seed for _, seed in row.planned}),
-    }
-
-
-def decoding_of(row: Row) -> str | None:
-    """How the row's answers were written; None for a floor."""
-    if row.header["init"] == "none":
-        return None
-    return str(row.header["settings"].get("decoding", "greedy"))
-
-
-def _decoded_alike(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows by how their answers were written; floors are among each."""
-    floors = [row for row in rows if decoding_of(row) is None]
-    others: dict[str, list[Row]] = {}
-    for row in rows:
-        if decoding := decoding_of(row):
-            others.setdefault(decoding, []).append(row)
-    return [[*floors, *group] for group in others.values()] or [floors]
-
-
-def agree(rows: Sequence[Row]) -> bool:
-    """Whether rows saw the same episode wherever they have the same seed and index."""
-    seen: dict[tuple[int, int], str] = {}
-    return all(
-        seen.setdefault(place, digest) == digest
-        for row in rows
-        for place, digest in row.digests.items()
-    )
-
-
-def start(row: Row) -> str:
-    """What the row's adaptation starts from: a backbone's weights, or how each train seed's are
-    made."""
-    head = row.header
-    anew = head["settings"]["pretrain"]
-    return json.dumps([head["backbone"], anew] if anew else head["backbone_identity"])
-
-
-def _blocks(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows that may be ranked together: equal episodes, scores, decoding and backbone; rows without
-    pre-trained weights stand in every block of their episodes, if their answers were written
-    alike."""
-    asked: dict[str, list[Row]] = {}
-    for row in rows:
-        asked.setdefault(json.dumps(questions(row), sort_keys=True), []).append(row)
-    blocks = []
-    for members in chain.from_iterable(map(_decoded_alike, asked.values())):
-        exempt = [row for row in members if row.header["init"] in EXEMPT]
-        others: dict[str, list[Row]] = {}
-        for row in members:
-            if row.header["init"] not in EXEMPT:
-                others.setdefault(start(row), []).append(row)
-        groups = [[*exempt, *group] for group in others.values()] or [exempt]
-        for group in groups:
-            # Data that changed without a new revision: nothing in it can be compared.
-            blocks += [group] if agree(group) else [[row] for row in group]
-    return blocks
-
-
 @dataclass
 class Block:
     """Rows that stand together, best first, and the line of each."""
@@ -303,18 +237,18 @@ def _block(rows: Sequence[Row], metric: str | None) -> Block:
     return Block([row for row, _ in pairs], [line for _, line in pairs])
 
 
-def _compare(blocks: Sequence[Block]) -> None:
+def _compare(made: Sequence[Block]) -> None:
     """Adds paired differences, letters and the front to the lines of complete rows.
 
     All pairs of rows of all blocks are compared, and their p-values adjusted together.
     """
     from bench.statistics import holm, pairwise
 
-    found = [pairwise(*_measured(block)) if block.complete else {} for block in blocks]
+    found = [pairwise(*_measured(block)) if block.complete else {} for block in made]
     places = [(number, pair) for number, pairs in enumerate(found) for pair in pairs]
     adjusted = holm([found[number][pair].p() for number, pair in places])
     ps = dict(zip(places, adjusted, strict=True))
-    for number, (block, pairs) in enumerate(zip(blocks, found, strict=True)):
+    for number, (block, pairs) in enumerate(zip(made, found, strict=True)):
         _rank(block, pairs, {pair: ps[number, pair] for pair in pairs})
 
 
@@ -357,20 +291,20 @@ def ranked(directories: "Sequence[str | Path]", metric: str | None = None) -> li
     for row in rows:
         if metric and row.cells and metric not in row.header["signatures"]:
             raise unknown("metric", metric, row.header["signatures"])
-    blocks = [_block(members, metric) for members in _blocks(rows)]
-    blocks.sort(key=lambda block: [block.lines[0][key] for key in ("suite", "dataset", "shots")])
-    for number, block in enumerate(blocks, 1):
+    made = [_block(members, metric) for members in blocks(rows)]
+    made.sort(key=lambda block: [block.lines[0][key] for key in ("suite", "dataset", "shots")])
+    for number, block in enumerate(made, 1):
         for line in block.lines:
             line["block"] = str(number)
-    _compare(blocks)
-    return blocks
+    _compare(made)
+    return made
 
 
-def frame_of(blocks: Sequence[Block]) -> "pd.DataFrame":
+def frame_of(made: Sequence[Block]) -> "pd.DataFrame":
     """The lines of blocks as a table."""
     import pandas as pd
 
-    frame = pd.DataFrame([line for block in blocks for line in block.lines])
+    frame = pd.DataFrame([line for block in made for line in block.lines])
     return frame.astype({"pareto": "boolean"})
 
 
