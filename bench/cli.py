@@ -320,11 +320,11 @@ def leaderboard(
     from bench.publish import render
     from bench.records import write_whole
 
+    if out and out.exists() and not out.is_file():
+        raise UserError(f"--out {out}: not a file; name one that is or that is to be")
     kind = kind or _format_of(out)
     if kind == "parquet" and not out:
         raise UserError("--format parquet is not text; name its file with --out")
-    if out and out.exists() and not out.is_file():
-        raise UserError(f"--out {out}: not a file; name one that is or that is to be")
     if by:
         from bench.pivots import pivot
         from bench.tables import ranked

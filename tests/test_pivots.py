@@ -13,7 +13,7 @@ from click.testing import CliRunner, Result
 from bench.cli import FORMATS, main
 from bench.pivots import pivot
 from bench.publish import READ, USED, markdown, render
-from bench.records import Cell, write_cell
+from bench.records import Cell, write_cell, write_failure
 from bench.shown import Shown
 from bench.tables import leaderboard, ranked
 from tests.test_tables import GOOD, POOR, header, plan, record
@@ -230,6 +230,29 @@ def test_every_format_of_a_pivot(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(pd.read_parquet(io.BytesIO(parquet)), frame)
     text = str(render("csv", frame, shown))
     assert pd.read_csv(io.StringIO(text))["k8:chrf"].tolist() == frame["k8:chrf"].tolist()
+
+
+@pytest.mark.parametrize("by", ["suite", "shots", "backbone"])
+def test_what_failed_or_lacks_cells_is_told_and_has_no_letter(tmp_path: Path, by: str) -> None:
+    put(tmp_path, "whole", GOOD)
+    put(tmp_path, "half", GOOD)
+    records = [record(i, GOOD[i], seed=1) for i in (0, 1)]
+    write_cell(tmp_path, Cell("translation", "whole", 8, None, 1), header(), records)
+    plan(tmp_path, [0, 1], [0])
+    write_failure(tmp_path, Cell("translation", "none", 8, None, 0), header(), "nan |\n<b>")
+    write_failure(tmp_path, Cell("dialogue", "none", 4, None, 0), header(), "nan")
+    frame, shown = made(by, tmp_path)
+    text = markdown(shown)
+    assert "Unfinished, not ranked: half: 1 cell(s) missing" in text
+    assert "Failed: none: 1 cell(s): nan | <b>" in text
+    table = next(table for table in shown if len(table.cells) == 3)
+    found = table.cells.set_index("baseline")
+    (column,) = (name for name in found.columns if found.loc["whole", name][-1] == "a")
+    assert found.loc["half", column][-1] == "]"
+    assert found.loc["none", column] == "–"  # noqa: RUF001
+    assert {row for row, _ in table.bold} == {list(found.index).index("whole")}
+    for kind in FORMATS:
+        assert render(kind, frame, shown)
 
 
 def call(*words: object) -> Result:
