@@ -14,6 +14,7 @@ from bench.progress import progress_bar
 from bench.registry import names, version
 
 EXISTING = click.Path(path_type=Path)
+FORMATS = ("md", "csv", "tex", "html", "json", "parquet")
 KINDS = {"suites": "suite", "baselines": "baseline", "backbones": "backbone", "presets": "preset"}
 
 
@@ -301,22 +302,53 @@ def time_command(beside: bool, out: Path | None, **flags: Any) -> None:
 
 @main.command()
 @click.argument("directories", metavar="DIR...", nargs=-1, required=True)
-@click.option("--format", "kind", type=click.Choice(["md", "csv", "tex", "json"]), default="md")
+@click.option("--format", "kind", type=click.Choice(FORMATS), help="By --out's name, else md.")
 @click.option("--metric", help="Ranks in place of each suite's primary metric.")
+@click.option("--pivot", "by", type=click.Choice(["suite", "shots", "backbone"]), help="Columns.")
 @click.option("--out", type=click.Path(path_type=Path), help="A file in place of the screen.")
 def leaderboard(
-    directories: tuple[str, ...], kind: str, metric: str | None, out: Path | None
+    directories: tuple[str, ...],
+    kind: str | None,
+    metric: str | None,
+    by: str | None,
+    out: Path | None,
 ) -> None:
-    """The table of one or more run directories."""
-    from bench.publish import RENDERERS
-    from bench.records import write_whole
-    from bench.tables import leaderboard as read
+    """The table of one or more run directories.
 
-    text = RENDERERS[kind](read(directories, metric))
-    if out:
-        write_whole(out, text)
+    With --pivot baselines are rows and suites, shots or backbones columns; what may not stand side
+    by side becomes several tables.
+    """
+    from bench.publish import render
+    from bench.records import write_whole
+
+    if out and out.exists() and not out.is_file():
+        raise UserError(f"--out {out}: not a file; name one that is or that is to be")
+    kind = kind or _format_of(out)
+    if kind == "parquet" and not out:
+        raise UserError("--format parquet is not text; name its file with --out")
+    if by:
+        from bench.pivots import pivot
+        from bench.tables import ranked
+
+        content = render(kind, *pivot(ranked(directories, metric), by))
     else:
-        click.echo(text, nl=not text.endswith("\n"))
+        from bench.tables import leaderboard as read
+
+        content = render(kind, read(directories, metric))
+    if out:
+        write_whole(out, content)
+    else:
+        click.echo(content, nl=False)
+
+
+def _format_of(out: Path | None) -> str:
+    """The format that a file's name tells; Markdown on the screen."""
+    if out is None:
+        return "md"
+    kind = out.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        raise UserError(f"--out {out}: the name tells no format; add --format {'|'.join(FORMATS)}")
+    return kind
 
 
 SPLIT_OPTIONS: Sequence[Any] = (

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.blocks import blocks
 from bench.errors import UserError, unknown
-from bench.tables import Row, blocks, entries, metrics, read_rows
+from bench.tables import Row, entries, metrics, read_rows
 
 if TYPE_CHECKING:
     import numpy as np

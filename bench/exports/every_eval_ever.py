@@ -24,9 +24,9 @@ from bench.exports.scored import (
     setting_texts,
 )
 from bench.metrics import BUILT_IN
-from bench.publish import SCORES
 from bench.records import write_json
 from bench.registry import names, version
+from bench.shown import SCORES
 from bench.streams import digest_of
 
 COSTS = ("adapt_ms", "inner_step_ms", "generate_ms", "adapt_peak_mib", "generate_peak_mib")

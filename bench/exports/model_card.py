@@ -12,9 +12,9 @@ from bench.exports import Export
 from bench.exports.folder import make_folder
 from bench.exports.runs import Run, check_cells
 from bench.exports.scored import LEVEL, Score, complete_rows, model_name, scores, title
-from bench.publish import SCORES
 from bench.records import write_whole
 from bench.registry import load, names
+from bench.shown import SCORES
 from bench.streams import digest_of
 from bench.tables import Row
 
