@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import tables
+from bench import blocks as standing
 from bench.errors import UserError, unknown
 from bench.records import read_json
 from bench.streams import digest_of
-from bench.tables import Row, _decoding, _row_key, entries, metrics, read_rows
+from bench.tables import Row, _row_key, entries, metrics, read_rows
 
 if TYPE_CHECKING:
     from bench.variance import Values
@@ -130,13 +130,13 @@ def answered(
         rows_by_seed = {seed: repeats[seed] for seed in sorted(repeats, key=lambda s: s or 0)}
         leads.append(next(iter(rows_by_seed.values())))
         made[id(leads[-1])] = Answered(rows_by_seed, metric or leads[-1].header["primary"])
-    return [[made[id(row)] for row in block] for block in tables.blocks(leads)]
+    return [[made[id(row)] for row in block] for block in standing.blocks(leads)]
 
 
 def _drawn(row: Row) -> tuple[int | None, str]:
     """A row's decoding seed, None where answers are not sampled, and what its repetitions under
     others share with it."""
-    decoding = _decoding(row) or ""
+    decoding = standing.decoding_of(row) or ""
     found = DECODING_SEED.search(decoding)
     bare = DECODING_SEED.sub("", decoding)
     settings = {**row.header["settings"], "decoding": bare}
