@@ -288,7 +288,8 @@ def time_command(beside: bool, out: Path | None, **flags: Any) -> None:
     process, gradients compared before. Works: meta-step-order-2, meta-step-order-1, adapt-generate,
     lora (on a CPU only where it is named).
     """
-    from bench.time_command import along_axes, beside_peers, check_files
+    from bench.records import check_files
+    from bench.time_command import along_axes, beside_peers
 
     strangers = {"works": "work", "peers": "peer", "pairs": "pairs"}
     if beside:
@@ -368,7 +369,7 @@ def variance(out: Path | None, **flags: Any) -> None:
     Of every finished row, or of the paired difference of two baselines. What the runs cannot tell
     apart stands together.
     """
-    from bench.time_command import check_files
+    from bench.records import check_files
     from bench.variance_command import variance as show_split
 
     check_files({"json": out})
@@ -398,7 +399,7 @@ def power(
     of each table if none is named. With --margin: the size at which `fewgen compare` passes an
     unchanged head with probability --power and calls a loss of twice the margin with 0.9.
     """
-    from bench.time_command import check_files
+    from bench.records import check_files
 
     name, value = ("difference", difference) if margin is None else ("margin", margin)
     if (difference is None) == (margin is None):

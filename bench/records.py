@@ -6,7 +6,8 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,31 @@ def write_whole(path: Path, content: str | bytes) -> None:
             f"cannot write {path}: {error.strerror or error}; make room there or name another "
             "--out, then run the same command again: what is finished is kept"
         ) from None
+
+
+def check_files(named: Mapping[str, Path | None]) -> None:
+    """Whether files can be written, by the option that names each, before minutes are spent.
+
+    Raises:
+        UserError: one cannot, or two are the same.
+    """
+    paths = {option: path for option, path in named.items() if path}
+    if len(set(paths.values())) < len(paths):
+        raise UserError(f"--{' and --'.join(paths)} name the same file; name two")
+    for option, path in paths.items():
+        if not path.parent.is_dir():
+            raise UserError(
+                f"--{option} {path}: there is no directory {path.parent}; make it first"
+            )
+        if path.is_dir():
+            raise UserError(f"--{option} {path}: a directory; name a file in it")
+        try:
+            with tempfile.TemporaryFile(dir=path.parent):
+                pass
+        except OSError as error:
+            raise UserError(
+                f"--{option} {path}: cannot write there ({error.strerror}); name another file"
+            ) from None
 
 
 def write_json(path: Path, value: Any) -> None:
