@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from bench.shown import FRONT, known, title
+from bench.shown import FRONT, SCORES, known, title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,7 @@ def facts(block: "pd.DataFrame") -> dict[str, list[str]]:
         "read": [_how_to_read(block)],
         "beside": [BESIDE],
         "made": [_made(block)],
-        "signatures": [f"Signatures: {_scored(block).iloc[0]['signature']}."],
+        "signatures": [f"Signatures: {_signatures(block)}."],
     }
     for name, what in COUNTS.items():
         found = [f"{r['baseline']} {r[name]:.0f}" for _, r in block.iterrows() if r[name]]
@@ -75,6 +75,13 @@ def _scored(block: "pd.DataFrame") -> "pd.DataFrame":
     """The rows that have a finished cell; all if none has."""
     scored = block[block["episodes"] > 0]
     return block if scored.empty else scored
+
+
+def _signatures(block: "pd.DataFrame") -> str:
+    """Of the metrics that are shown."""
+    shown = {*SCORES, block.iloc[0]["rank_metric"]}
+    every = str(_scored(block).iloc[0]["signature"]).split("; ")
+    return "; ".join(text for text in every if text.partition("=")[0] in shown)
 
 
 def _asked(block: "pd.DataFrame") -> str:

@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 from bench.blocks import ASKED, EXEMPT, agree, decoding_of, questions, start
 from bench.captions import facts, side_by_side
 from bench.shown import MISSING, Shown, leads, score, title
-from bench.tables import Block, Row, frame_of
+from bench.tables import Block, Row, entries, frame_of, metrics
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from bench.across import Aggregate
 
 # What blocks may differ in and still stand in one table; they are equal in all other questions.
 FREE = {
@@ -25,6 +27,12 @@ OWN = {
     "shots": ["shots"],
     "backbone": "backbone backbone_identity".split(),
 }
+OVER = "over suites (IQM)"
+IQM = (
+    "the mean of the middle half of all tasks' scores, each on its suite's metric; brackets are "
+    "95 % intervals that resample tasks within each suite, and train seeds where there are several."
+)
+PROFILE = (25, 50, 75)  # thresholds of the performance profile that a table shows
 TOLD = "suite dataset revision split shots decoding backbone backbone_identity".split()
 
 
@@ -140,7 +148,10 @@ def pivot(blocks: Sequence[Block], by: str) -> "tuple[pd.DataFrame, list[Shown]]
     Returns:
         A table with a row for each method of each table (column `table`), whose columns
         `COLUMN:NAME` are the score by its metric's name, `_low`, `_high`, `group`, `pareto`,
-        `adapt_ms` and what differs between columns; and the same as a reader sees it.
+        `adapt_ms` and what differs between columns; and the same as a reader sees it. Suites add
+        `iqm` of the tasks of all of them and `above_25`, `above_50`, `above_75`, the shares of
+        tasks that score more, each with `_low` and `_high`; empty for a method that some suite
+        lacks.
     """
     import pandas as pd
 
@@ -148,9 +159,13 @@ def pivot(blocks: Sequence[Block], by: str) -> "tuple[pd.DataFrame, list[Shown]]
     for number, table in enumerate(_tables(blocks, by), 1):
         columns = dict(zip(_headings(table, by), table.columns.values(), strict=True))
         rows = _rows(columns)
+        over = [_over(cells, columns) if by == "suite" else None for _, cells in rows]
         shared = {"table": str(number), **_shared(columns, by)}
-        lines += [{**shared, **_long(name, cells, columns)} for name, cells in rows]
-        shown.append(_shown(rows, columns, by))
+        lines += [
+            {**shared, **_long(name, cells, columns), **_aggregated(found)}
+            for (name, cells), found in zip(rows, over, strict=True)
+        ]
+        shown.append(_shown(rows, over, columns, by))
     frame = pd.DataFrame(lines)
     marks = [name for name in frame.columns if name.endswith(":pareto")]
     return frame.astype(dict.fromkeys(marks, "boolean")), shown
@@ -203,6 +218,33 @@ def _long(name: str, cells: Cells, columns: Mapping[str, Block]) -> dict[str, An
     return made
 
 
+def _over(cells: Cells, columns: Mapping[str, Block]) -> "Aggregate | None":
+    """A method over several suites, if all its rows are complete."""
+    from bench.across import aggregate
+
+    measured = []
+    for heading, block in columns.items():
+        row = next((row for row, line in block.complete if line is cells.get(heading)), None)
+        if row is None or len(columns) < 2:
+            return None
+        metric = next(metric for metric in metrics(row) if metric.name == block.metric)
+        measured.append((entries(row, block.metric), metric))
+    return aggregate(measured)
+
+
+def _aggregated(found: "Aggregate | None") -> dict[str, float]:
+    """An aggregate in columns."""
+    if found is None:
+        return {}
+    made = {"iqm": found.iqm, "iqm_low": found.interval.low, "iqm_high": found.interval.high}
+    for point in found.profile:
+        if point.threshold in PROFILE:
+            name = f"above_{point.threshold}"
+            made[name] = point.share
+            made[f"{name}_low"], made[f"{name}_high"] = point.interval.low, point.interval.high
+    return made
+
+
 def _subject(block: Block, by: str) -> str:
     """What a table's columns have in common."""
     line = block.lines[0]
@@ -210,7 +252,12 @@ def _subject(block: Block, by: str) -> str:
     return ", ".join(text for key, text in said.items() if key != by)
 
 
-def _shown(rows: Sequence[tuple[str, Cells]], columns: Mapping[str, Block], by: str) -> Shown:
+def _shown(
+    rows: Sequence[tuple[str, Cells]],
+    over: "Sequence[Aggregate | None]",
+    columns: Mapping[str, Block],
+    by: str,
+) -> Shown:
     """A table to be read."""
     import pandas as pd
 
@@ -228,6 +275,10 @@ def _shown(rows: Sequence[tuple[str, Cells]], columns: Mapping[str, Block], by: 
             text[titles[heading]] = f"{score(line, block.metric)} {line.get('group', '')}".strip()
             if leads(line):
                 bold.add((place, titles[heading]))
+        if found := over[place]:
+            text[OVER] = f"{found.iqm:.1f} [{found.interval.low:.1f}, {found.interval.high:.1f}]"
+        elif any(over):
+            text[OVER] = MISSING
         texts.append({"baseline": name, **text})
     told = {
         titles[heading]: {
@@ -240,5 +291,6 @@ def _shown(rows: Sequence[tuple[str, Cells]], columns: Mapping[str, Block], by: 
         "Each column is a block of its own: letters and bold hold inside it. "
         "Rows stand in the order of the first column.",
         *side_by_side(told),
+        *([f"{OVER}: {IQM}"] if any(over) else []),
     ]
     return Shown(pd.DataFrame(texts), frozenset(bold), caption)

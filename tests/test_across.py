@@ -35,6 +35,14 @@ def test_intervals_are_those_of_a_bootstrap_of_tasks():
     assert ends == pytest.approx(tuple(expected), abs=0.1 * (expected.high - expected.low))
 
 
+@pytest.mark.parametrize("tasks", range(1, 14))
+def test_the_middle_is_scipys_trimmed_mean(tasks):
+    values = noise(tasks, 1, tasks)
+    assert aggregate([one(values)], repeats=1).iqm == pytest.approx(
+        stats.trim_mean(values[0], 0.25)
+    )
+
+
 def test_suites_are_strata():
     """Two suites that differ, each without spread: no resample moves weight between them."""
     found = aggregate([one(np.full((1, 6), 20.0)), one(np.full((1, 6), 60.0))])

@@ -10,12 +10,14 @@ import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
 
+from bench.across import aggregate
 from bench.cli import FORMATS, main
-from bench.pivots import pivot
+from bench.pivots import OVER, pivot
 from bench.publish import READ, USED, markdown, render
 from bench.records import Cell, write_cell, write_failure
 from bench.shown import Shown
-from bench.tables import leaderboard, ranked
+from bench.tables import entries, leaderboard, metrics, ranked, read_rows
+from tests.runs import write_run
 from tests.test_tables import GOOD, POOR, header, plan, record
 
 
@@ -65,7 +67,7 @@ def test_suites_stand_side_by_side_each_with_its_metric(tmp_path: Path) -> None:
     put(tmp_path, "tuned", POOR * 6, suite="dialogue", primary="bleu", revision="3")
     put(tmp_path, "plain", GOOD * 6, suite="dialogue", primary="bleu", revision="3")
     frame, shown = made("suite", tmp_path)
-    assert columns(shown) == [["dialogue (BLEU)", "translation (chrF)"]]
+    assert columns(shown) == [["dialogue (BLEU)", "translation (chrF)", OVER]]
     board = leaderboard([tmp_path]).set_index(["suite", "baseline"])
     for suite, metric, title in (
         ("dialogue", "bleu", "dialogue (BLEU)"),
@@ -93,6 +95,24 @@ def test_suites_stand_side_by_side_each_with_its_metric(tmp_path: Path) -> None:
     assert (line["translation:group"], line["dialogue:group"]) == ("a", "b")
     assert (line["dialogue:revision"], line["shots"], line["backbone"]) == ("3", 8, "tiny")
     assert not {"translation:bleu", "dialogue:chrf"} & set(frame.columns)
+
+
+def test_suites_are_aggregated_where_a_method_has_all_of_them(tmp_path: Path) -> None:
+    write_run(tmp_path, {"good": 0.9, "fair": 0.7}, ("translation", "writing"), (0, 1))
+    write_run(tmp_path / "more", {"floor": 0.1}, ("writing",), (0, 1), init="none")
+    frame, shown = made("suite", tmp_path, tmp_path / "more")
+    rows = [row for row in read_rows([tmp_path]) if row.header["baseline"] == "good"]
+    metric = next(metric for metric in metrics(rows[0]) if metric.name == "chrf")
+    expected = aggregate([(entries(row, "chrf"), metric) for row in rows])
+    line = frame.set_index("row").loc["good"]
+    assert (line["iqm"], line["iqm_low"]) == (expected.iqm, expected.interval.low)
+    shares = {point.threshold: point.share for point in expected.profile}
+    assert [line[f"above_{t}"] for t in (25, 50, 75)] == [shares[t] for t in (25, 50, 75)]
+    assert cell(shown[0], "good", OVER) == (
+        f"{expected.iqm:.1f} [{expected.interval.low:.1f}, {expected.interval.high:.1f}]"
+    )
+    assert cell(shown[0], "floor", OVER) == "–"  # noqa: RUF001
+    assert OVER in shown[0].caption[-1]
 
 
 def test_shots_stand_side_by_side_in_order(tmp_path: Path) -> None:
@@ -149,7 +169,7 @@ def test_what_may_not_stand_together_is_tables_apart(
     put(tmp_path / "b", "tuned", POOR, **other)
     frame, shown = made(by, tmp_path / "a", tmp_path / "b")
     assert len(shown) == (2 if by in apart else 1)
-    assert sum(map(len, columns(shown))) == 2
+    assert sum(name != OVER for names in columns(shown) for name in names) == 2
     scores = frame.filter(regex=":chrf$").to_numpy().ravel()
     assert sorted(x for x in scores if x == x) == sorted(
         leaderboard([tmp_path / "a", tmp_path / "b"])["chrf"]

@@ -18,46 +18,16 @@ import sacrebleu
 import scipy.stats
 
 from bench.errors import UserError
-from bench.metrics import build_metrics
 from bench.publish import READ, USED, render, to_markdown
 from bench.records import Cell, finished, write_cell, write_failure, write_json
 from bench.statistics import Estimate
 from bench.tables import ALPHA, leaderboard
+from tests.runs import METRICS, header
 
-METRICS = build_metrics("en", num_refs=1)
 REFERENCES = [
     ["the goat sees a lamp today", "a bird finds the old rope here"],
     ["some boats move to the river", "the fox & the 100% owl_1 run"],
 ]
-
-
-def header(**more: Any) -> dict[str, Any]:
-    return {
-        "dataset": "embedded",
-        "revision": "1",
-        "split": "meta-test",
-        "primary": "chrf",
-        "language": "en",
-        "signatures": {m.name: m.signature() for m in METRICS},
-        "options": {},
-        "device": "cpu",
-        "dtype": "float32",
-        "threads": 1,
-        "workers": 1,
-        "order": "none",
-        "init": "pretrained",
-        "backbone": "tiny",
-        "backbone_identity": "llama-1",
-        "settings": {
-            "tasks": [],
-            "queries": 2,
-            "episodes": 2,
-            "max_new_tokens": 32,
-            "train_budget": None,
-            "pretrain": None,
-        },
-        **more,
-    }
 
 
 def record(index: int, texts: list[str], seed: int = 0) -> dict[str, Any]:
