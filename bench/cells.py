@@ -1,6 +1,6 @@
 """Works on one cell: every episode adapted, answered, scored and timed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from bench.baseline import Floor, Learner
@@ -13,15 +13,21 @@ from bench.registry import display_name
 Progress = Callable[[float], None]
 
 
+def each_episode(
+    context: Context, suite: str, shots: int, seed: int, first: int = 0
+) -> Iterator[Episode]:
+    """The frozen episodes of a suite's cells, one by one, from the index `first` on; the same for
+    every baseline."""
+    dataset, plan = context.dataset(suite), context.plan
+    names, _ = context.tasks(suite, shots)
+    order = schedule(names, plan.episodes, suite, seed)
+    for index, name in enumerate(order[first:], first):
+        yield draw_episode(suite, dataset.task(name), shots, plan.queries, seed, index)
+
+
 def cell_episodes(context: Context, cell: Cell) -> list[Episode]:
-    """The frozen episodes of a cell; the same for every baseline."""
-    dataset, plan = context.dataset(cell.suite), context.plan
-    names, _ = context.tasks(cell.suite, cell.shots)
-    order = schedule(names, plan.episodes, cell.suite, cell.seed)
-    return [
-        draw_episode(cell.suite, dataset.task(n), cell.shots, plan.queries, cell.seed, i)
-        for i, n in enumerate(order)
-    ]
+    """The frozen episodes of a cell."""
+    return list(each_episode(context, cell.suite, cell.shots, cell.seed))
 
 
 def run_cell(

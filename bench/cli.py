@@ -317,6 +317,22 @@ def leaderboard(
 
 
 @main.command()
+@click.argument("directories", metavar="DIR...", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The site's folder.")
+@click.option("--metric", help="Ranks in place of each suite's primary metric.")
+def report(directories: tuple[str, ...], out: Path, metric: str | None) -> None:
+    """A static web site of one or more run directories: tables, figures, every episode's texts.
+
+    Opens from its folder, asks for nothing outside it, and replaces an older report there.
+    """
+    from bench.report import build
+
+    roots = [Path(directory) for directory in directories]
+    pages = build(roots, out, metric, lambda line: click.echo(line, err=True))
+    click.echo(f"{pages:,} pages; open {out / 'index.html'}")
+
+
+@main.command()
 def doctor() -> None:
     """Python, libraries, devices and caches; what is missing and how to get it."""
     from bench.doctor import report

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from bench.costs import costs, training
 from bench.errors import UserError, unknown
 from bench.records import read_cell, read_json
+from bench.streams import digest_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,6 +52,11 @@ class Row:
     def complete(self) -> bool:
         """No cell failed and none is missing."""
         return not self.failures and self.planned == set(self.cells)
+
+    @property
+    def id(self) -> str:
+        """What tells the row from all others; a floor has the same one in every block."""
+        return digest_of(_row_key(self.header))[:12]
 
     @property
     def digests(self) -> dict[tuple[int, int], str]:
@@ -168,6 +174,7 @@ def _line(row: Row) -> dict[str, Any]:
     scored = bool(row.cells)
     return {
         **{key: head.get(key) for key in shared},
+        "row": row.id,
         "decoding": _decoding(row),
         "backbone_identity": ",".join(
             sorted(

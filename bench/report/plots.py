@@ -1,0 +1,201 @@
+"""The figures of a block, each with its numbers as a table."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from bench.report.blocks import Block, Line
+from bench.report.figures import (
+    Curve,
+    Picture,
+    Point,
+    cost_figure,
+    curve_figure,
+    pareto,
+)
+
+NONE = "none"
+SHOWN_STEPS = 10  # in the table of a figure
+
+
+@dataclass(frozen=True)
+class Plot:
+    """A figure, or the sentence that stands in its place.
+
+    Attributes:
+        label: what the figure shows, for who cannot see it.
+        note: how to read it.
+        legend: labels and series of what is drawn.
+        head: of the table.
+        rows: of the table, the label first.
+    """
+
+    title: str
+    note: str
+    picture: Picture | None = None
+    label: str = ""
+    legend: Sequence[tuple[str, int]] = ()
+    head: Sequence[str] = ()
+    rows: Sequence[Sequence[str]] = ()
+
+
+def cost_plot(block: Block) -> Plot:
+    """Quality against adaptation cost."""
+    title = "Quality against adaptation cost"
+    shown = [(line, point) for line in block.lines if (point := _point(line))]
+    if not shown:
+        return Plot(title, "No row of this block is scored.")
+    points = [point for _, point in shown]
+    if not any(point.cost for point in points):
+        return Plot(title, "No row of this block adapts weights, so there is no cost to compare.")
+    front = pareto(points)
+    ahead = ", ".join(line.label for line, point in shown if point in front)
+    return Plot(
+        title,
+        f"{block.metric} over milliseconds that the adaptation of an episode takes. Bars: the 95 % "
+        "interval of the score, quartiles of the cost. Dashed: the Pareto front of the point "
+        "estimates. What takes no inner step stands at the left.",
+        cost_figure(points, f"{block.folder} cost"),
+        f"{block.metric} against adaptation cost of {len(points)} rows; on the Pareto front: "
+        f"{ahead}",
+        [(line.label, line.series) for line, _ in shown],
+        ["baseline", "ms, median [quartiles]", f"{block.metric} [95 %]", "on the front"],
+        [
+            [
+                line.label,
+                _between(point.cost[1], point.cost[0], point.cost[2]) if point.cost else NONE,
+                _between(point.score[1], point.score[0], point.score[2]),
+                "yes" if point in front else "",
+            ]
+            for line, point in shown
+        ],
+    )
+
+
+def _point(line: Line) -> Point | None:
+    score = _told(line, line.metric.name, ("_low", "", "_high"))
+    if score is None:
+        return None
+    takes_steps = line.told("inner_step_ms") is not None
+    cost = _told(line, "adapt_ms", ("_q1", "", "_q3")) if takes_steps else None
+    return Point(line.series, cost, score)
+
+
+def _told(line: Line, name: str, ends: tuple[str, str, str]) -> tuple[float, float, float] | None:
+    low, middle, high = (line.told(f"{name}{end}") for end in ends)
+    if low is None or middle is None or high is None:
+        return None
+    return low, middle, high
+
+
+def loss_plot(block: Block) -> Plot:
+    """The support loss after each inner step."""
+    import numpy as np
+
+    title = "Support loss after each inner step"
+    curves: list[tuple[Line, Curve]] = []
+    for line in block.lines:
+        losses = [record["losses"] for record in line.row.records() if record.get("losses")]
+        if not losses:
+            continue
+        found = []
+        for step in range(max(map(len, losses))):
+            known = [loss[step] for loss in losses if step < len(loss)]
+            found.append(np.percentile(known, [25, 50, 75]).tolist())
+        low, middle, high = (list(part) for part in zip(*found, strict=True))
+        curves.append((line, Curve(line.series, range(len(found)), middle, low, high)))
+    if not curves:
+        return Plot(title, "No row of this block takes inner steps.")
+    return Plot(
+        title,
+        "What the inner loop lowers, on the support set: medians over episodes and train seeds, "
+        "quartiles shaded or in brackets; step 0 is before the first. A method that adds a penalty "
+        "is shown with it.",
+        curve_figure(
+            [curve for _, curve in curves], f"{block.folder} loss", "inner step", "support loss"
+        ),
+        f"Support loss after each inner step of {len(curves)} rows",
+        [(line.label, line.series) for line, _ in curves],
+        *_table(curves, "step", _fine),
+    )
+
+
+def shots_plot(family: Sequence[Block]) -> Plot:
+    """Quality against shots over blocks that differ in nothing else."""
+    title = f"Quality against shots: {family[0].suite}"
+    shots = [block.shots for block in family]
+    if len(shots) < 2:
+        return Plot(title, f"{family[0].suite}: one number of shots was run, K = {shots[0]}.")
+    found: dict[str, list[tuple[Line, int, tuple[float, float, float]]]] = {}
+    for block in family:
+        for line in block.lines:
+            score = _told(line, block.metric, ("_low", "", "_high"))
+            if score:
+                found.setdefault(line.label, []).append((line, block.shots, score))
+    curves = [
+        (
+            points[0][0],
+            Curve(
+                points[0][0].series,
+                [k for _, k, _ in points],
+                [score[1] for *_, score in points],
+                [score[0] for *_, score in points],
+                [score[2] for *_, score in points],
+            ),
+        )
+        for points in found.values()
+    ]
+    if not curves:
+        return Plot(title, f"{family[0].suite}: no row is scored.")
+    return Plot(
+        title,
+        f"{family[0].metric} of each baseline by K, support examples. Bars: 95 % intervals. Each K "
+        "is a block of its own: its rows are compared with one another, not with those of another "
+        "K.",
+        curve_figure(
+            [curve for _, curve in curves],
+            f"{family[0].folder} shots",
+            "K, support examples",
+            "score",
+            sorted(set(shots)),
+        ),
+        f"{family[0].metric} against shots of {len(curves)} rows, K = "
+        + ", ".join(map(str, sorted(set(shots)))),
+        [(line.label, line.series) for line, _ in curves],
+        *_table(curves, "K =", _coarse),
+    )
+
+
+def _table(
+    curves: Sequence[tuple[Line, Curve]], what: str, text: Callable[[float], str]
+) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: the points of each curve, or some of them where they are many."""
+    every = sorted({x for _, curve in curves for x in curve.xs})
+    chosen = every
+    if len(every) > SHOWN_STEPS:
+        last = {curve.xs[-1] for _, curve in curves}
+        chosen = sorted({x for x in every if x in (0, 1, 2, 4, 8, 16, 32) or x in last})
+    rows = []
+    for line, curve in curves:
+        points = {x: i for i, x in enumerate(curve.xs)}
+        cells = [
+            _between(curve.middle[i], curve.low[i], curve.high[i], text)
+            if (i := points.get(x)) is not None
+            else ""
+            for x in chosen
+        ]
+        rows.append([line.label, *cells])
+    return ["baseline", *(f"{what} {x:g}" for x in chosen)], rows
+
+
+def _coarse(value: float) -> str:
+    return f"{value:,.1f}"
+
+
+def _fine(value: float) -> str:
+    return f"{value:.3g}"
+
+
+def _between(
+    middle: float, low: float, high: float, text: Callable[[float], str] = _coarse
+) -> str:
+    return f"{text(middle)} [{text(low)}, {text(high)}]"
