@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.publish import SCORES
 from bench.statistics import corpus_score
 from bench.streams import digest_of
 from bench.tables import Row, entries, leaderboard, metrics, read_rows
@@ -113,6 +114,11 @@ class Block:
     def metric(self) -> str:
         """What ranks."""
         return str(self.frame.iloc[0]["rank_metric"])
+
+    @property
+    def metric_title(self) -> str:
+        """What ranks, as tables call it."""
+        return SCORES.get(self.metric, self.metric)
 
     @property
     def folder(self) -> str:

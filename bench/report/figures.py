@@ -100,16 +100,14 @@ def _cost_figure(points: Sequence[Point]) -> "Figure":
     for point in points:
         if point.cost:
             _point(plane, point, point.cost[1], point.cost)
-    reached = max((point.score[1] for point in front if not point.cost), default=None)
-    steps = [point for point in front if point.cost]
     _logarithmic(plane, [p.cost for p in points if p.cost])
     left, right = plane.get_xlim()
-    xs = [left] * (reached is not None) + [point.price for point in steps] + [right]
-    ys = [reached] * (reached is not None) + [point.score[1] for point in steps]
+    xs = [*(point.price if point.cost else left for point in front), right]
+    ys = [point.score[1] for point in front]
     line: dict[str, Any] = {"color": INK, "linewidth": 1, "linestyle": (0, (4, 2)), "zorder": 1}
     plane.step(xs, [*ys, ys[-1]], where="post", **line)
-    if reached is not None:
-        strip.axhline(reached, **line)
+    if not front[0].cost:
+        strip.axhline(ys[0], **line)
     plane.set_xlim(left, right)
     strip.set_xlim(0, 1)
     strip.set_xticks([0.5], ["none"])

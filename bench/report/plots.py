@@ -51,14 +51,14 @@ def cost_plot(block: Block) -> Plot:
     ahead = ", ".join(line.label for line, point in shown if point in front)
     return Plot(
         title,
-        f"{block.metric} over milliseconds that the adaptation of an episode takes. Bars: the 95 % "
-        "interval of the score, quartiles of the cost. Dashed: the Pareto front of the point "
-        "estimates. What takes no inner step stands at the left.",
+        f"{block.metric_title} over milliseconds that the adaptation of an episode takes. Bars: "
+        "the 95 % interval of the score, quartiles of the cost. Dashed: the Pareto front of the "
+        "point estimates. What takes no inner step stands at the left.",
         cost_figure(points, f"{block.folder} cost"),
-        f"{block.metric} against adaptation cost of {len(points)} rows; on the Pareto front: "
+        f"{block.metric_title} against adaptation cost of {len(points)} rows; on the Pareto front: "
         f"{ahead}",
         [(line.label, line.series) for line, _ in shown],
-        ["baseline", "ms, median [quartiles]", f"{block.metric} [95 %]", "on the front"],
+        ["baseline", "ms, median [quartiles]", f"{block.metric_title} [95 %]", "on the front"],
         [
             [
                 line.label,
@@ -148,9 +148,9 @@ def shots_plot(family: Sequence[Block]) -> Plot:
         return Plot(title, f"{family[0].suite}: no row is scored.")
     return Plot(
         title,
-        f"{family[0].metric} of each baseline by K, support examples. Bars: 95 % intervals. Each K "
-        "is a block of its own: its rows are compared with one another, not with those of another "
-        "K.",
+        f"{family[0].metric_title} of each baseline by K, support examples. Bars: 95 % intervals. "
+        "Each K is a block of its own: its rows are compared with one another, not with those of "
+        "another K.",
         curve_figure(
             [curve for _, curve in curves],
             f"{family[0].folder} shots",
@@ -158,7 +158,7 @@ def shots_plot(family: Sequence[Block]) -> Plot:
             "score",
             sorted(set(shots)),
         ),
-        f"{family[0].metric} against shots of {len(curves)} rows, K = "
+        f"{family[0].metric_title} against shots of {len(curves)} rows, K = "
         + ", ".join(map(str, sorted(set(shots)))),
         [(line.label, line.series) for line, _ in curves],
         *_table(curves, "K =", _coarse),
@@ -195,7 +195,5 @@ def _fine(value: float) -> str:
     return f"{value:.3g}"
 
 
-def _between(
-    middle: float, low: float, high: float, text: Callable[[float], str] = _coarse
-) -> str:
+def _between(middle: float, low: float, high: float, text: Callable[[float], str] = _coarse) -> str:
     return f"{text(middle)} [{text(low)}, {text(high)}]"

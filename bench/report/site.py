@@ -121,7 +121,9 @@ class Site:
             shots=[shots_plot(family) for family in families(self.blocks)],
             suites=sorted({block.suite for block in self.blocks}),
             all_shots=sorted({block.shots for block in self.blocks}),
-            baselines=sorted({line.row.header["baseline"] for b in self.blocks for line in b.lines}),
+            baselines=sorted(
+                {line.row.header["baseline"] for b in self.blocks for line in b.lines}
+            ),
         )
 
     def _block(self, block: Block) -> Page:
@@ -170,9 +172,7 @@ class Site:
                 **_answers(block, place),
             )
 
-    def _drawn(
-        self, block: Block, places: Sequence[Place]
-    ) -> Iterator[tuple[Episode | None, str]]:
+    def _drawn(self, block: Block, places: Sequence[Place]) -> Iterator[tuple[Episode | None, str]]:
         """Of each episode of one seed: its texts, or why they are not shown."""
         found, reason = self._texts.episodes(block.suite, block.shots, places[0], block.digests)
         if reason:

@@ -72,7 +72,7 @@ def leaderboard_table(block: Block) -> Table:
 def _columns(block: Block) -> Mapping[str, str]:
     """Titles of columns that hold numbers, to their names."""
     scores = {title: name for name, title in publish.SCORES.items()}
-    rank = publish.SCORES.get(block.metric, block.metric)
+    rank = block.metric_title
     return {**scores, rank: block.metric, f"{rank} to best": "to_best", **NUMBERS}
 
 

@@ -1,0 +1,372 @@
+"""The report: agreement with the leaderboard, sacrebleu's own scores, texts, folders, figures."""
+
+import os
+import random
+import re
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sacrebleu
+
+from bench.cli import main
+from bench.errors import UserError
+from bench.records import read_cell, read_json, write_json
+from bench.report import build, folder
+from bench.report.blocks import families, read_blocks
+from bench.report.figures import Curve, Point, cost_figure, curve_figure, pareto
+from bench.report.plots import cost_plot, loss_plot, shots_plot
+from bench.report.site import visible
+from bench.tables import leaderboard
+from tests.report_runs import changed_records, floor_run, learner
+from tests.test_cli import command
+
+
+class Content(HTMLParser):
+    """Elements with their attributes, texts, and ids of a page."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.elements.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.texts.append(data)
+
+    def of(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+
+def content(path: Path) -> Content:
+    return Content(path.read_text(encoding="utf-8"))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = floor_run(
+        tmp_path_factory.mktemp("runs") / "run", shots=[4, 8], episodes=4, seeds=[0, 1]
+    )
+    learner(root, "learner", "nearest", [4.0, 2.0, 1.0])
+    return root
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("small") / "run"
+    return floor_run(root, baselines=["copy"], episodes=1, queries=1)
+
+
+@pytest.fixture(scope="module")
+def site(run: Path) -> Path:
+    out = run.parent / "site"
+    assert build([run], out) == len(list(out.rglob("*.html")))
+    return out
+
+
+def test_every_number_of_the_leaderboard_stands_in_the_index(run: Path, site: Path) -> None:
+    shown = content(site / "index.html").texts
+    for line in command("leaderboard", str(run)).output.splitlines():
+        if line.startswith("| ") and "chrF" not in line:
+            _, *cells = (cell.strip().strip("*") for cell in line.strip("|").split("|"))
+            assert all(cell in shown for cell in cells if cell), line
+    table = leaderboard([run])
+    blocks = read_blocks([run])
+    assert [block.number for block in blocks] == [int(b) for b in table["block"].unique()]
+    assert [line.values["row"] for b in blocks for line in b.lines] == table["row"].tolist()
+
+
+def test_each_link_leads_somewhere_and_nothing_is_asked_from_outside(site: Path) -> None:
+    reached = set()
+    for path in site.rglob("*.html"):
+        page = content(path)
+        ids = [a["id"] for _, a in page.elements if a.get("id")]
+        assert max(Counter(ids).values()) == 1, path
+        for tag, attributes in page.elements:
+            for name in ("href", "src"):
+                target = attributes.get(name)
+                if not target or target == "data:," or tag in ("use",):
+                    continue
+                file, _, anchor = target.partition("#")
+                there = (path.parent / file).resolve() if file else path.resolve()
+                assert there.is_relative_to(site.resolve())
+                assert there.is_file(), (path, target)
+                reached.add(there)
+                if anchor and there.suffix == ".html":
+                    assert any(a.get("id") == anchor for _, a in content(there).elements)
+        for attributes in page.of("use"):
+            assert str(attributes["xlink:href"])[1:] in ids
+        assert re.findall(r"url\((?!#)", path.read_text()) == []
+    assert {p.resolve() for p in site.rglob("*.*") if p.name[0] != "."} == reached
+
+
+def test_scores_of_tasks_and_episodes_are_sacrebleus_own(run: Path) -> None:
+    """Predictions and references from the episodes themselves, scored as one corpus a seed."""
+    from bench.cells import cell_episodes
+    from bench.context import Context
+    from bench.plan import Plan
+    from bench.records import Cell
+
+    block = next(b for b in read_blocks([run]) if b.shots == 8)
+    line = next(line for line in block.lines if line.label == "nearest")
+    found: dict[str, list[float]] = {}
+    context = Context(Plan.model_validate(read_json(run / "run.json")["plan"]), run)
+    for seed in (0, 1):
+        cell = Cell("translation", "nearest", 8, None, seed)
+        records = read_cell(cell.path(run))[1]
+        corpora: dict[str, tuple[list[str], list[str]]] = {}
+        for episode, record in zip(cell_episodes(context, cell), records, strict=True):
+            texts = [query.target for query in episode.query]
+            own = sacrebleu.corpus_chrf(record["predictions"], [texts]).score
+            assert line.score(record) == pytest.approx(own)
+            for score, said, meant in zip(
+                line.query_scores(record), record["predictions"], texts, strict=True
+            ):
+                assert score == pytest.approx(sacrebleu.sentence_chrf(said, [meant]).score)
+            corpus = corpora.setdefault(episode.task, ([], []))
+            corpus[0].extend(record["predictions"])
+            corpus[1].extend(texts)
+        for task, (said_all, meant_all) in corpora.items():
+            found.setdefault(task, []).append(sacrebleu.corpus_chrf(said_all, [meant_all]).score)
+    expected = {task: sum(scores) / len(scores) for task, scores in found.items()}
+    assert line.task_scores == pytest.approx(expected)
+
+
+def test_an_episode_shows_its_texts_and_every_output(run: Path, site: Path) -> None:
+    from bench.cells import cell_episodes
+    from bench.context import Context
+    from bench.plan import Plan
+    from bench.records import Cell
+
+    context = Context(Plan.model_validate(read_json(run / "run.json")["plan"]), run)
+    cell = Cell("translation", "nearest", 8, None, 1)
+    block = next(b for b in read_blocks([run]) if b.shots == 8)
+    for episode in cell_episodes(context, cell):
+        page = site / block.folder / "episodes" / f"s1-{episode.index}.html"
+        shown = content(page).texts
+        assert episode.digest in shown
+        for example in (*episode.support, *episode.query):
+            assert example.input in shown
+            assert example.target in shown
+        for baseline in ("copy", "nearest", "learner"):
+            path = Cell("translation", baseline, 8, None, 1).path(run)
+            assert set(read_cell(path)[1][episode.index]["predictions"]) <= set(shown)
+
+
+def test_changed_data_and_lost_data_are_told_on_the_page(tmp_path: Path) -> None:
+    root, told = floor_run(tmp_path / "run"), list[str]()
+    changed_records(root, lambda record: {**record, "digest": "0" * 64})
+    build([root], tmp_path / "site", say=told.append)
+    page = (tmp_path / "site" / "1-translation-k8" / "episodes" / "s0-0.html").read_text()
+    assert "Ids and outputs alone are shown: drawn again, the data give" in page
+    assert read_cell(next(root.rglob("s0.jsonl")))[1][0]["query_ids"][0] in page
+    assert len(told) == 1
+    run = read_json(root / "run.json")
+    for plan, why in (
+        ({**run["plan"], "data": str(tmp_path / "gone.jsonl")}, "gone.jsonl"),
+        ({**run["plan"], "seeds": [0], "suites": ["nonesuch"]}, "no plan of these runs names"),
+        ({**run["plan"], "of_a_later_version": 1}, "of_a_later_version"),
+    ):
+        write_json(root / "run.json", {"plan": plan})
+        build([root], tmp_path / "site")
+        page = (tmp_path / "site" / "1-translation-k8" / "episodes" / "s0-2.html").read_text()
+        assert "Ids and outputs alone are shown" in page
+        assert why in page
+
+
+HOSTILE = [
+    "<script>alert(1)</script>",
+    '"><img src=x onerror=alert(1)>',
+    "</script></title></style><svg onload=alert(1)>",
+    "javascript:alert(1)",
+    "{{ 7 * 7 }} {% raw %} ]]> <!-- ",
+    "\u202eevil\u202c \x00\x1b\x7f\ufeff",
+]
+
+
+def test_no_text_of_the_data_becomes_an_element(tmp_path: Path) -> None:
+    def elements(name: str, change: Any) -> list[Counter[tuple[str, frozenset[str]]]]:
+        root = floor_run(tmp_path / name, episodes=2)
+        changed_records(root, change, options={}, changed={})
+        build([root], tmp_path / f"{name}-site")
+        pages = sorted((tmp_path / f"{name}-site").rglob("*.html"))
+        return [Counter((tag, frozenset(a)) for tag, a in content(page).elements) for page in pages]
+
+    def hostile(record: dict[str, Any]) -> dict[str, Any]:
+        ids = [f"{HOSTILE[1]}{i}" for i, _ in enumerate(record["query_ids"])]
+        return {
+            **record,
+            "task": HOSTILE[record["index"]],
+            "predictions": [HOSTILE[5] + HOSTILE[2], HOSTILE[4]],
+            "query_ids": ids,
+            "support_part": HOSTILE[0],
+        }
+
+    assert elements("plain", lambda record: record) == elements("hostile", hostile)
+
+
+def test_control_characters_are_made_visible() -> None:
+    assert visible("a\tb\nc\x00\x1b\x7f") == "a\tb\nc␀␛␡"
+
+
+def test_rows_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    root = floor_run(tmp_path / "a")
+    other = floor_run(tmp_path / "b", baselines=["nearest"])
+    changed_records(other, lambda record: record, device="abacus")
+    labels = [line.label for block in read_blocks([root, other]) for line in block.lines]
+    assert sorted(labels) == ["copy", "nearest (device = abacus)", "nearest (device = cpu)"]
+
+
+def test_a_block_without_a_finished_cell_is_shown(tmp_path: Path) -> None:
+    from bench.records import Cell, write_failure
+
+    root = floor_run(tmp_path / "run", baselines=["nearest"])
+    told, _ = read_cell(next(root.rglob("*.jsonl")))
+    for path in root.rglob("*.jsonl"):
+        path.unlink()
+    cell = Cell("translation", "nearest", 8, None, 0)
+    write_failure(root, cell, told, "the loss is <nan>")
+    build([root], tmp_path / "site")
+    page = (tmp_path / "site" / "index.html").read_text()
+    assert "the loss is &lt;nan&gt;" in page
+    assert "No row of this block is scored" in page
+
+
+# -- figures -------------------------------------------------------------------------------
+
+
+def test_the_front_is_what_no_point_dominates() -> None:
+    draw = random.Random(0)
+    for size in range(1, 30):
+        points = [
+            Point(
+                i,
+                (0, draw.randrange(5), 9) if draw.random() < 0.8 else None,
+                (0, draw.randrange(5), 9),
+            )
+            for i in range(size)
+        ]
+        places = {(p.price, p.score[1]) for p in points}
+        undominated = {
+            (cost, score)
+            for cost, score in places
+            if not any(c <= cost and s >= score and (c, s) != (cost, score) for c, s in places)
+        }
+        front = pareto(points)
+        assert {(p.price, p.score[1]) for p in front} == undominated
+        assert [p.price for p in front] == sorted(p.price for p in front)
+
+
+def test_a_figure_is_the_same_bytes_every_time() -> None:
+    points = [
+        Point(0, None, (1.0, 2.0, 3.0)),
+        Point(1, (5.0, 9.0, 11.0), (30.0, 40.0, 50.0)),
+        Point(10, (90.0, 900.0, 1100.0), (70.0, 80.0, 90.0)),
+    ]
+    first, again = cost_figure(points, "salt"), cost_figure(points, "salt")
+    assert first == again
+    assert "var(--series-1)" in first.body
+    assert "currentColor" in first.body
+    assert not re.search(r"#fe00|#fd00|<style|<metadata|date", first.body)
+    curve = Curve(3, [0, 1, 2], [4.0, 2.0, 1.0], [3.0, 1.5, 0.5], [5.0, 3.0, 2.0])
+    assert curve_figure([curve], "s", "x", "y") == curve_figure([curve], "s", "x", "y")
+
+
+@pytest.mark.parametrize("cost", [(0.0, 0.0, 0.0), (0.0, 5.0, 9.0), (1e-3, 1.0, 1e6)])
+def test_any_cost_can_be_drawn(cost: tuple[float, float, float]) -> None:
+    assert "var(--series-2)" in cost_figure([Point(2, cost, (0.0, 0.0, 0.0))], "s").body
+
+
+def test_plots_hold_the_numbers_of_the_records(run: Path) -> None:
+    blocks = read_blocks([run])
+    block = next(block for block in blocks if block.shots == 8)
+    costs = {row[0]: row[1:] for row in cost_plot(block).rows}
+    line = next(line for line in block.lines if line.label == "learner")
+    low, middle, high = (line.values[f"chrf{end}"] for end in ("_low", "", "_high"))
+    assert costs["learner"][0] == "60.0 [60.0, 60.0]"
+    assert costs["learner"][1] == f"{middle:.1f} [{low:.1f}, {high:.1f}]"
+    assert costs["nearest"][0] == "none"
+    assert costs["nearest"][2] == "yes"
+    loss = loss_plot(block)
+    assert loss.head == ["baseline", "step 0", "step 1", "step 2"]
+    assert loss.rows == [["learner", "4 [4, 4]", "2 [2, 2]", "1 [1, 1]"]]
+    (family,) = families(blocks)
+    shots = shots_plot(family)
+    assert shots.head == ["baseline", "K = 4", "K = 8"]
+    assert next(row for row in shots.rows if row[0] == "learner")[2] == costs["learner"][1]
+    assert "one number of shots was run, K = 8" in shots_plot([block]).note
+
+
+# -- folder --------------------------------------------------------------------------------
+
+
+def test_only_a_report_is_replaced(small: Path, tmp_path: Path) -> None:
+    out = tmp_path / "site"
+    out.mkdir()
+    build([small], out)
+    first = {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    build([small], out)
+    assert first == {path: path.read_bytes() for path in out.rglob("*") if path.is_file()}
+    (out / "CNAME").write_text("mine")
+    with pytest.raises(UserError, match="holds 'CNAME', which no report wrote"):
+        build([small], out)
+    assert (out / "CNAME").read_text() == "mine"
+    with pytest.raises(UserError, match="which no report wrote"):
+        build([small], small)
+    with pytest.raises(UserError, match="is not a folder"):
+        build([small], small / "run.json")
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+def test_an_interrupted_build_leaves_the_older_report(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "site"
+    build([small], out)
+    before = (out / "index.html").read_bytes()
+
+    def interrupted(*_: Any) -> Any:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("bench.report.site.read_blocks", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        build([small], out)
+    assert (out / "index.html").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+
+def test_what_killed_builds_left_is_swept(small: Path, tmp_path: Path) -> None:
+    gone, out = 2**22 + 1, tmp_path / "site"  # above any process number
+    (tmp_path / f".site.{gone}.part").mkdir()
+    build([small], out)
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+    out.rename(tmp_path / f".site.{gone}.old")  # killed between two renames
+    folder._sweep(out)
+    assert (out / "index.html").is_file()
+    other = tmp_path / f".site.{os.getppid()}.part"  # of a build that still goes on
+    other.mkdir()
+    folder._sweep(out)
+    assert other.is_dir()
+
+
+def test_mistakes_are_told_in_one_line(small: Path, tmp_path: Path) -> None:
+    out = str(tmp_path / "site")
+    for words, told in (
+        (["report", str(small), "--out", out, "--metric", "chrff"], "did you mean chrf"),
+        (["report", str(tmp_path), "--out", out], "not a run directory"),
+        (["report", str(small), "--out", str(small)], "which no report wrote"),
+    ):
+        result = command(*words)
+        assert result.exit_code == 2
+        assert told in result.output
+        assert len(result.output.splitlines()) == 1
+    assert list(tmp_path.iterdir()) == []
+    done = command("report", str(small), "--out", out, "--metric", "bleu")
+    assert done.exit_code == 0
+    assert "BLEU to best" in (tmp_path / "site" / "index.html").read_text()
+    assert main.commands["report"].help
