@@ -133,6 +133,9 @@ SHARED_OPTIONS: Sequence[Any] = (
 RUN_OPTIONS = (
     *SHARED_OPTIONS,
     click.option("--split", help="meta-test or meta-validation."),
+    click.option(
+        "--score-steps", type=IntegerList(), help="Inner steps after which to score, for curves."
+    ),
 )
 
 

@@ -35,8 +35,16 @@ def floor_run(root: Path, **values: Any) -> Path:
     return root
 
 
-def learner(root: Path, baseline: str, of: str, curve: list[float], **more: Any) -> None:
-    """Adds a baseline that answers as the floor `of` and has an inner loop's records."""
+def learner(
+    root: Path,
+    baseline: str,
+    of: str,
+    curve: list[float],
+    after: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    **more: Any,
+) -> None:
+    """Adds a baseline that answers as the floor `of` and has an inner loop's records, perhaps with
+    statistics after some steps."""
     for path in sorted((root / "cells").rglob(f"{of}/*/*.jsonl")):
         told, records = read_cell(path)
         cell = Cell(told["suite"], baseline, told["shots"], None, told["seed"])
@@ -53,7 +61,15 @@ def learner(root: Path, baseline: str, of: str, curve: list[float], **more: Any)
         head = {**told, "init": "pretrained", "backbone": "tiny", "backbone_identity": "llama-1"}
         head = {k: v for k, v in head.items() if k not in ("baseline", "matrix_rate")}
         settings = {**told["settings"], "decoding": "greedy"}
-        changed = [{**record, "losses": curve, "costs": costs} for record in records]
+        changed = [
+            {
+                **record,
+                "losses": curve,
+                "costs": costs,
+                **({"after": after(record)} if after else {}),
+            }
+            for record in records
+        ]
         write_cell(
             root, cell, {**head, "baseline": baseline, "settings": settings, **more}, changed
         )

@@ -15,9 +15,9 @@ from bench.cli import main
 from bench.errors import UserError
 from bench.records import read_cell, read_json, write_json
 from bench.report import build, folder
-from bench.report.blocks import families, read_blocks
+from bench.report.blocks import Block, families, read_blocks
 from bench.report.figures import Curve, Point, cost_figure, curve_figure, pareto
-from bench.report.plots import cost_plot, loss_plot, shots_plot
+from bench.report.plots import cost_plot, loss_plot, score_plot, shots_plot
 from bench.report.site import visible
 from bench.tables import leaderboard
 from tests.report_runs import changed_records, floor_run, learner
@@ -57,6 +57,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
+def blocks(run: Path) -> list[Block]:
+    return read_blocks([run])
+
+
+@pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("small") / "run"
     return floor_run(root, baselines=["copy"], episodes=1, queries=1)
@@ -69,14 +74,15 @@ def site(run: Path) -> Path:
     return out
 
 
-def test_every_number_of_the_leaderboard_stands_in_the_index(run: Path, site: Path) -> None:
+def test_every_number_of_the_leaderboard_stands_in_the_index(
+    run: Path, site: Path, blocks: list[Block]
+) -> None:
     shown = content(site / "index.html").texts
     for line in command("leaderboard", str(run)).output.splitlines():
         if line.startswith("| ") and "chrF" not in line:
             _, *cells = (cell.strip().strip("*") for cell in line.strip("|").split("|"))
             assert all(cell in shown for cell in cells if cell), line
     table = leaderboard([run])
-    blocks = read_blocks([run])
     assert [block.number for block in blocks] == [int(b) for b in table["block"].unique()]
     assert [line.values["row"] for b in blocks for line in b.lines] == table["row"].tolist()
 
@@ -105,14 +111,14 @@ def test_each_link_leads_somewhere_and_nothing_is_asked_from_outside(site: Path)
     assert {p.resolve() for p in site.rglob("*.*") if p.name[0] != "."} == reached
 
 
-def test_scores_of_tasks_and_episodes_are_sacrebleus_own(run: Path) -> None:
+def test_scores_of_tasks_and_episodes_are_sacrebleus_own(run: Path, blocks: list[Block]) -> None:
     """Predictions and references from the episodes themselves, scored as one corpus a seed."""
     from bench.cells import cell_episodes
     from bench.context import Context
     from bench.plan import Plan
     from bench.records import Cell
 
-    block = next(b for b in read_blocks([run]) if b.shots == 8)
+    block = next(b for b in blocks if b.shots == 8)
     line = next(line for line in block.lines if line.label == "nearest")
     found: dict[str, list[float]] = {}
     context = Context(Plan.model_validate(read_json(run / "run.json")["plan"]), run)
@@ -137,7 +143,9 @@ def test_scores_of_tasks_and_episodes_are_sacrebleus_own(run: Path) -> None:
     assert line.task_scores == pytest.approx(expected)
 
 
-def test_an_episode_shows_its_texts_and_every_output(run: Path, site: Path) -> None:
+def test_an_episode_shows_its_texts_and_every_output(
+    run: Path, site: Path, blocks: list[Block]
+) -> None:
     from bench.cells import cell_episodes
     from bench.context import Context
     from bench.plan import Plan
@@ -145,7 +153,7 @@ def test_an_episode_shows_its_texts_and_every_output(run: Path, site: Path) -> N
 
     context = Context(Plan.model_validate(read_json(run / "run.json")["plan"]), run)
     cell = Cell("translation", "nearest", 8, None, 1)
-    block = next(b for b in read_blocks([run]) if b.shots == 8)
+    block = next(b for b in blocks if b.shots == 8)
     for episode in cell_episodes(context, cell):
         page = site / block.folder / "episodes" / f"s1-{episode.index}.html"
         shown = content(page).texts
@@ -282,8 +290,29 @@ def test_any_cost_can_be_drawn(cost: tuple[float, float, float]) -> None:
     assert "var(--series-2)" in cost_figure([Point(2, cost, (0.0, 0.0, 0.0))], "s").body
 
 
-def test_plots_hold_the_numbers_of_the_records(run: Path) -> None:
-    blocks = read_blocks([run])
+def test_quality_after_steps_is_that_of_the_statistics(tmp_path: Path) -> None:
+    """After step 0 as `copy`, after step 1 and the last as `nearest`."""
+    root = floor_run(tmp_path)
+    copied = read_cell(next(root.rglob("copy/*/s0.jsonl")))[1]
+
+    def after(record: dict[str, Any]) -> dict[str, Any]:
+        return {"0": copied[record["index"]]["statistics"], "1": record["statistics"]}
+
+    (block,) = read_blocks([root])
+    assert "--score-steps" in score_plot(block).note
+    learner(root, "learner", "nearest", [4.0, 2.0, 1.0], after)
+    (block,) = read_blocks([root])
+    plot, told = score_plot(block), {line.label: line.values for line in block.lines}
+    assert plot.picture
+    assert plot.head == ["baseline", "step 0", "step 1", "step 2"]
+    shown = [
+        f"{told[name]['chrf']:.1f} [{told[name]['chrf_low']:.1f}, {told[name]['chrf_high']:.1f}]"
+        for name in ("copy", "nearest", "nearest")
+    ]
+    assert plot.rows == [["learner", *shown]]
+
+
+def test_plots_hold_the_numbers_of_the_records(blocks: list[Block]) -> None:
     block = next(block for block in blocks if block.shots == 8)
     costs = {row[0]: row[1:] for row in cost_plot(block).rows}
     line = next(line for line in block.lines if line.label == "learner")
@@ -333,17 +362,31 @@ def test_an_interrupted_build_leaves_the_older_report(
     def interrupted(*_: Any) -> Any:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("bench.report.site.read_blocks", interrupted)
+    monkeypatch.setattr("bench.report.site.Site._episodes", interrupted)
     with pytest.raises(KeyboardInterrupt):
         build([small], out)
     assert (out / "index.html").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
 
 
-def test_what_killed_builds_left_is_swept(small: Path, tmp_path: Path) -> None:
+def test_what_killed_and_refused_builds_left_is_swept(
+    small: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     gone, out = 2**22 + 1, tmp_path / "site"  # above any process number
     (tmp_path / f".site.{gone}.part").mkdir()
     build([small], out)
+    assert [path.name for path in tmp_path.iterdir()] == ["site"]
+
+    def refused(self: Path, target: Path) -> Any:
+        raise OSError(28, "No space left on device")
+
+    before = (out / "index.html").read_bytes()
+    with monkeypatch.context() as patch:
+        rename = Path.rename
+        patch.setattr(Path, "rename", lambda s, t: (refused if ".part" in s.name else rename)(s, t))
+        with pytest.raises(UserError, match="No space left"):
+            build([small], out)
+    assert (out / "index.html").read_bytes() == before
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
     out.rename(tmp_path / f".site.{gone}.old")  # killed between two renames
     folder._sweep(out)
@@ -360,6 +403,7 @@ def test_mistakes_are_told_in_one_line(small: Path, tmp_path: Path) -> None:
         (["report", str(small), "--out", out, "--metric", "chrff"], "did you mean chrf"),
         (["report", str(tmp_path), "--out", out], "not a run directory"),
         (["report", str(small), "--out", str(small)], "which no report wrote"),
+        (["report", str(small), "--out", "/"], "which no report wrote"),
     ):
         result = command(*words)
         assert result.exit_code == 2

@@ -63,6 +63,26 @@ class Line:
 
         return self.metric.score(np.sum(np.array(record["statistics"][self.metric.name]), axis=0))
 
+    def score_after(self, step: str) -> tuple[float, float, float]:
+        """The row's corpus score after an inner step, between both ends of its interval."""
+        import numpy as np
+
+        from bench.statistics import Entry, interval
+
+        measured = [
+            Entry(
+                record["task"],
+                train_seed,
+                seed,
+                record["index"],
+                np.sum(np.array(record["after"][step][self.metric.name]), axis=0),
+            )
+            for (train_seed, seed), records in self.row.cells.items()
+            for record in records
+        ]
+        bounds = interval(measured, self.metric)
+        return bounds.low, corpus_score(measured, self.metric), bounds.high
+
     def query_scores(self, record: Record) -> list[float]:
         """The score of each query alone."""
         import numpy as np

@@ -24,7 +24,8 @@ def check_folder(out: Path) -> None:
         found = sorted(path.name for path in out.iterdir()) if out.is_dir() else []
         if not out.is_dir() and (out.exists() or out.is_symlink()):
             raise UserError(f"{out} is not a folder; name another --out")
-        parent = next(path for path in out.resolve().parents if path.exists())
+        place = out.resolve()
+        parent = next((path for path in place.parents if path.exists()), place)
     except OSError as error:
         raise UserError(f"cannot read {out}: {error.strerror}; name another --out") from None
     if not parent.is_dir() or not os.access(parent, os.W_OK | os.X_OK):
@@ -66,17 +67,14 @@ def whole_folder(out: Path) -> Iterator[Path]:
         check_folder(out)  # it took a while
         if out.exists():
             out.rename(old)
-        try:
-            part.rename(out)
-        except BaseException:
-            if old.exists():
-                old.rename(out)
-            raise
+        part.rename(out)
     except OSError as error:
         raise UserError(
             f"cannot write {out}: {error.strerror or error}; make room there or name another --out"
         ) from None
     finally:
+        if old.exists() and not out.exists():
+            old.rename(out)
         shutil.rmtree(part, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
 

@@ -119,6 +119,44 @@ def loss_plot(block: Block) -> Plot:
     )
 
 
+def score_plot(block: Block) -> Plot:
+    """Quality after each inner step that a run scored."""
+    title = "Quality after each inner step"
+    curves = [(line, curve) for line in block.lines if (curve := _score_curve(line))]
+    if not curves:
+        return Plot(
+            title,
+            "Not measured: the records of this block hold scores of the last step alone. "
+            "`fewgen run --score-steps 0,1,2,4,8` also scores after those steps.",
+        )
+    return Plot(
+        title,
+        f"{block.metric_title} of what is answered after so many inner steps, 0 before the first; "
+        "95 % intervals shaded or in brackets.",
+        curve_figure([c for _, c in curves], f"{block.folder} steps", "inner step", "score"),
+        f"{block.metric_title} after inner steps of {len(curves)} rows",
+        [(line.label, line.series) for line, _ in curves],
+        *_table(curves, "step", _coarse),
+    )
+
+
+def _score_curve(line: Line) -> Curve | None:
+    """Scores after the steps that all records of a row hold, and after its last."""
+    records = line.row.records()
+    held = [set(record.get("after") or {}) for record in records]
+    steps = set.intersection(*held) if held else set()
+    if not steps:
+        return None
+    points = {int(step): line.score_after(step) for step in steps}
+    taken = {len(record["costs"]["inner_steps_ms"]) for record in records}
+    final = _told(line, line.metric.name, ("_low", "", "_high"))
+    if len(taken) == 1 and final:
+        points[taken.pop()] = final
+    xs = sorted(points)
+    low, middle, high = ([points[x][end] for x in xs] for end in range(3))
+    return Curve(line.series, xs, middle, low, high)
+
+
 def shots_plot(family: Sequence[Block]) -> Plot:
     """Quality against shots over blocks that differ in nothing else."""
     title = f"Quality against shots: {family[0].suite}"

@@ -13,8 +13,8 @@ from bench.publish import MISSING
 from bench.records import read_json
 from bench.report.blocks import Block, Line, Place, families, read_blocks
 from bench.report.figures import colour, marker
-from bench.report.folder import whole_folder
-from bench.report.plots import cost_plot, loss_plot, shots_plot
+from bench.report.folder import check_folder, whole_folder
+from bench.report.plots import cost_plot, loss_plot, score_plot, shots_plot
 from bench.report.tables import leaderboard_table
 from bench.report.texts import OTHER_DIGEST, Texts
 
@@ -57,8 +57,9 @@ def build(
         UserError: no run directory, a damaged file, a metric that was not recorded, or a folder
             that cannot be written or is not a report's.
     """
+    check_folder(out)  # before what takes long
+    blocks = read_blocks(directories, metric)
     with whole_folder(out) as part:
-        blocks = read_blocks(directories, metric)
         written = 0
         for path, html in Site(directories, blocks, say).pages():
             file = part / path
@@ -115,7 +116,11 @@ class Site:
             "index.html",
             runs=[_run(directory) for directory in self.directories],
             blocks=[
-                (block, leaderboard_table(block), [cost_plot(block), loss_plot(block)])
+                (
+                    block,
+                    leaderboard_table(block),
+                    [cost_plot(block), score_plot(block), loss_plot(block)],
+                )
                 for block in self.blocks
             ],
             shots=[shots_plot(family) for family in families(self.blocks)],
