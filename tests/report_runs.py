@@ -41,13 +41,14 @@ def learner(
     of: str,
     curve: list[float],
     after: Callable[[dict[str, Any]], dict[str, Any]] | None = None,
+    train_seed: int | None = None,
     **more: Any,
 ) -> None:
     """Adds a baseline that answers as the floor `of` and has an inner loop's records, perhaps with
     statistics after some steps."""
     for path in sorted((root / "cells").rglob(f"{of}/*/*.jsonl")):
         told, records = read_cell(path)
-        cell = Cell(told["suite"], baseline, told["shots"], None, told["seed"])
+        cell = Cell(told["suite"], baseline, told["shots"], train_seed, told["seed"])
         costs = {
             "adapt_ms": 20.0 * len(curve),
             "inner_steps_ms": [20.0] * (len(curve) - 1),
@@ -58,8 +59,9 @@ def learner(
             "generate_joules": None,
             "generated_tokens": 10,
         }
-        head = {**told, "init": "pretrained", "backbone": "tiny", "backbone_identity": "llama-1"}
-        head = {k: v for k, v in head.items() if k not in ("baseline", "matrix_rate")}
+        made = {"init": "pretrained", "backbone": "tiny", "backbone_identity": "llama-1"}
+        head = {**told, **made, "matrix_rate": 1e9}
+        head = {k: v for k, v in head.items() if k not in ("baseline", "train_seed")}
         settings = {**told["settings"], "decoding": "greedy"}
         changed = [
             {

@@ -230,6 +230,27 @@ def test_rows_of_one_name_are_told_apart(tmp_path: Path) -> None:
     assert sorted(labels) == ["copy", "nearest (device = abacus)", "nearest (device = cpu)"]
 
 
+def test_each_train_seed_is_shown(tmp_path: Path) -> None:
+    root = floor_run(
+        tmp_path / "run", baselines=["copy", "nearest"], episodes=1, train_seeds=[3, 4]
+    )
+    for seed, of in ((3, "copy"), (4, "nearest")):
+        learner(root, "trained", of, [2.0, 1.0], train_seed=seed)
+    build([root], tmp_path / "site")
+    (block,) = read_blocks([root])
+    line = next(line for line in block.lines if line.label == "trained")
+    scores = [line.score(record) for _, record in line.records[0, 0]]
+    folder = tmp_path / "site" / block.folder
+    shown = content(folder / "task-0.html").texts
+    assert scores[0] != scores[1]
+    place = shown.index(f"{scores[0]:.1f} · {scores[1]:.1f}")
+    assert place > 0
+    assert next(iter(line.task_scores.values())) == pytest.approx(sum(scores) / 2)
+    page = content(folder / "episodes" / "s0-0.html")
+    seeds = [a["data-value"] for a in page.of("td") if a.get("data-value") in ("3", "4")]
+    assert seeds.count("3") == seeds.count("4") == 2
+
+
 def test_a_block_without_a_finished_cell_is_shown(tmp_path: Path) -> None:
     from bench.records import Cell, write_failure
 
@@ -324,11 +345,14 @@ def test_plots_hold_the_numbers_of_the_records(blocks: list[Block]) -> None:
     loss = loss_plot(block)
     assert loss.head == ["baseline", "step 0", "step 1", "step 2"]
     assert loss.rows == [["learner", "4 [4, 4]", "2 [2, 2]", "1 [1, 1]"]]
-    (family,) = families(blocks)
+    (family,) = families(
+        [Block(b.number, b.frame, b.lines[:: 1 - 2 * (b.shots > 4)]) for b in blocks]
+    )
     shots = shots_plot(family)
     assert shots.head == ["baseline", "K = 4", "K = 8"]
     assert next(row for row in shots.rows if row[0] == "learner")[2] == costs["learner"][1]
     assert "one number of shots was run, K = 8" in shots_plot([block]).note
+    assert shots_plot([block, block]).picture is None
 
 
 # -- folder --------------------------------------------------------------------------------

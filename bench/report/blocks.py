@@ -23,6 +23,8 @@ Place = tuple[int, int]  # (seed, index) of an episode
 Record = Mapping[str, Any]
 TELLING = ("backbone_identity", "device", "dtype", "threads", "tuning")  # of rows of one name
 
+ASKED = ("tasks", "queries", "episodes", "max_new_tokens", "pretrain")  # of a block's settings
+
 
 @dataclass(frozen=True)
 class Line:
@@ -149,13 +151,13 @@ class Block:
     @property
     def family(self) -> str:
         """The same for blocks that differ in shots alone."""
-        head = next((line.row.header for line in self.lines if line.row.cells), None)
-        keys = ("dataset", "revision", "split", "signatures", "settings")
+        head = self.lines[0].row.header
+        asked = {key: head["settings"].get(key) for key in ASKED}
+        shared = [head.get(key) for key in ("suite", "dataset", "revision", "split", "signatures")]
         identities = sorted({str(i) for i in self.frame["backbone_identity"] if i})
         decoding = sorted({str(d) for d in self.frame["decoding"].dropna()})
-        told = [head and {**head["settings"], "train_budget": None}] if head else []
-        parts = [self.suite, self.metric, [head and head.get(k) for k in keys[:4]], told]
-        return digest_of(*parts, identities, decoding)
+        seeds = sorted({seed for line in self.lines for _, seed in line.row.planned})
+        return digest_of(*shared, self.metric, asked, identities, decoding, seeds)
 
     @cached_property
     def tasks(self) -> dict[Place, str]:

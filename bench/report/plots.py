@@ -127,7 +127,7 @@ def score_plot(block: Block) -> Plot:
         return Plot(
             title,
             "Not measured: the records of this block hold scores of the last step alone. "
-            "`fewgen run --score-steps 0,1,2,4,8` also scores after those steps.",
+            "A run with --score-steps 0,1,2,4,8 also scores after those steps.",
         )
     return Plot(
         title,
@@ -163,6 +163,10 @@ def shots_plot(family: Sequence[Block]) -> Plot:
     shots = [block.shots for block in family]
     if len(shots) < 2:
         return Plot(title, f"{family[0].suite}: one number of shots was run, K = {shots[0]}.")
+    if len(set(shots)) < len(shots):
+        return Plot(
+            title, f"{family[0].suite}: rows of one K saw other episodes; see their blocks."
+        )
     found: dict[str, list[tuple[Line, int, tuple[float, float, float]]]] = {}
     for block in family:
         for line in block.lines:

@@ -14,7 +14,7 @@ from bench.records import read_json
 from bench.report.blocks import Block, Line, Place, families, read_blocks
 from bench.report.figures import colour, marker
 from bench.report.folder import check_folder, whole_folder
-from bench.report.plots import cost_plot, loss_plot, score_plot, shots_plot
+from bench.report.plots import Plot, cost_plot, loss_plot, score_plot, shots_plot
 from bench.report.tables import leaderboard_table
 from bench.report.texts import OTHER_DIGEST, Texts
 
@@ -115,14 +115,7 @@ class Site:
             "index.html",
             "index.html",
             runs=[_run(directory) for directory in self.directories],
-            blocks=[
-                (
-                    block,
-                    leaderboard_table(block),
-                    [cost_plot(block), score_plot(block), loss_plot(block)],
-                )
-                for block in self.blocks
-            ],
+            blocks=[(block, leaderboard_table(block), _plots(block)) for block in self.blocks],
             shots=[shots_plot(family) for family in families(self.blocks)],
             suites=sorted({block.suite for block in self.blocks}),
             all_shots=sorted({block.shots for block in self.blocks}),
@@ -142,13 +135,15 @@ class Site:
         names = [f"task-{number}{f'-{i}' if i else ''}.html" for i in range(len(parts))]
         lines = [line for line in block.lines if line.row.cells]
         for name, part in zip(names, parts, strict=True):
+            rows = [(place, [_scores(line, place) for line in lines]) for place in part]
             yield self._page(
                 f"{block.folder}/{name}",
                 "task.html",
                 block=block,
                 task=task,
                 lines=lines,
-                rows=[(place, [_scores(line, place) for line in lines]) for place in part],
+                rows=rows,
+                several=any(len(scores) > 1 for _, cells in rows for scores in cells),
                 names=names,
                 name=name,
             )
@@ -192,6 +187,12 @@ class Site:
                 yield None, OTHER_DIGEST
             else:
                 yield episode, reason or ("" if episode else "the plan draws fewer episodes")
+
+
+def _plots(block: Block) -> list[Plot]:
+    """The figures of a block, then the sentences in place of others."""
+    plots = [cost_plot(block), score_plot(block), loss_plot(block)]
+    return sorted(plots, key=lambda plot: plot.picture is None)
 
 
 def _answers(block: Block, place: Place) -> dict[str, Any]:
