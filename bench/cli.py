@@ -9,9 +9,12 @@ from typing import Any, TypeVar
 import click
 
 from bench.errors import UserError
+from bench.exports import KINDS as EXPORTS
 from bench.progress import progress_bar
 from bench.registry import names, version
 
+EXISTING = click.Path(path_type=Path)
+FORMATS = ("md", "csv", "tex", "html", "json", "parquet")
 KINDS = {"suites": "suite", "baselines": "baseline", "backbones": "backbone", "presets": "preset"}
 
 
@@ -301,22 +304,101 @@ def time_command(beside: bool, out: Path | None, **flags: Any) -> None:
 
 @main.command()
 @click.argument("directories", metavar="DIR...", nargs=-1, required=True)
-@click.option("--format", "kind", type=click.Choice(["md", "csv", "tex", "json"]), default="md")
+@click.option("--format", "kind", type=click.Choice(FORMATS), help="By --out's name, else md.")
 @click.option("--metric", help="Ranks in place of each suite's primary metric.")
+@click.option("--pivot", "by", type=click.Choice(["suite", "shots", "backbone"]), help="Columns.")
 @click.option("--out", type=click.Path(path_type=Path), help="A file in place of the screen.")
 def leaderboard(
-    directories: tuple[str, ...], kind: str, metric: str | None, out: Path | None
+    directories: tuple[str, ...],
+    kind: str | None,
+    metric: str | None,
+    by: str | None,
+    out: Path | None,
 ) -> None:
-    """The table of one or more run directories."""
-    from bench.publish import RENDERERS
-    from bench.records import write_whole
-    from bench.tables import leaderboard as read
+    """The table of one or more run directories.
 
-    text = RENDERERS[kind](read(directories, metric))
-    if out:
-        write_whole(out, text)
+    With --pivot baselines are rows and suites, shots or backbones columns; what may not stand side
+    by side becomes several tables.
+    """
+    from bench.publish import render
+    from bench.records import write_whole
+
+    if out and out.exists() and not out.is_file():
+        raise UserError(f"--out {out}: not a file; name one that is or that is to be")
+    kind = kind or _format_of(out)
+    if kind == "parquet" and not out:
+        raise UserError("--format parquet is not text; name its file with --out")
+    if by:
+        from bench.pivots import pivot
+        from bench.tables import ranked
+
+        content = render(kind, *pivot(ranked(directories, metric), by))
     else:
-        click.echo(text, nl=not text.endswith("\n"))
+        from bench.tables import leaderboard as read
+
+        content = render(kind, read(directories, metric))
+    if out:
+        write_whole(out, content)
+    else:
+        click.echo(content, nl=False)
+
+
+def _format_of(out: Path | None) -> str:
+    """The format that a file's name tells; Markdown on the screen."""
+    if out is None:
+        return "md"
+    kind = out.suffix.lower().removeprefix(".")
+    if kind not in FORMATS:
+        raise UserError(f"--out {out}: the name tells no format; add --format {'|'.join(FORMATS)}")
+    return kind
+
+
+@main.command()
+@click.argument("directories", metavar="DIR...", nargs=-1, required=True, type=EXISTING)
+@click.option("--baseline", "baselines", multiple=True, help="Compared; repeatable, all if none.")
+@click.option("--minus", help="Compared to; the best row of each block if not given.")
+@click.option("--metric", help="In place of each suite's primary metric.")
+@click.option("--segments", is_flag=True, help="Adds sacreBLEU's tests of single segments.")
+@click.option("--json", "out", type=click.Path(path_type=Path), help="All figures, as JSON.")
+def paired(directories: tuple[Path, ...], out: Path | None, **flags: Any) -> None:
+    """Differences between rows of the same episodes, with p-values and effect sizes."""
+    from bench.paired_command import as_markdown, paired_table
+    from bench.publish import to_json
+    from bench.records import write_whole
+
+    frame = paired_table(directories, **flags)
+    click.echo(as_markdown(frame), nl=False)
+    if out:
+        write_whole(out, to_json(frame))
+
+
+@main.command()
+@click.argument(
+    "directories",
+    metavar="DIR...",
+    nargs=-1,
+    required=True,
+    type=click.Path(exists=True, file_okay=False, path_type=Path),
+)
+@click.option("--to", "kind", type=click.Choice(EXPORTS), required=True, help="What is written.")
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder.")
+@click.option("--baseline", "baselines", multiple=True, help="Of model-card: only these.")
+@click.option("--organization", help="Of every-eval-ever: who made the run.")
+@click.option("--push", metavar="OWNER/NAME", help="Shows what would be uploaded to the hub.")
+@click.option("--yes", is_flag=True, help="With --push: uploads it, with the token in HF_TOKEN.")
+def export(directories: tuple[Path, ...], kind: str, out: Path, **flags: Any) -> None:
+    """Writes run directories in a format that others read.
+
+    every-eval-ever: documents of that schema, 0.3.0, one a row. model-card: a README.md with
+    model-index for each model. datasets: Parquet that `datasets` loads. records: what the tables
+    of one run are made of, without texts.
+
+    Nothing is uploaded without --push and --yes.
+    """
+    from bench.exports.command import export_to
+
+    for line in export_to(kind, directories, out, **flags):
+        click.echo(line)
 
 
 @main.command()

@@ -22,7 +22,7 @@ def costs(cells: Sequence[tuple[Header, Sequence[Record]]]) -> dict[str, Any]:
     wrote = [cost for cost in every if cost["generate_ms"]]
     return {
         **quartiles("adapt_ms", [cost["adapt_ms"] for cost in every]),
-        **quartiles("inner_step_ms", [_median(c["inner_steps_ms"]) for c in every]),
+        **quartiles("inner_step_ms", [inner_step_ms(cost) for cost in every]),
         **_work(by_cell),
         "adapt_peak_mib": max(_told(every, "adapt_peak_mib"), default=None),
         "adapt_joules": _mean(_told(every, "adapt_joules")),
@@ -42,10 +42,10 @@ def costs(cells: Sequence[tuple[Header, Sequence[Record]]]) -> dict[str, Any]:
 def _work(by_cell: Sequence[tuple[Header, Sequence[Cost]]]) -> dict[str, Any]:
     """What inner loops read and computed, against their time and what the device can do in it."""
     told = [
-        (cost, len(cost["inner_steps_ms"]), cost["adapt_ms"] / 1e3, header["matrix_rate"])
+        (cost, inner_steps(cost), cost["adapt_ms"] / 1e3, header["matrix_rate"])
         for header, found in by_cell
         for cost in found
-        if cost["inner_steps_ms"] and "support_tokens" in cost
+        if inner_steps(cost) and "support_tokens" in cost
     ]
     counted = [work for work in told if work[0]["inner_step_flops"] is not None]
     done = sum(cost["inner_step_flops"] * steps for cost, steps, _, _ in counted)
@@ -102,8 +102,18 @@ def _told(costs: Iterable[Cost], name: str) -> list[float]:
     return [cost[name] for cost in costs if cost.get(name) is not None]
 
 
-def _median(values: Sequence[float]) -> float | None:
-    return statistics.median(values) if values else None
+def inner_steps(cost: Cost) -> int:
+    """How many inner steps an episode took; slim records hold their number alone."""
+    return int(cost["inner_steps"]) if "inner_steps" in cost else len(cost["inner_steps_ms"])
+
+
+def inner_step_ms(cost: Cost) -> float | None:
+    """The median step of an episode in ms, None without steps; slim records hold it alone."""
+    if "inner_steps" in cost:
+        value: float | None = cost["inner_step_ms"]
+        return value
+    steps = cost["inner_steps_ms"]
+    return statistics.median(steps) if steps else None
 
 
 def _mean(values: Sequence[float]) -> float | None:

@@ -5,6 +5,7 @@ import os
 import platform
 import subprocess
 import sys
+from datetime import UTC, datetime
 from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
@@ -142,4 +143,5 @@ def describe(context: Context) -> dict[str, Any]:
             "python": platform.python_version(),
         },
         "command": sys.argv,
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
     }

@@ -1,5 +1,6 @@
 """Metrics that keep sufficient statistics, so that scores are resampled without the texts."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
@@ -23,7 +24,10 @@ class Metric(ABC):
     Attributes:
         name: the column in a table.
         num_refs: references of each segment, for the signature; None where it varies.
+        limits: the lowest and the highest score there can be.
     """
+
+    limits = (0.0, 100.0)
 
     def __init__(self, name: str, num_refs: int | None = None) -> None:
         """Loads nothing: a metric's library is imported when the first text is scored."""
@@ -40,6 +44,11 @@ class Metric(ABC):
     @abstractmethod
     def score(self, sums: "NDArray[np.float64]") -> float:
         """The corpus score of statistics summed over segments `(statistics,)`."""
+
+    @abstractmethod
+    def scores(self, sums: "NDArray[np.float64]") -> "NDArray[np.float64]":
+        """`score` of many corpora at once, `(corpora, statistics)` to `(corpora,)`; equal to it but
+        for rounding."""
 
     @property
     def _nrefs(self) -> str:
@@ -87,6 +96,19 @@ class Bleu(_SacreBleu):
         """BLEU of the corpus, 0 to 100."""
         return float(self._scorer._compute_score_from_stats(sums.tolist()).score)
 
+    def scores(self, sums: "NDArray[np.float64]") -> "NDArray[np.float64]":
+        """BLEU of each corpus (Papineni et al., 2002), orders without a match smoothed by halves
+        (`smooth:exp`)."""
+        import numpy as np
+
+        length, reference = sums[:, 0], sums[:, 1]
+        matched, counted = sums[:, 2:6], sums[:, 6:10]
+        scored = (counted > 0).all(axis=1) & (matched > 0).any(axis=1)
+        halves = 0.5 ** np.cumsum(matched == 0, axis=1)
+        kept = np.where(matched == 0, halves, matched) / np.maximum(counted, 1)
+        brevity = np.exp(np.minimum(0, 1 - reference / np.maximum(length, 1)))
+        return np.where(scored, 100 * brevity * np.exp(np.log(kept).mean(axis=1)), 0.0)
+
 
 class Chrf(_SacreBleu):
     """Corpus chrF2 by sacreBLEU (Popovic, 2015), with its defaults.
@@ -107,6 +129,19 @@ class Chrf(_SacreBleu):
         """ChrF of the corpus, 0 to 100."""
         return float(self._scorer._compute_f_score(sums.tolist()))
 
+    def scores(self, sums: "NDArray[np.float64]") -> "NDArray[np.float64]":
+        """ChrF2 of each corpus: of mean precision and recall over the orders that it has."""
+        import numpy as np
+
+        predicted, reference, matched = np.moveaxis(sums.reshape(len(sums), -1, 3), -1, 0)
+        there = (predicted > 0) & (reference > 0)
+        orders = np.maximum(there.sum(axis=1), 1)
+        safe = np.where(there, (predicted, reference), 1.0)
+        precision, recall = (np.where(there, matched, 0.0) / safe).sum(axis=2) / orders
+        below = 4 * precision + recall
+        found: NDArray[np.float64] = 500 * precision * recall / np.where(below > 0, below, 1.0)
+        return found
+
 
 class MeanMetric(Metric):
     """A mean over segments; statistics are the segment's value and 1.
@@ -114,6 +149,7 @@ class MeanMetric(Metric):
     An instance of this class itself holds no way to score texts: it only reads what was recorded.
     """
 
+    limits = (-math.inf, math.inf)
     scale = 1.0
 
     def signature(self) -> str:
@@ -129,6 +165,14 @@ class MeanMetric(Metric):
         total, count = sums.tolist()
         return self.scale * total / count if count else 0.0
 
+    def scores(self, sums: "NDArray[np.float64]") -> "NDArray[np.float64]":
+        """The mean value of each corpus times the metric's scale."""
+        import numpy as np
+
+        counts = sums[:, 1]
+        means: NDArray[np.float64] = self.scale * sums[:, 0] / np.where(counts > 0, counts, 1.0)
+        return means
+
 
 class Rouge(MeanMetric):
     """F-measure of ROUGE (Lin, 2004) by rouge_score, on words of any script.
@@ -136,6 +180,7 @@ class Rouge(MeanMetric):
     With several references the best counts. `rougeLsum` takes lines as sentences.
     """
 
+    limits = Metric.limits
     scale = 100.0
 
     @cached_property
@@ -166,6 +211,7 @@ class Rouge(MeanMetric):
 class Exact(MeanMetric):
     """Share of predictions that equal a reference, space around them aside."""
 
+    limits = Metric.limits
     scale = 100.0
 
     def signature(self) -> str:

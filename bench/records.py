@@ -45,8 +45,9 @@ class Cell:
         return f"{self.suite} / {self.baseline} / K = {self.shots}{train} seed {self.seed}"
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Writes a file so that a reader sees all of it or nothing, also after a power cut.
+def write_whole(path: Path, content: str | bytes) -> None:
+    """Writes a file so that a reader sees all of it or nothing, also after a power cut; text as
+    UTF-8.
 
     Raises:
         UserError: the system refuses (full disk, read-only folder); nothing half-written stays.
@@ -54,8 +55,8 @@ def write_whole(path: Path, text: str) -> None:
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("w", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with part.open("wb") as file:
+            file.write(content.encode("utf-8") if isinstance(content, str) else content)
             file.flush()
             os.fsync(file.fileno())
         part.replace(path)

@@ -1,7 +1,24 @@
-"""Corpus scores with bootstrap intervals, from statistics that were summed per episode."""
+"""Corpus scores with standard errors and intervals, from statistics summed per episode.
 
+Tasks are resampled, crossed with train seeds: each resample is scored for every train seed on the
+same tasks. From these scores come three variances of the mean over train seeds: `V_tasks`, of the
+resamples' means; `V_seeds`, of the train seeds' scores; and `V_both`, of what is left in both when
+the two effects are taken out, which each of the others holds once. The variance of the score is
+`V_tasks + V_seeds - V_both`, as in the analysis of a crossed design, and Student's t with
+Satterthwaite's (1946) degrees of freedom turns it into an interval, since there are few train
+seeds; it reaches at least as far as the t of the part of train seeds alone. Resampling train seeds
+as well would count `V_both` three times (Owen, 2007).
+
+A drawn task brings all its episodes: drawing among them again would count their luck twice
+(Davison and Hinkley, 1997, section 3.8). Only of a single task are the episodes drawn, and the
+interval is then conditional on the task; with one train seed it is conditional on that. Of a single
+episode nothing tells how far it lies from others: its interval is without end.
+"""
+
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from typing import Protocol
 
 import numpy as np
@@ -16,8 +33,14 @@ Key = tuple[str, int, int]
 class Scorer(Protocol):
     """The part of a metric that statistics need."""
 
+    limits: tuple[float, float]
+
     def score(self, sums: Array) -> float:
         """The corpus score of summed statistics `(statistics,)`."""
+        ...
+
+    def scores(self, sums: Array) -> Array:
+        """`score` of many corpora at once, `(corpora, statistics)` to `(corpora,)`."""
         ...
 
 
@@ -51,20 +74,29 @@ class Interval:
     low: float
     high: float
 
+    def within(self, limits: tuple[float, float]) -> "Interval":
+        """What of it lies between a metric's limits."""
+        return Interval(max(self.low, limits[0]), min(self.high, limits[1]))
+
 
 @dataclass(frozen=True)
 class Estimate:
-    """A score or a difference of scores with its standard error, by Student's t.
+    """A score, or a difference of scores, with its standard error, by Student's t.
 
     Attributes:
         value: the corpus score, or the difference of two.
-        error: its standard error over tasks and train seeds; 0 where nothing varies.
+        error: its standard error over tasks and train seeds; 0 where nothing varies, infinite
+            where a single episode is all there is.
         freedom: degrees of freedom of the error.
+        seeds_error: the part of train seeds in it, which their small number leaves uncertain.
+        seeds_freedom: degrees of freedom of that part.
     """
 
     value: float
     error: float
     freedom: float
+    seeds_error: float = 0.0
+    seeds_freedom: float = 1.0
 
     def interval(self, level: float = 0.95) -> Interval:
         """The two-sided interval."""
@@ -78,18 +110,34 @@ class Estimate:
         """The one-sided upper bound."""
         return self.value + self._reach(level)
 
-    def _reach(self, level: float) -> float:
-        from scipy.stats import t
-
-        return float(t.ppf(level, self.freedom)) * self.error if self.error else 0.0
-
     def p(self) -> float:
-        """The two-sided p-value of the true value being 0; 1 for a value of exactly 0."""
-        from scipy.stats import t
+        """The two-sided p-value of a true value of 0; 1 for a value of exactly 0."""
+        return 2 * min(self.p_above(0), self.p_below(0), 0.5)
 
-        if not self.error:
-            return 1.0 if self.value == 0 else 0.0
-        return float(2 * t.sf(abs(self.value) / self.error, self.freedom))
+    def p_above(self, null: float) -> float:
+        """The one-sided p-value of a true value of at most `null`: small where it lies above."""
+        return self._tail(self.value - null)
+
+    def p_below(self, null: float) -> float:
+        """The one-sided p-value of a true value of at least `null`."""
+        return self._tail(null - self.value)
+
+    @property
+    def _parts(self) -> list[tuple[float, float]]:
+        parts = (self.error, self.freedom), (self.seeds_error, self.seeds_freedom)
+        return [part for part in parts if part[0]]
+
+    def _reach(self, level: float) -> float:
+        from scipy.special import stdtrit
+
+        return max((float(stdtrit(f, level)) * error for error, f in self._parts), default=0.0)
+
+    def _tail(self, distance: float) -> float:
+        from scipy.special import stdtr
+
+        if not self._parts:
+            return float(distance <= 0)
+        return max(float(stdtr(f, -distance / error)) for error, f in self._parts)
 
 
 @dataclass(frozen=True)
@@ -121,6 +169,16 @@ def _cells(entries: Sequence[Entry], keys: Sequence[Key]) -> list[_Cell]:
     ]
 
 
+def _same(a: Sequence[_Cell], b: Sequence[_Cell]) -> bool:
+    """Whether every episode has the same statistics in both rows."""
+    return len(a) == len(b) and all(
+        x.train_seed == y.train_seed
+        and np.array_equal(x.columns, y.columns)
+        and np.array_equal(x.sums, y.sums)
+        for x, y in zip(a, b, strict=True)
+    )
+
+
 def _keys(entries: Iterable[Entry]) -> list[Key]:
     keys = sorted({entry.key for entry in entries})
     if not keys:
@@ -138,63 +196,146 @@ def corpus_score(entries: Sequence[Entry], metric: Scorer) -> float:
     return float(np.mean([metric.score(cell.sums.sum(axis=0)) for cell in cells]))
 
 
-class _Bootstrap:
-    """The draws that all rows of a comparison share.
+@dataclass(frozen=True)
+class _Scored:
+    """A row on the data and on every resample, a line for each train seed.
 
-    Tasks are drawn once for all seeds. Every time a task is drawn, as many of its episodes as a
-    seed holds are drawn anew, the same ones for every train seed: all trainings met the same
-    episodes, so their luck with them does not average out.
+    Attributes:
+        points: the scores of the data `(train seeds,)`.
+        draws: the scores of the resamples `(train seeds, repeats)`.
+        share: of each train seed in the row's score `(train seeds,)`.
+    """
+
+    train_seeds: tuple[int | None, ...]
+    points: Array
+    draws: Array
+    share: Array
+
+    def minus(self, other: "_Scored") -> "_Scored":
+        """The difference, for rows with the same train seeds or where one has none."""
+        more = self if len(self.points) >= len(other.points) else other
+        return _Scored(
+            more.train_seeds, self.points - other.points, self.draws - other.draws, more.share
+        )
+
+
+class _Resamples:
+    """The draws that all rows of a comparison share.
 
     Attributes:
         weights: how often a resample takes an episode, `(repeats, keys)`.
+        units: what is drawn: tasks, or the episodes of a single task.
     """
 
     def __init__(self, keys: Sequence[Key], repeats: int, stream: Stream) -> None:
-        self._random = np.random.Generator(np.random.PCG64(stream.key))
-        self._repeats = repeats
-        self._train_draws: dict[tuple[int | None, ...], Array] = {}
-        tasks = sorted({task for task, _, _ in keys})
-        counts = dict(zip(tasks, self._choices(len(tasks), len(tasks)).T, strict=True))
-        self.weights: Array = np.empty((repeats, len(keys)))
-        groups: dict[tuple[str, int], list[int]] = {}
-        for column, (task, seed, _) in enumerate(keys):
-            groups.setdefault((task, seed), []).append(column)
-        for (task, _), columns in groups.items():
-            size = len(columns)
-            self.weights[:, columns] = self._choices(counts[task] * size, size)
+        random = np.random.Generator(np.random.PCG64(stream.key))
+        names = [task for task, _, _ in keys]
+        drawn: Sequence[object] = names if len(set(names)) > 1 else keys
+        kinds = sorted(set(drawn), key=repr)
+        self.units = len(kinds)
+        place = {kind: i for i, kind in enumerate(kinds)}
+        share = np.full(self.units, 1 / self.units)
+        counts = random.multinomial(self.units, share, size=repeats).astype(np.float64)
+        self.weights: Array = counts[:, [place[kind] for kind in drawn]]
 
-    def _choices(self, draws: "int | NDArray[np.int64]", size: int) -> NDArray[np.int64]:
-        """How often each of `size` things comes up in that many draws, `(repeats, size)`."""
-        draws = np.broadcast_to(draws, self._repeats)
-        return self._random.multinomial(draws, np.full(size, 1 / size))
-
-    def _train_weights(self, train_seeds: tuple[int | None, ...]) -> Array:
-        """Draws of train seeds `(repeats, train seeds)`, common to rows that have the same."""
-        if train_seeds not in self._train_draws:
-            size = len(train_seeds)
-            self._train_draws[train_seeds] = self._choices(size, size).astype(np.float64)
-        return self._train_draws[train_seeds]
-
-    def scores(self, cells: Sequence[_Cell], metric: Scorer) -> Array:
-        """The row's score in every resample `(repeats,)`; NaN where none of its episodes was."""
-        seeds = sorted({cell.train_seed for cell in cells}, key=_rank)
-        drawn = dict(zip(seeds, self._train_weights(tuple(seeds)).T, strict=True))
-        total, weight = np.zeros(self._repeats), np.zeros(self._repeats)
+    def scored(self, cells: Sequence[_Cell], metric: Scorer) -> _Scored:
+        """A row's scores; NaN in a resample that holds none of a train seed's episodes."""
+        seeds = tuple(sorted({cell.train_seed for cell in cells}, key=_rank))
+        line = {seed: i for i, seed in enumerate(seeds)}
+        totals = np.zeros((len(seeds), len(self.weights)))
+        held, points = np.zeros_like(totals), np.zeros(len(seeds))
+        counts = np.zeros(len(seeds))
         for cell in cells:
-            episodes = self.weights[:, cell.columns]
+            taken = self.weights[:, cell.columns]
             # Not a matrix product, whose order of summation depends on the number of threads.
-            sums = np.einsum("re,es->rs", episodes, cell.sums)
-            share = drawn[cell.train_seed] * (episodes.sum(axis=1) > 0)
-            for i in np.flatnonzero(share):
-                total[i] += share[i] * metric.score(sums[i])
-            weight += share
-        return np.divide(total, weight, out=np.full_like(total, np.nan), where=weight > 0)
+            sums = np.einsum("re,es->rs", taken, cell.sums)
+            there = taken.any(axis=1)
+            i = line[cell.train_seed]
+            totals[i] += np.where(there, metric.scores(sums), 0.0)
+            held[i] += there
+            points[i] += metric.score(cell.sums.sum(axis=0))
+            counts[i] += 1
+        draws = np.divide(totals, held, out=np.full_like(totals, np.nan), where=held > 0)
+        return _Scored(seeds, points / counts, draws, counts / counts.sum())
 
 
-def _percentiles(values: Array, level: float) -> Interval:
-    ends = (1 - level) / 2, (1 + level) / 2
-    low, high = np.quantile(values[~np.isnan(values)], ends)
-    return Interval(float(low), float(high))
+@dataclass(frozen=True)
+class _Variance:
+    """A variance with the degrees of freedom of what it is estimated from."""
+
+    value: float
+    freedom: float
+
+
+def _of_tasks(draws: Array, units: int) -> _Variance:
+    """Of the resamples `(repeats,)` of a row; infinite where there is one thing to draw."""
+    if units < 2:
+        return _Variance(math.inf, 1)
+    known = draws[~np.isnan(draws)]
+    return _Variance(float(known.var()) * units / (units - 1), units - 1)
+
+
+def _of_seeds(scored: _Scored, units: int) -> list[_Variance]:
+    """`V_seeds` and `-V_both`; nothing for one train seed, or where these add no variance."""
+    count = len(scored.points)
+    if count < 2 or units < 2:
+        return []
+    seeds = float(scored.points.var(ddof=1)) / count
+    rest = scored.draws - scored.draws.mean(axis=0)
+    rest = rest[:, ~np.isnan(rest).any(axis=0)]
+    both = float(rest.var(axis=1).sum()) * units / (units - 1) / (count * (count - 1))
+    if seeds <= both:
+        return []
+    return [_Variance(seeds, count - 1), _Variance(-both, (count - 1) * (units - 1))]
+
+
+def _estimate(value: float, tasks: _Variance, seeds: Sequence[_Variance]) -> Estimate:
+    """Satterthwaite's approximation to the sum of the variances."""
+    parts = [tasks, *seeds]
+    total = sum(part.value for part in parts)
+    if not total or math.isinf(total):
+        return Estimate(value, math.sqrt(total), 1.0)
+    spread = sum(part.value**2 / part.freedom for part in parts)
+    if not seeds:
+        return Estimate(value, math.sqrt(total), total**2 / spread)
+    of_seeds = [part for part in seeds if part.value > 0]
+    freedom = sum(p.value for p in of_seeds) ** 2 / sum(p.value**2 / p.freedom for p in of_seeds)
+    error = math.sqrt(sum(part.value for part in seeds))
+    return Estimate(value, math.sqrt(total), total**2 / spread, error, freedom)
+
+
+def _alone(scored: _Scored, units: int) -> Estimate:
+    value = float(scored.share @ scored.points)
+    over_tasks = _of_tasks(scored.share @ scored.draws, units)
+    return _estimate(value, over_tasks, _of_seeds(scored, units))
+
+
+def _between(a: _Scored, b: _Scored, units: int) -> Estimate:
+    """The difference of two rows that were scored on the same resamples."""
+    if a.train_seeds == b.train_seeds or (None,) in (a.train_seeds, b.train_seeds):
+        return _alone(a.minus(b), units)
+    value = float(a.share @ a.points - b.share @ b.points)
+    over_tasks = _of_tasks(a.share @ a.draws - b.share @ b.draws, units)
+    return _estimate(value, over_tasks, [*_of_seeds(a, units), *_of_seeds(b, units)])
+
+
+def estimate(
+    entries: Sequence[Entry], metric: Scorer, repeats: int = 1000, seed: int = 0
+) -> Estimate:
+    """`corpus_score` with its standard error over tasks and train seeds.
+
+    Args:
+        entries: the episodes of one row.
+        metric: gives the corpus score of sums.
+        repeats: resamples.
+        seed: of the resampling; the same seed gives the same estimate.
+
+    Raises:
+        ValueError: there is no entry.
+    """
+    keys = _keys(entries)
+    draws = _Resamples(keys, repeats, Stream(seed, "resamples"))
+    return _alone(draws.scored(_cells(entries, keys), metric), draws.units)
 
 
 def interval(
@@ -204,24 +345,46 @@ def interval(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Percentile bootstrap interval (Efron, 1979) of `corpus_score`.
+    """The two-sided interval of `corpus_score`, within the metric's limits; see `estimate`."""
+    return estimate(entries, metric, repeats, seed).interval(level).within(metric.limits)
 
-    Tasks and train seeds are resampled crossed, episodes within a task and seed. With one train
-    seed, or none, the interval is conditional on it.
 
-    Args:
-        entries: the episodes of one row.
-        metric: gives the corpus score of sums.
-        repeats: resamples.
-        level: the probability that the interval should hold.
-        seed: of the resampling; the same seed gives the same interval.
+def pairwise(
+    rows: Sequence[Sequence[Entry]], metric: Scorer, repeats: int = 1000, seed: int = 0
+) -> dict[tuple[int, int], Estimate]:
+    """The differences of the corpus scores of all pairs of rows, (i, j) with i < j: row i - row j.
+
+    All rows are scored on the same resamples. Rows with the same train seeds are paired by them; a
+    row without train seeds meets every train seed of the other; sets of train seeds that differ
+    are taken as independent.
 
     Raises:
-        ValueError: there is no entry.
+        ValueError: a row is empty, or rows differ in an episode's (task, seed, index).
     """
-    keys = _keys(entries)
-    draws = _Bootstrap(keys, repeats, Stream(seed, "interval"))
-    return _percentiles(draws.scores(_cells(entries, keys), metric), level)
+    keys = _keys(rows[0]) if rows else []
+    for row in rows:
+        if others := set(keys) ^ set(_keys(row)):
+            raise ValueError(
+                f"only one of the rows has episode (task, seed, index) = {min(others)}"
+            )
+    if len(rows) < 2:
+        return {}
+    draws = _Resamples(keys, repeats, Stream(seed, "resamples"))
+    cells = [_cells(row, keys) for row in rows]
+    scored = [draws.scored(found, metric) for found in cells]
+    return {
+        (i, j): Estimate(0.0, 0.0, 1.0)
+        if _same(cells[i], cells[j])
+        else _between(scored[i], scored[j], draws.units)
+        for i, j in combinations(range(len(rows)), 2)
+    }
+
+
+def difference(
+    a: Sequence[Entry], b: Sequence[Entry], metric: Scorer, repeats: int = 1000, seed: int = 0
+) -> Estimate:
+    """`corpus_score(a) - corpus_score(b)` with its standard error, paired as in `pairwise`."""
+    return pairwise([a, b], metric, repeats, seed)[0, 1]
 
 
 def paired_interval(
@@ -232,44 +395,8 @@ def paired_interval(
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:
-    """Percentile bootstrap interval of `corpus_score(a) - corpus_score(b)`.
-
-    Both rows are scored on the same resampled tasks and episodes, and on the same train seeds if
-    they have the same ones. A row without train seeds meets every train seed of the other; sets
-    of train seeds that differ are drawn independently of each other.
-
-    Args:
-        a: the episodes of one row.
-        b: the same episodes of the other row.
-        metric: gives the corpus score of sums.
-        repeats: resamples.
-        level: the probability that the interval should hold.
-        seed: of the resampling.
-
-    Raises:
-        ValueError: there is no entry, or the rows differ in an episode's (task, seed, index).
-    """
-    keys, others = _keys(a), _keys(b)
-    if keys != others:
-        first = min(set(keys) ^ set(others))
-        raise ValueError(f"only one of the rows has episode (task, seed, index) = {first}")
-    draws = _Bootstrap(keys, repeats, Stream(seed, "paired interval"))
-    difference = draws.scores(_cells(a, keys), metric) - draws.scores(_cells(b, keys), metric)
-    return _percentiles(difference, level)
-
-
-def difference(
-    a: Sequence[Entry], b: Sequence[Entry], metric: Scorer, repeats: int = 1000, seed: int = 0
-) -> Estimate:
-    """`corpus_score(a) - corpus_score(b)` with its standard error, paired as `paired_interval`.
-
-    Raises:
-        ValueError: as `paired_interval`.
-    """
-    bounds = paired_interval(a, b, metric, repeats, seed=seed)
-    value = corpus_score(a, metric) - corpus_score(b, metric)
-    tasks = len({entry.task for entry in a})
-    return Estimate(value, (bounds.high - bounds.low) / 3.92, max(tasks - 1, 1))
+    """The two-sided interval of `difference`."""
+    return difference(a, b, metric, repeats, seed).interval(level)
 
 
 def holm(ps: Sequence[float]) -> list[float]:

@@ -1,25 +1,26 @@
 """Tables from run directories: one row for each (suite, dataset, baseline, shots)."""
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import chain, product
+from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.blocks import blocks, decoding_of
 from bench.costs import costs, training
 from bench.errors import UserError, unknown
+from bench.ranks import Point, front, letters
 from bench.records import read_cell, read_json
-from bench.streams import digest_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from bench.metrics import Metric
-    from bench.statistics import Entry
+    from bench.statistics import Entry, Estimate
 
-FORMATS = ("md", "csv", "tex", "json")
-EXEMPT = ("none", "scratch")  # rows that may stand beside any backbone
+ALPHA = 0.05  # rows whose adjusted p-value is below it are said to differ
 
 
 @dataclass
@@ -30,6 +31,7 @@ class Row:
         header: of the first cell.
         cells: (train seed, seed) to records.
         headers: one a cell.
+        directories: the run directory of each cell.
         failures: reasons of failed cells.
         planned: (train seed, seed) of every cell that the row's plans ask for.
     """
@@ -38,6 +40,7 @@ class Row:
     planned: set[tuple[int | None, int]] = field(default_factory=set)
     cells: dict[tuple[int | None, int], list[dict[str, Any]]] = field(default_factory=dict)
     headers: list[dict[str, Any]] = field(default_factory=list)
+    directories: list[Path] = field(default_factory=list)
     failures: list[str] = field(default_factory=list)
 
     def records(self) -> list[dict[str, Any]]:
@@ -52,11 +55,6 @@ class Row:
     def complete(self) -> bool:
         """No cell failed and none is missing."""
         return not self.failures and self.planned == set(self.cells)
-
-    @property
-    def id(self) -> str:
-        """What tells the row from all others; a floor has the same one in every block."""
-        return digest_of(_row_key(self.header))[:12]
 
     @property
     def digests(self) -> dict[tuple[int, int], str]:
@@ -79,7 +77,8 @@ def read_rows(directories: Iterable[Path]) -> list[Row]:
     """The rows of all finished and failed cells of some run directories.
 
     Raises:
-        UserError: no run directory, a damaged file, or two directories that hold one cell.
+        UserError: no run directory, a damaged file, or two directories that hold one cell (but for
+            floors with equal answers).
     """
     rows: dict[str, Row] = {}
     for directory in directories:
@@ -90,12 +89,15 @@ def read_rows(directories: Iterable[Path]) -> list[Row]:
             row.plan(header["train_seed"], seeds, train_seeds)
             place = (header["train_seed"], header["seed"])
             if place in row.cells:
+                if header["init"] == "none" and records == row.cells[place]:
+                    continue  # a floor that was run beside each of several backbones
                 raise UserError(
                     f"{directory} repeats {header['suite']} / {header['baseline']} seed "
                     f"{header['seed']} of another directory; name one of the two"
                 )
             row.cells[place] = records
             row.headers.append(header)
+            row.directories.append(directory)
         for path in sorted((directory / "cells").rglob("*.failed.json")):
             failure = read_json(path)
             row = rows.setdefault(_row_key(failure["cell"]), Row(failure["cell"]))
@@ -174,8 +176,8 @@ def _line(row: Row) -> dict[str, Any]:
     scored = bool(row.cells)
     return {
         **{key: head.get(key) for key in shared},
-        "row": row.id,
-        "decoding": _decoding(row),
+        "group": "",
+        "decoding": decoding_of(row),
         "backbone_identity": ",".join(
             sorted(
                 {h["backbone_identity"] for h in [head, *row.headers] if h.get("backbone_identity")}
@@ -208,90 +210,102 @@ def _line(row: Row) -> dict[str, Any]:
     }
 
 
-def _block_key(row: Row) -> str:
-    """Rows with the same key were asked the same questions and are scored alike."""
-    head = row.header
-    keys = ["suite", "dataset", "revision", "split", "shots", "signatures"]
-    asked = [head["settings"][key] for key in ("tasks", "queries", "episodes", "max_new_tokens")]
-    seeds = sorted({seed for _, seed in row.planned})
-    return json.dumps([*(head.get(key) for key in keys), asked, seeds], sort_keys=True)
+@dataclass
+class Block:
+    """Rows that stand together, best first, and the line of each."""
+
+    rows: list[Row]
+    lines: list[dict[str, Any]]
+
+    @property
+    def metric(self) -> str:
+        """The name of the metric that ranks."""
+        return str(self.lines[0]["rank_metric"])
+
+    @property
+    def complete(self) -> "list[tuple[Row, dict[str, Any]]]":
+        """What is ranked: rows that lack no cell, with their lines."""
+        pairs = zip(self.rows, self.lines, strict=True)
+        return [(row, line) for row, line in pairs if row.complete]
 
 
-def _decoding(row: Row) -> str | None:
-    """How the row's answers were written; None for a floor."""
-    if row.header["init"] == "none":
-        return None
-    return str(row.header["settings"].get("decoding", "greedy"))
+def _block(rows: Sequence[Row], metric: str | None) -> Block:
+    """A block in the order of its ranking metric."""
+    name = metric or rows[0].header["primary"]
+    pairs = [(row, {**_line(row), "rank_metric": name, "pareto": None}) for row in rows]
+    pairs.sort(key=lambda pair: pair[1].get(name, -math.inf), reverse=True)
+    return Block([row for row, _ in pairs], [line for _, line in pairs])
 
 
-def _decoded_alike(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows by how their answers were written; floors are among each."""
-    floors = [row for row in rows if _decoding(row) is None]
-    others: dict[str, list[Row]] = {}
+def _compare(made: Sequence[Block]) -> None:
+    """Adds paired differences, letters and the front to the lines of complete rows.
+
+    All pairs of rows of all blocks are compared, and their p-values adjusted together.
+    """
+    from bench.statistics import holm, pairwise
+
+    found = [pairwise(*_measured(block)) if block.complete else {} for block in made]
+    places = [(number, pair) for number, pairs in enumerate(found) for pair in pairs]
+    adjusted = holm([found[number][pair].p() for number, pair in places])
+    ps = dict(zip(places, adjusted, strict=True))
+    for number, (block, pairs) in enumerate(zip(made, found, strict=True)):
+        _rank(block, pairs, {pair: ps[number, pair] for pair in pairs})
+
+
+def _measured(block: Block) -> "tuple[list[list[Entry]], Metric]":
+    """The entries of a block's complete rows, and the metric that ranks them."""
+    rows = [row for row, _ in block.complete]
+    scorer = next(m for m in metrics(rows[0]) if m.name == block.metric)
+    return [entries(row, block.metric) for row in rows], scorer
+
+
+def _rank(
+    block: Block, pairs: "Mapping[tuple[int, int], Estimate]", ps: Mapping[tuple[int, int], float]
+) -> None:
+    """Writes a block's comparisons, of pairs of complete rows in their order, into its lines."""
+    lines = [line for _, line in block.complete]
+    groups = letters(range(len(lines)), lambda i, j: ps[i, j] < ALPHA)
+    on_front = front([_point(line, block.metric) for line in lines])
+    for place, line in enumerate(lines):
+        line["to_best"], line["to_best_low"], line["to_best_high"] = 0.0, 0.0, 0.0
+        if place:
+            ahead = pairs[0, place]  # the best row's lead over this one
+            bounds = ahead.interval(1 - ALPHA)
+            line["to_best"] = -ahead.value
+            line["to_best_low"], line["to_best_high"] = -bounds.high, -bounds.low
+            line["to_best_p"] = ps[0, place]
+        line["group"], line["pareto"] = groups[place], on_front[place]
+
+
+def _point(line: Mapping[str, Any], metric: str) -> Point:
+    """A row's score and adaptation; without inner steps it costs nothing."""
+    cost = line["adapt_ms"] if line.get("inner_step_ms") is not None else 0.0
+    return Point(line[metric], cost, f"{line['device']} {line['dtype']} {line['threads']}")
+
+
+def ranked(directories: "Sequence[str | Path]", metric: str | None = None) -> list[Block]:
+    """The blocks of some run directories, compared; see `leaderboard`."""
+    rows = read_rows(Path(directory) for directory in directories)
+    if not rows:
+        raise UserError(f"no finished cell in {', '.join(map(str, directories))}")
     for row in rows:
-        if decoding := _decoding(row):
-            others.setdefault(decoding, []).append(row)
-    return [[*floors, *group] for group in others.values()] or [floors]
+        if metric and row.cells and metric not in row.header["signatures"]:
+            raise unknown("metric", metric, row.header["signatures"])
+    made = [_block(members, metric) for members in blocks(rows)]
+    made.sort(key=lambda block: [block.lines[0][key] for key in ("suite", "dataset", "shots")])
+    for number, block in enumerate(made, 1):
+        for line in block.lines:
+            line["block"] = str(number)
+    _compare(made)
+    return made
 
 
-def _agree(rows: Sequence[Row]) -> bool:
-    """Whether rows saw the same episode wherever they have the same seed and index."""
-    seen: dict[tuple[int, int], str] = {}
-    return all(
-        seen.setdefault(place, digest) == digest
-        for row in rows
-        for place, digest in row.digests.items()
-    )
+def frame_of(made: Sequence[Block]) -> "pd.DataFrame":
+    """The lines of blocks as a table."""
+    import pandas as pd
 
-
-def _start(row: Row) -> str:
-    """What the row's adaptation starts from: a backbone's weights, or how each train seed's are
-    made."""
-    head = row.header
-    anew = head["settings"]["pretrain"]
-    return json.dumps([head["backbone"], anew] if anew else head["backbone_identity"])
-
-
-def _blocks(rows: Sequence[Row]) -> list[list[Row]]:
-    """Rows that may be ranked together: equal episodes, scores, decoding and backbone; rows without
-    pre-trained weights stand in every block of their episodes, if their answers were written
-    alike."""
-    asked: dict[str, list[Row]] = {}
-    for row in rows:
-        asked.setdefault(_block_key(row), []).append(row)
-    blocks = []
-    for members in chain.from_iterable(map(_decoded_alike, asked.values())):
-        exempt = [row for row in members if row.header["init"] in EXEMPT]
-        others: dict[str, list[Row]] = {}
-        for row in members:
-            if row.header["init"] not in EXEMPT:
-                others.setdefault(_start(row), []).append(row)
-        groups = [[*exempt, *group] for group in others.values()] or [exempt]
-        for group in groups:
-            # Data that changed without a new revision: nothing in it can be compared.
-            blocks += [group] if _agree(group) else [[row] for row in group]
-    return blocks
-
-
-def _compared(block: Sequence[Row], metric: str | None) -> list[dict[str, Any]]:
-    """The lines of a block, with each complete row's paired difference to the best of them."""
-    from bench.statistics import paired_interval
-
-    lines = [_line(row) for row in block]
-    name = metric or block[0].header["primary"]
-    for line in lines:
-        line["rank_metric"] = name
-    pairs = [(row, line) for row, line in zip(block, lines, strict=True) if row.complete]
-    if not pairs:
-        return lines
-    best, best_line = max(pairs, key=lambda pair: pair[1][name])
-    scorer = next(m for m in metrics(best) if m.name == name)
-    reference = entries(best, name)
-    for row, line in pairs:
-        bounds = paired_interval(entries(row, name), reference, scorer)
-        line["to_best"] = line[name] - best_line[name]
-        line["to_best_low"], line["to_best_high"] = bounds.low, bounds.high
-    return lines
+    frame = pd.DataFrame([line for block in made for line in block.lines])
+    return frame.astype({"pareto": "boolean"})
 
 
 def leaderboard(directories: "Sequence[str | Path]", metric: str | None = None) -> "pd.DataFrame":
@@ -305,29 +319,12 @@ def leaderboard(directories: "Sequence[str | Path]", metric: str | None = None) 
         One row for each (suite, dataset, baseline, shots) of a block; scores are 0 to 100, times in
         milliseconds (`train_s` in seconds), memory in MiB, energy in joules, utilisation from 0
         to 1. `to_best` is the paired difference to the best row of the block on the ranking
-        metric, with its 95 % interval.
+        metric, with its 95 % interval; `to_best_p` is its p-value, adjusted for all pairs of rows
+        of all blocks (Holm, 1979). Rows of a block that share a letter of `group` do not differ by
+        those p-values at 5 %. `pareto`: no row of the block has as good a score for as short an
+        adaptation, and one of both better. Rows that lack cells have none of these.
 
     Raises:
         UserError: no run directory, no finished cell, or a metric that was not recorded.
     """
-    import pandas as pd
-
-    rows = read_rows(Path(directory) for directory in directories)
-    if not rows:
-        raise UserError(f"no finished cell in {', '.join(map(str, directories))}")
-    for row in rows:
-        if metric and row.cells and metric not in row.header["signatures"]:
-            raise unknown("metric", metric, row.header["signatures"])
-    blocks = [_compared(block, metric) for block in _blocks(rows)]
-    lines = [
-        {**line, "block": str(number), "_score": line.get(line["rank_metric"], float("-inf"))}
-        for number, block in enumerate(blocks, 1)
-        for line in block
-    ]
-    frame = pd.DataFrame(lines)
-    frame = frame.sort_values(
-        ["suite", "dataset", "shots", "block", "_score"],
-        ascending=[True, True, True, True, False],
-        kind="stable",
-    )
-    return frame.drop(columns="_score").reset_index(drop=True)
+    return frame_of(ranked(directories, metric))

@@ -9,7 +9,7 @@ from bench.context import Context
 from bench.facts import describe
 from bench.plan import make_plan
 from bench.records import Cell, read_cell, write_cell, write_json
-from tests.test_tables import METRICS, header
+from tests.runs import METRICS, header
 
 
 def floor_run(root: Path, **values: Any) -> Path:

@@ -9,10 +9,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.publish import SCORES
+from bench.shown import title
 from bench.statistics import corpus_score
 from bench.streams import digest_of
-from bench.tables import Row, entries, leaderboard, metrics, read_rows
+from bench.tables import Row, entries, frame_of, metrics, ranked
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +44,11 @@ class Line:
     values: dict[str, Any]
     row: Row
     metric: "Metric"
+
+    @property
+    def on_front(self) -> bool:
+        """Whether no row of the block is at least as good for as short an adaptation."""
+        return self.values["pareto"] is True
 
     def told(self, name: str) -> float | None:
         """The number in a column; None where there is none."""
@@ -140,7 +145,7 @@ class Block:
     @property
     def metric_title(self) -> str:
         """What ranks, as tables call it."""
-        return SCORES.get(self.metric, self.metric)
+        return title(self.metric)
 
     @property
     def folder(self) -> str:
@@ -189,27 +194,23 @@ def read_blocks(directories: Sequence[Path], metric: str | None = None) -> list[
     Raises:
         UserError: as `leaderboard`.
     """
-    frame = leaderboard(directories, metric)
-    rows = {row.id: row for row in read_rows(directories)}
     series: dict[str, int] = {}
     blocks = []
-    for number, part in frame.groupby("block", sort=False):
-        members = [rows[str(name)] for name in part["row"]]
-        labels = _labels(members)
+    for number, made in enumerate(ranked(directories, metric), 1):
         lines = [
             Line(
                 place,
                 label,
                 series.setdefault(label, len(series)),
-                {str(key): value for key, value in values.items()},
+                values,
                 row,
-                _metric(row, str(values["rank_metric"])),
+                _metric(row, made.metric),
             )
-            for place, (label, row, (_, values)) in enumerate(
-                zip(labels, members, part.iterrows(), strict=True)
+            for place, (label, row, values) in enumerate(
+                zip(_labels(made.rows), made.rows, made.lines, strict=True)
             )
         ]
-        blocks.append(Block(int(str(number)), part, lines))
+        blocks.append(Block(number, frame_of([made]), lines))
     return blocks
 
 

@@ -4,6 +4,7 @@ No text of the data goes into a figure; names stand in the legend and the table 
 """
 
 import io
+import math
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -44,11 +45,15 @@ class Point:
     Attributes:
         cost: milliseconds with their quartiles; None where nothing adapts.
         score: with its interval.
+        on_front: whether it is on the Pareto front.
+        where: what the cost was measured on.
     """
 
     series: int
     cost: tuple[float, float, float] | None
     score: tuple[float, float, float]
+    on_front: bool = False
+    where: str = ""
 
     @property
     def price(self) -> float:
@@ -65,15 +70,6 @@ class Curve:
     middle: Sequence[float]
     low: Sequence[float]
     high: Sequence[float]
-
-
-def pareto(points: Sequence[Point]) -> list[Point]:
-    """The points that no other beats in cost without losing in score, cheapest first."""
-    front: list[Point] = []
-    for point in sorted(points, key=lambda p: (p.price, -p.score[1])):
-        if not front or point.score[1] > front[-1].score[1]:
-            front.append(point)
-    return front
 
 
 @dataclass(frozen=True)
@@ -93,7 +89,6 @@ def cost_figure(points: Sequence[Point], salt: str) -> Picture:
 
 def _cost_figure(points: Sequence[Point]) -> "Figure":
     figure, (strip, plane) = _figure(columns=[1, 5])
-    front = pareto(points)
     free = [point for point in points if not point.cost]
     for place, point in enumerate(free):
         _point(strip, point, (place + 1) / (len(free) + 1))
@@ -102,12 +97,9 @@ def _cost_figure(points: Sequence[Point]) -> "Figure":
             _point(plane, point, point.cost[1], point.cost)
     _logarithmic(plane, [p.cost for p in points if p.cost])
     left, right = plane.get_xlim()
-    xs = [*(point.price if point.cost else left for point in front), right]
-    ys = [point.score[1] for point in front]
-    line: dict[str, Any] = {"color": INK, "linewidth": 1, "linestyle": (0, (4, 2)), "zorder": 1}
-    plane.step(xs, [*ys, ys[-1]], where="post", **line)
-    if not front[0].cost:
-        strip.axhline(ys[0], **line)
+    if len({point.where for point in points if point.cost}) == 1:  # else there is no one front
+        front = sorted((point for point in points if point.on_front), key=lambda p: p.price)
+        _front(strip, plane, front, left, right)
     plane.set_xlim(left, right)
     strip.set_xlim(0, 1)
     strip.set_xticks([0.5], ["none"])
@@ -116,12 +108,30 @@ def _cost_figure(points: Sequence[Point]) -> "Figure":
     return figure
 
 
+def _front(strip: "Axes", plane: "Axes", front: Sequence[Point], left: float, right: float) -> None:
+    """The best score that a cost buys, from the left end of the plane to its right one."""
+    if not front:
+        return
+    xs = [*(point.price if point.cost else left for point in front), right]
+    ys = [point.score[1] for point in front]
+    line: dict[str, Any] = {"color": INK, "linewidth": 1, "linestyle": (0, (4, 2)), "zorder": 1}
+    plane.step(xs, [*ys, ys[-1]], where="post", **line)
+    if not front[0].cost:
+        strip.axhline(ys[0], **line)
+
+
+def _within(low: float, middle: float, high: float) -> tuple[float, float]:
+    """How far an interval reaches down and up; an end that there is none of is not drawn."""
+    down, up = middle - low, high - middle
+    return (down if math.isfinite(down) else 0.0, up if math.isfinite(up) else 0.0)
+
+
 def _point(axes: "Axes", point: Point, x: float, cost: Sequence[float] | None = None) -> None:
-    low, middle, high = point.score
+    down, up = _within(*point.score)
     axes.errorbar(
         [x],
-        [middle],
-        yerr=[[max(middle - low, 0)], [max(high - middle, 0)]],
+        [point.score[1]],
+        yerr=[[max(down, 0)], [max(up, 0)]],
         xerr=[[x - cost[0]], [cost[2] - x]] if cost else None,
         color=_colour(point.series),
         marker=_marker(point.series),
@@ -154,6 +164,9 @@ def _curve_figure(
 ) -> "Figure":
     figure, (axes,) = _figure(columns=[1])
     for curve in curves:
+        reach = [_within(*ends) for ends in zip(curve.low, curve.middle, curve.high, strict=True)]
+        lows = [y - down for y, (down, _) in zip(curve.middle, reach, strict=True)]
+        highs = [y + up for y, (_, up) in zip(curve.middle, reach, strict=True)]
         shown: dict[str, Any] = {
             "color": _colour(curve.series),
             "marker": _marker(curve.series),
@@ -164,10 +177,9 @@ def _curve_figure(
         axes.plot(curve.xs, curve.middle, **shown)
         if not ticks:
             shade: dict[str, Any] = {"color": _colour(curve.series), "alpha": 0.12, "linewidth": 0}
-            axes.fill_between(curve.xs, curve.low, curve.high, **shade)
+            axes.fill_between(curve.xs, lows, highs, **shade)
         else:
-            ends = zip(curve.xs, curve.low, curve.high, strict=True)
-            for x, low, high in ends:
+            for x, low, high in zip(curve.xs, lows, highs, strict=True):
                 axes.plot([x, x], [low, high], color=_colour(curve.series), linewidth=1)
     every = [value for curve in curves for value in curve.low]
     if min(every) > 0 and max(value for c in curves for value in c.high) > 20 * min(every):

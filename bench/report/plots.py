@@ -10,7 +10,6 @@ from bench.report.figures import (
     Point,
     cost_figure,
     curve_figure,
-    pareto,
 )
 
 NONE = "none"
@@ -47,13 +46,12 @@ def cost_plot(block: Block) -> Plot:
     points = [point for _, point in shown]
     if not any(point.cost for point in points):
         return Plot(title, "No row of this block adapts weights, so there is no cost to compare.")
-    front = pareto(points)
-    ahead = ", ".join(line.label for line, point in shown if point in front)
+    ahead = ", ".join(line.label for line in block.lines if line.on_front) or "none"
     return Plot(
         title,
         f"{block.metric_title} over milliseconds that the adaptation of an episode takes. Bars: "
-        "the 95 % interval of the score, quartiles of the cost. Dashed: the Pareto front of the "
-        "point estimates. What takes no inner step stands at the left.",
+        "the 95 % interval of the score, quartiles of the cost. Dashed: the Pareto front, by "
+        "the values alone. What takes no inner step stands at the left.",
         cost_figure(points, f"{block.folder} cost"),
         f"{block.metric_title} against adaptation cost of {len(points)} rows; on the Pareto front: "
         f"{ahead}",
@@ -64,7 +62,7 @@ def cost_plot(block: Block) -> Plot:
                 line.label,
                 _between(point.cost[1], point.cost[0], point.cost[2]) if point.cost else NONE,
                 _between(point.score[1], point.score[0], point.score[2]),
-                "yes" if point in front else "",
+                "yes" if point.on_front else "",
             ]
             for line, point in shown
         ],
@@ -77,7 +75,8 @@ def _point(line: Line) -> Point | None:
         return None
     takes_steps = line.told("inner_step_ms") is not None
     cost = _told(line, "adapt_ms", ("_q1", "", "_q3")) if takes_steps else None
-    return Point(line.series, cost, score)
+    where = " ".join(str(line.values.get(key)) for key in ("device", "dtype", "threads"))
+    return Point(line.series, cost, score, line.on_front, where)
 
 
 def _told(line: Line, name: str, ends: tuple[str, str, str]) -> tuple[float, float, float] | None:

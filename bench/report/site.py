@@ -9,7 +9,6 @@ from typing import Any
 
 from bench.episodes import Episode
 from bench.errors import UserError
-from bench.publish import MISSING
 from bench.records import read_json
 from bench.report.blocks import Block, Line, Place, families, read_blocks
 from bench.report.figures import colour, marker
@@ -17,6 +16,7 @@ from bench.report.folder import check_folder, whole_folder
 from bench.report.plots import Plot, cost_plot, loss_plot, score_plot, shots_plot
 from bench.report.tables import leaderboard_table
 from bench.report.texts import OTHER_DIGEST, Texts
+from bench.shown import MISSING
 
 PAGE = 500  # episodes of a task on one page
 UNKNOWN = "unknown"

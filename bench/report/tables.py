@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench import publish
+from bench.publish import block_tables
 from bench.report.blocks import Block, Line
+from bench.shown import MISSING, SCORES, leads
 
 # Titles of `fewgen leaderboard` to the columns that they sort by; others sort as text.
 NUMBERS = {
@@ -20,7 +21,7 @@ NUMBERS = {
 
 
 @dataclass(frozen=True)
-class Shown:
+class Cell:
     """A cell.
 
     Attributes:
@@ -46,39 +47,36 @@ class Table:
 
     titles: list[str]
     numeric: list[bool]
-    rows: list[tuple[Line, list[Shown], bool]]
+    rows: list[tuple[Line, list[Cell], bool]]
     caption: list[str]
 
 
 def leaderboard_table(block: Block) -> Table:
     """The cells of every line of a block."""
-    told = [publish._cells(line.values) for line in block.lines]
-    titles = [title for title in told[0] if title != "baseline"]
-    if not any(cells["failed"] for cells in told):
-        titles.remove("failed")
+    (shown,) = block_tables(block.frame)
+    titles = [str(title) for title in shown.cells.columns if title != "baseline"]
     columns = _columns(block)
     rows = [
         (
             line,
-            [_shown(line, cells[title], columns.get(title)) for title in titles],
-            publish._leads(line.values),
+            [_cell(line, cells[title], columns.get(title)) for title in titles],
+            leads(line.values),
         )
-        for line, cells in zip(block.lines, told, strict=True)
+        for line, (_, cells) in zip(block.lines, shown.cells.iterrows(), strict=True)
     ]
-    caption = publish._caption(block.frame).split("\n")
-    return Table(titles, [title in columns for title in titles], rows, caption)
+    return Table(titles, [title in columns for title in titles], rows, list(shown.caption))
 
 
 def _columns(block: Block) -> Mapping[str, str]:
     """Titles of columns that hold numbers, to their names."""
-    scores = {title: name for name, title in publish.SCORES.items()}
+    scores = {title: name for name, title in SCORES.items()}
     rank = block.metric_title
     return {**scores, rank: block.metric, f"{rank} to best": "to_best", **NUMBERS}
 
 
-def _shown(line: Line, text: str, column: str | None) -> Shown:
+def _cell(line: Line, text: str, column: str | None) -> Cell:
     if column is None:
-        return Shown(text, None, False)
+        return Cell(text, None, False)
     value: Any = line.told(column)
     is_score = column in line.row.header["signatures"] and value is not None
-    return Shown(text, "" if text == publish.MISSING or value is None else repr(value), is_score)
+    return Cell(text, "" if text == MISSING or value is None else repr(value), is_score)

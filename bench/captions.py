@@ -1,0 +1,127 @@
+"""What stands below a table: what all its rows share, how to read it, and what went wrong."""
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from bench.shown import FRONT, SCORES, known, title
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+COUNTS = {
+    "rechunked": "cells that adapted fewer at once than planned, for want of memory (*)",
+    "diverged": "episodes whose inner loop ended worse than it began",
+    "truncated": "inputs or targets cut to the context",
+    "train_truncated": "inputs, targets or demonstrations cut in training, a train seed",
+    "dropped": "demonstrations left out because the context was full",
+    "cut_outputs": "answers cut at the maximum length",
+}
+
+BESIDE = (
+    'The intervals of "to best" are not adjusted. '
+    f"{FRONT} marks the Pareto front, by the values alone: no other row scores higher at the same "
+    "or less adaptation time, nor as high at less."
+)
+
+
+def facts(block: "pd.DataFrame") -> dict[str, list[str]]:
+    """The lines of a block's caption, by what they tell; the first says what the block is."""
+    told = {
+        "asked": [_asked(block)],
+        "ranked": [f"Ranked by {title(block.iloc[0]['rank_metric'])}."],
+        "read": [_how_to_read(block)],
+        "beside": [BESIDE],
+        "made": [_made(block)],
+        "signatures": [f"Signatures: {_signatures(block)}."],
+    }
+    for name, what in COUNTS.items():
+        found = [f"{r['baseline']} {r[name]:.0f}" for _, r in block.iterrows() if r[name]]
+        told[name] = [f"{what.capitalize()}: {', '.join(found)}."] if found else []
+    tuned = [
+        f"{r['baseline']} {r['tune_trials']:.0f} trials, {r['tune_tokens']:,.0f} tokens, "
+        f"{r['tune_seconds']:,.0f} s"
+        for _, r in block.sort_values("baseline").iterrows()
+        if known(r.get("tune_trials"))
+    ]
+    told["tuned"] = [f"Options chosen by tuning: {'; '.join(tuned)}."] if tuned else []
+    told["missing"] = [
+        f"Unfinished, not ranked: {r['baseline']}: {r['missing']} cell(s) missing"
+        for _, r in block.iterrows()
+        if r["missing"]
+    ]
+    told["failed"] = [
+        f"Failed: {r['baseline']}: {r['failed']} cell(s): {r['reason']}"
+        for _, r in block.iterrows()
+        if r["failed"]
+    ]
+    return {kind: [" ".join(line.split()) for line in lines] for kind, lines in told.items()}
+
+
+def side_by_side(columns: Mapping[str, Mapping[str, list[str]]]) -> list[str]:
+    """The facts of a table whose columns are blocks; what is not true of all is said of some."""
+    lines = []
+    for kind in next(iter(columns.values())):
+        headings: dict[str, list[str]] = {}
+        for heading, told in columns.items():
+            for line in told[kind]:
+                headings.setdefault(line, []).append(heading)
+        for line, found in headings.items():
+            whose = "" if len(found) == len(columns) else f"{', '.join(found)}: "
+            lines.append(whose + line)
+    return lines
+
+
+def _scored(block: "pd.DataFrame") -> "pd.DataFrame":
+    """The rows that have a finished cell; all if none has."""
+    scored = block[block["episodes"] > 0]
+    return block if scored.empty else scored
+
+
+def _signatures(block: "pd.DataFrame") -> str:
+    """Of the metrics that are shown."""
+    shown = {*SCORES, block.iloc[0]["rank_metric"]}
+    every = str(_scored(block).iloc[0]["signature"]).split("; ")
+    return "; ".join(text for text in every if text.partition("=")[0] in shown)
+
+
+def _asked(block: "pd.DataFrame") -> str:
+    first, head = block.iloc[0], _scored(block).iloc[0]
+    train = sorted({str(t) for t in block["train_seeds"] if t})
+    return (
+        f"{first['suite']} ({first['dataset']}, revision {first['revision']}, {first['split']}), "
+        f"K = {first['shots']}, {head['episodes']:.0f} episodes over seeds {head['seeds']}"
+        + (f", train seeds {'; '.join(train)}" if train else "")
+    )
+
+
+def _how_to_read(block: "pd.DataFrame") -> str:
+    over = "tasks and episodes"
+    if (block["interval"] != "").any():
+        over += "; those of trained rows are conditional on their one train seed"
+    elif block["train_seeds"].any():
+        over += " and train seeds"
+    return (
+        f"Brackets are 95 % intervals over {over}. Rows that share a letter were not shown to "
+        "differ (paired differences, 5 %, Holm's adjustment over all pairs of rows of all tables "
+        "made with this one); bold: not shown to differ from the best."
+    )
+
+
+def _made(block: "pd.DataFrame") -> str:
+    backbones = sorted({str(b) for b in block["backbone"].dropna()})
+    identities = sorted({str(b) for b in block["backbone_identity"] if b})
+    decoding = sorted({str(d) for d in block["decoding"].dropna()})
+    scored = _scored(block)
+    counts = sorted({int(n) for n in scored["tasks_at_once"] if known(n)})
+    devices = dict.fromkeys(
+        f"{r['device']}, {r['dtype']}, {r['threads']:.0f} thread(s) a cell, "
+        + (f"{r['workers']:.0f} worker(s)" if known(r["workers"]) else "")
+        for _, r in scored.iterrows()
+    )
+    return (
+        f"Backbone: {', '.join(backbones) or 'none'} ({', '.join(identities) or 'no weights'}). "
+        + (f"Decoding: {'; '.join(decoding)}. " if decoding else "")
+        + f"Device: {' and '.join(devices)}"
+        + (f"; {', '.join(map(str, counts))} task(s) adapted at once" if counts else "")
+        + "."
+    )

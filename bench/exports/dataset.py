@@ -1,0 +1,155 @@
+"""A folder that `datasets` loads: the records of runs and their leaderboard, as Parquet."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.exports import Export
+from bench.exports.folder import make_folder
+from bench.exports.runs import Run, cell_paths, check_cells, read_cells
+from bench.exports.slim import is_slim
+from bench.records import Cell, write_whole
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+CONFIGS = ("records", "leaderboard")
+SPLIT = "test"
+
+
+def export(directories: Sequence[Path], out: Path) -> Export:
+    """Writes `records.parquet`, `leaderboard.parquet` and a README.md that declares both configs.
+
+    `records` has one row a query, or one an episode where records are slim: no predictions, and
+    statistics summed over the queries. They are written a cell at a time.
+
+    Raises:
+        UserError: nothing to export, a damaged file, or a folder with other files.
+    """
+    from bench.tables import leaderboard
+
+    runs = check_cells(list(directories))
+
+    def fill(folder: Path) -> list[str]:
+        leaderboard(directories).to_parquet(folder / "leaderboard.parquet", index=False)
+        slim = _write_records(folder / "records.parquet", directories)
+        write_whole(folder / "README.md", _card(runs))
+        return [
+            f"{directory}: slim records, one row an episode, without predictions"
+            for directory in slim
+        ]
+
+    return Export(out, "dataset", make_folder(out, directories, fill))
+
+
+def _write_records(path: Path, directories: Sequence[Path]) -> list[Path]:
+    """Writes the records of all cells; returns the directories whose records are slim."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    names = _metrics(directories)
+    schema, slim = _schema(names), dict[Path, None]()
+    with pq.ParquetWriter(path, schema) as writer:
+        for directory in directories:
+            for cell, header, records in read_cells(directory):
+                rows = [row for record in records for row in _rows(cell, record, names)]
+                writer.write_table(pa.Table.from_pylist(rows, schema))
+                if is_slim(header):
+                    slim[directory] = None
+    return list(slim)
+
+
+def _metrics(directories: Sequence[Path]) -> list[str]:
+    """Every metric of some cell; their first lines tell."""
+    found: dict[str, None] = {}
+    for path in (path for directory in directories for path in cell_paths(directory)):
+        with path.open(encoding="utf-8") as file:
+            found |= dict.fromkeys(json.loads(file.readline())["cell"]["signatures"])
+    return list(found)
+
+
+def _schema(metrics: Sequence[str]) -> "pa.Schema":
+    import pyarrow as pa
+
+    numbers = ("shots", "train_seed", "seed", "index", "query")
+    texts = ("suite", "baseline", "task", "digest", "query_id", "prediction")
+    return pa.schema(
+        [
+            *((name, pa.string()) for name in texts[:2]),
+            *((name, pa.int64()) for name in numbers[:4]),
+            *((name, pa.string()) for name in texts[2:4]),
+            ("query", pa.int64()),
+            *((name, pa.string()) for name in texts[4:]),
+            *((f"statistics_{name}", pa.list_(pa.float64())) for name in metrics),
+        ]
+    )
+
+
+def _rows(
+    cell: Cell, record: Mapping[str, Any], metrics: Sequence[str]
+) -> Iterator[dict[str, Any]]:
+    """A row a query; one for all of them where the record is slim."""
+    shared = {
+        **vars(cell),
+        **{key: record[key] for key in ("seed", "index", "task", "digest")},
+    }
+    answers, ids = record.get("predictions", [None]), record.get("query_ids")
+    for place, answer in enumerate(answers):
+        told = answer is not None
+        yield {
+            **shared,
+            "query": place if told else None,
+            "query_id": ids[place] if told and ids else None,
+            "prediction": answer,
+            **{
+                f"statistics_{name}": record["statistics"][name][place]
+                for name in metrics
+                if name in record["statistics"]
+            },
+        }
+
+
+def _card(runs: Sequence[Run]) -> str:
+    from huggingface_hub import DatasetCard, DatasetCardData
+
+    data = DatasetCardData(
+        pretty_name="fewgen records",
+        tags=["fewgen", "few-shot"],
+        configs=[
+            {
+                "config_name": name,
+                "data_files": [{"split": SPLIT, "path": f"{name}.parquet"}],
+                **({"default": True} if name == CONFIGS[0] else {}),
+            }
+            for name in CONFIGS
+        ],
+    )
+    made = "\n\n".join(
+        f"```\n{run.command}\n```\n\nCommit {run.commit}, begun {run.when}, on {run.hardware}."
+        for run in runs
+    )
+    return str(DatasetCard(f"---\n{data.to_yaml()}\n---\n{_TEXT}\n{made}\n").content)
+
+
+_TEXT = """
+# Records of fewgen
+
+What baselines of few-shot text generation answered on frozen episodes, and the table that was made
+of it.
+
+- `records`: one row a query: suite, baseline, K (`shots`), seeds, the episode (`index`, `task`,
+  SHA-256 `digest` of its texts), the query's id, the prediction, and for each metric its sufficient
+  statistics, whose sums over a corpus give the corpus score. Where predictions were not kept, one
+  row an episode: `query`, `query_id` and `prediction` are null, statistics are summed.
+- `leaderboard`: one row for each suite, data, baseline and K; scores are 0 to 100 with 95 %
+  intervals in `_low` and `_high`, times in ms, memory in MiB.
+
+```python
+from datasets import load_dataset
+
+records = load_dataset("FOLDER-OR-ID", "records", split="test")
+```
+
+## How it was made
+"""

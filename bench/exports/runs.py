@@ -1,0 +1,139 @@
+"""What `run.json` tells of a run, fit to be published: no path of the machine it was made on."""
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from bench.errors import UserError
+from bench.records import Cell, read_cell, read_json
+
+# An absolute path inside a text: what comes before its last part.
+PLACE = re.compile(r"""(?:file://|(?<![\w./:~-])~?)/(?:[^\s/"':,;()=]+/)*(?=[^\s/])""")
+
+
+def without_places(value: Any) -> Any:
+    """A JSON value whose absolute paths are their last part alone."""
+    if isinstance(value, str):
+        whole = PurePosixPath(value)
+        return whole.name if whole.is_absolute() and ": " not in value else PLACE.sub("", value)
+    if isinstance(value, Mapping):
+        return {without_places(key): without_places(item) for key, item in value.items()}
+    return [without_places(item) for item in value] if isinstance(value, list) else value
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory's `run.json`.
+
+    Attributes:
+        started: when the run began, in seconds since 1970; of runs of older versions the time of
+            the file, which they wrote first.
+    """
+
+    directory: Path
+    content: dict[str, Any]
+    started: int
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """The resolved plan."""
+        plan: dict[str, Any] = self.content["plan"]
+        return plan
+
+    @property
+    def when(self) -> str:
+        """`started`, in ISO 8601 and UTC."""
+        return datetime.fromtimestamp(self.started, UTC).isoformat()
+
+    @property
+    def command(self) -> str:
+        """The command that made the run, but for `--out`; `unknown` of a run that does not tell."""
+        words = [str(word) for word in self.content.get("command") or []]
+        if not words:
+            return "unknown"
+        program = PurePosixPath(words[0])
+        first = "fewgen" if program.stem in ("fewgen", "cli", "__main__") else program.name
+        return shlex.join([first, *map(without_places, _without_out(words[1:]))])
+
+    @property
+    def commit(self) -> str:
+        """The commit of the code, and whether it was changed; `unknown` outside a checkout."""
+        git = self.content.get("git") or {}
+        if not git.get("commit"):
+            return "unknown"
+        return f"{git['commit']}{' with changes' if git.get('dirty') else ''}"
+
+    @property
+    def hardware(self) -> str:
+        """Processor, cores and system."""
+        told = self.content.get("hardware") or {}
+        parts = [told.get("processor"), told.get("cores") and f"{told['cores']} cores"]
+        return ", ".join(str(part) for part in [*parts, told.get("system")] if part) or "unknown"
+
+    @property
+    def versions(self) -> dict[str, str]:
+        """Libraries, fewgen and Python among them, to their versions."""
+        found = dict(self.content.get("packages") or {})
+        found["python"] = (self.content.get("hardware") or {}).get("python")
+        return {name: str(told) for name, told in found.items() if told}
+
+
+def _without_out(words: Sequence[str]) -> Iterator[str]:
+    for before, word in zip(["", *words], words, strict=False):
+        if before != "--out" and not (word == "--out" or word.startswith("--out=")):
+            yield word
+
+
+def read_run(directory: Path) -> Run:
+    """What a run directory was made with.
+
+    Raises:
+        UserError: it is no run directory, or its `run.json` is damaged.
+    """
+    path = directory / "run.json"
+    if not path.is_file():
+        raise UserError(f"{directory} is not a run directory: it has no run.json")
+    content = read_json(path)
+    plan = content.get("plan") if isinstance(content, dict) else None
+    if not isinstance(plan, dict) or not {"seeds", "train_seeds"} <= set(plan):
+        raise UserError(f"{path}: damaged, it holds no plan")
+    try:
+        began = datetime.fromisoformat(content["started"]).timestamp()
+    except (KeyError, TypeError, ValueError):
+        began = path.stat().st_mtime
+    return Run(directory, content, int(began))
+
+
+def cell_paths(directory: Path) -> list[Path]:
+    """The files of a run directory's finished cells, in the order that tables read them."""
+    return sorted((directory / "cells").rglob("*.jsonl"))
+
+
+def read_cells(directory: Path) -> Iterator[tuple[Cell, dict[str, Any], list[dict[str, Any]]]]:
+    """The finished cells, one at a time: the cell, its header, its records.
+
+    Raises:
+        UserError: one is damaged.
+    """
+    for path in cell_paths(directory):
+        header, records = read_cell(path)
+        keys = ("suite", "baseline", "shots", "train_seed", "seed")
+        yield Cell(**{key: header[key] for key in keys}), header, records
+
+
+def check_cells(directories: "list[Path]") -> list[Run]:
+    """The runs of some directories.
+
+    Raises:
+        UserError: one is no run directory or is named twice, or none holds a finished cell.
+    """
+    runs = [read_run(directory) for directory in directories]
+    if len({directory.resolve() for directory in directories}) < len(directories):
+        raise UserError("a run directory is named twice")
+    if not any(cell_paths(directory) for directory in directories):
+        raise UserError(f"no finished cell in {', '.join(map(str, directories))}")
+    return runs

@@ -1,0 +1,72 @@
+"""Slim records: what tables are made of, without texts, small enough to be kept in a repository."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.costs import inner_step_ms, inner_steps
+from bench.errors import UserError
+from bench.exports import Export
+from bench.exports.folder import make_folder
+from bench.exports.runs import check_cells, read_cells, without_places
+from bench.records import read_json, write_cell, write_json
+
+LEFT_OUT = ("predictions", "support_ids", "query_ids", "losses")
+
+
+def slim_record(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A record without texts, ids and curves; `statistics` hold one list, the sum over queries."""
+    import numpy as np
+
+    kept = {key: value for key, value in record.items() if key not in LEFT_OUT}
+    sums = {
+        name: [np.sum(np.array(lists), axis=0).tolist()]
+        for name, lists in record["statistics"].items()
+    }
+    made = {**kept, "queries": queries_of(record), "statistics": sums}
+    if cost := record.get("costs"):
+        steps = {"inner_steps": inner_steps(cost), "inner_step_ms": inner_step_ms(cost)}
+        made["costs"] = {**{k: v for k, v in cost.items() if k != "inner_steps_ms"}, **steps}
+    return made
+
+
+def queries_of(record: Mapping[str, Any]) -> int:
+    """How many queries an episode asked."""
+    if "queries" in record:
+        return int(record["queries"])
+    return len(next(iter(record["statistics"].values())))
+
+
+def is_slim(header: Mapping[str, Any]) -> bool:
+    """Whether a cell's records are without predictions."""
+    return bool(header.get("slim"))
+
+
+def export(directories: Sequence[Path], out: Path) -> Export:
+    """Writes a run directory that gives the same tables as the one it is made of.
+
+    Its `run.json` is without paths and without the name of the run directory.
+
+    Raises:
+        UserError: not one run directory, one without finished cells, or a folder with other files.
+    """
+    if len(directories) != 1:
+        raise UserError("records are slimmed one run directory at a time; name one")
+    directory = directories[0]
+    run = check_cells([directory])[0]
+
+    def fill(folder: Path) -> None:
+        content = without_places({**run.content, "started": run.when})
+        content["plan"] = {**content["plan"], "out": None}
+        content["command"] = shlex.split(run.command)
+        write_json(folder / "run.json", content)
+        for cell, header, records in read_cells(directory):
+            slimmed = [slim_record(record) for record in records]
+            write_cell(folder, cell, {**header, "slim": True}, slimmed)
+        for path in sorted((directory / "cells").rglob("*.failed.json")):
+            failure = without_places(read_json(path))
+            write_json(folder / path.relative_to(directory), failure)
+
+    make_folder(out, directories, fill)
+    return Export(out, "dataset", [])

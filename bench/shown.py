@@ -1,0 +1,82 @@
+"""Tables as a reader sees them: every cell a text, what is bold, and the caption."""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from bench.tables import ALPHA
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+SCORES = {"bleu": "BLEU", "chrf": "chrF", "rougeL": "ROUGE-L", "exact": "exact"}
+MISSING = "–"  # noqa: RUF001, an en dash is what tables show for nothing
+FRONT = "•"  # on the Pareto front
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One table.
+
+    Attributes:
+        cells: texts; the first column names the row.
+        bold: (row, column) of what is not different from the best.
+        caption: lines.
+    """
+
+    cells: "pd.DataFrame"
+    bold: frozenset[tuple[int, str]]
+    caption: Sequence[str]
+
+    @property
+    def slug(self) -> str:
+        """The caption's beginning in small letters, digits and hyphens."""
+        return "-".join(re.findall("[a-z0-9]+", re.split("[,:]", self.caption[0])[0].lower()))
+
+    def marked(self, escape: Callable[[str], str], strong: Callable[[str], str]) -> "pd.DataFrame":
+        """The cells and their headings escaped, and what is bold marked."""
+        marked = self.cells.map(escape)
+        for row, column in self.bold:
+            marked.loc[row, column] = strong(marked.loc[row, column])
+        return marked.rename(columns=escape)
+
+
+def title(metric: str) -> str:
+    """A metric's name in a heading."""
+    return SCORES.get(metric, metric)
+
+
+def known(value: Any) -> bool:
+    """Neither None nor what a table holds in its place."""
+    import pandas as pd
+
+    return not pd.isna(value)
+
+
+def number(value: Any, digits: int = 1) -> str:
+    """A value with commas."""
+    return f"{value:,.{digits}f}" if known(value) else MISSING
+
+
+def score(line: Mapping[str, Any], metric: str) -> str:
+    """A score with its interval."""
+    if not known(line.get(metric)):
+        return MISSING
+    return f"{line[metric]:.1f} [{line[f'{metric}_low']:.1f}, {line[f'{metric}_high']:.1f}]"
+
+
+def difference(line: Mapping[str, Any]) -> str:
+    """To the best row of the block."""
+    if not known(line.get("to_best")):
+        return MISSING
+    if not known(line.get("to_best_p")):
+        return "best"
+    return f"{line['to_best']:+.1f} [{line['to_best_low']:+.1f}, {line['to_best_high']:+.1f}]"
+
+
+def leads(line: Mapping[str, Any]) -> bool:
+    """Whether a row is the best of its block or not different from it: they share a letter."""
+    if not known(line.get("to_best")):
+        return False
+    return not known(line.get("to_best_p")) or bool(line["to_best_p"] >= ALPHA)

@@ -1,0 +1,64 @@
+"""Aggregates over suites against sorting by hand and SciPy's bootstrap."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from bench.across import THRESHOLDS, aggregate
+from bench.statistics import Interval
+from tests.test_statistics import Mean, noise, row
+
+
+def one(values):
+    """A suite of tasks whose scores are known, for each of some train seeds `(seeds, tasks)`."""
+    seeds, tasks = values.shape
+    return row(lambda t, train, *_: values[train, t], tasks, range(seeds)), Mean()
+
+
+def test_the_middle_half_and_the_share_above():
+    first, second = np.array([[10.0, 90, 30, 50]]), np.array([[0.0, 100, 20, 60]])
+    found = aggregate([one(first), one(second)])
+    assert found.iqm == pytest.approx(np.mean([20, 30, 50, 60]))
+    shares = {point.threshold: point.share for point in found.profile}
+    assert (shares[0], shares[50], shares[100]) == (7 / 8, 3 / 8, 0)
+    assert [point.threshold for point in found.profile] == list(THRESHOLDS)
+    assert all(p.interval.low <= p.share <= p.interval.high for p in found.profile)
+
+
+def test_intervals_are_those_of_a_bootstrap_of_tasks():
+    values = noise(1, 1, 40, scale=10.0)
+    found = aggregate([one(values)], repeats=4000)
+    expected = stats.bootstrap(
+        (values[0],), lambda x: stats.trim_mean(x, 0.25), method="percentile", rng=0
+    ).confidence_interval
+    ends = (found.interval.low, found.interval.high)
+    assert ends == pytest.approx(tuple(expected), abs=0.1 * (expected.high - expected.low))
+
+
+@pytest.mark.parametrize("tasks", range(1, 14))
+def test_the_middle_is_scipys_trimmed_mean(tasks):
+    values = noise(tasks, 1, tasks)
+    assert aggregate([one(values)], repeats=1).iqm == pytest.approx(
+        stats.trim_mean(values[0], 0.25)
+    )
+
+
+def test_suites_are_strata():
+    """Two suites that differ, each without spread: no resample moves weight between them."""
+    found = aggregate([one(np.full((1, 6), 20.0)), one(np.full((1, 6), 60.0))])
+    assert (found.iqm, found.interval) == (40, Interval(40, 40))
+
+
+def test_train_seeds_are_drawn_alike_in_all_suites():
+    values = np.array([[10.0] * 5, [30.0] * 5])
+    found = aggregate([one(values), one(values)])
+    assert found.interval == Interval(10, 30)
+    assert found.iqm == 20
+
+
+def test_what_cannot_be_aggregated_is_refused():
+    with pytest.raises(ValueError, match="no suite"):
+        aggregate([])
+    entries, metric = one(noise(2, 2, 4))
+    with pytest.raises(ValueError, match="lacks tasks"):
+        aggregate([(entries[:-1], metric)])
