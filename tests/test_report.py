@@ -170,7 +170,7 @@ def test_changed_data_and_lost_data_are_told_on_the_page(tmp_path: Path) -> None
     changed_records(root, lambda record: {**record, "digest": "0" * 64})
     build([root], tmp_path / "site", say=told.append)
     page = (tmp_path / "site" / "1-translation-k8" / "episodes" / "s0-0.html").read_text()
-    assert "Ids and outputs alone are shown: drawn again, the data give" in page
+    assert "The texts of support and queries are not shown: drawn again, the data give" in page
     assert read_cell(next(root.rglob("s0.jsonl")))[1][0]["query_ids"][0] in page
     assert len(told) == 1
     run = read_json(root / "run.json")
@@ -182,7 +182,7 @@ def test_changed_data_and_lost_data_are_told_on_the_page(tmp_path: Path) -> None
         write_json(root / "run.json", {"plan": plan})
         build([root], tmp_path / "site")
         page = (tmp_path / "site" / "1-translation-k8" / "episodes" / "s0-2.html").read_text()
-        assert "Ids and outputs alone are shown" in page
+        assert "The texts of support and queries are not shown" in page
         assert why in page
 
 
@@ -247,7 +247,37 @@ def test_each_train_seed_is_shown(tmp_path: Path) -> None:
     assert next(iter(line.task_scores.values())) == pytest.approx(sum(scores) / 2)
     page = content(folder / "episodes" / "s0-0.html")
     seeds = [a["data-value"] for a in page.of("td") if a.get("data-value") in ("3", "4")]
-    assert seeds.count("3") == seeds.count("4") == 2
+    assert seeds.count("3") == seeds.count("4") == 3  # of the episode and of two queries
+
+
+def test_slim_records_lead_to_scores_and_questions(tmp_path: Path) -> None:
+    """Beside whole ones, whose outputs are shown."""
+    whole = floor_run(tmp_path / "whole", baselines=["copy"])
+    other = floor_run(tmp_path / "other", baselines=["nearest"])
+    record = read_cell(next(other.rglob("s0.jsonl")))[1][0]
+    done = command("export", str(other), "--to", "records", "--out", str(tmp_path / "slim"))
+    assert done.exit_code == 0, done.output
+    build([whole, tmp_path / "slim"], tmp_path / "site")
+    (block,) = read_blocks([whole, other])
+    line = next(line for line in block.lines if line.label == "nearest")
+    page = content(tmp_path / "site" / block.folder / "episodes" / "s0-0.html")
+    assert f"{line.score(record):.1f}" in page.texts
+    assert page.texts.count("copy") == 3  # scores and two queries
+    assert page.texts.count("nearest") == 2  # scores and the notice
+    assert any("These records are slim" in text for text in page.texts)
+    assert sum(a.get("class") == "asked" for a in page.of("dl")) == 2
+    assert sum(a.get("class") == "texts sortable" for a in page.of("table")) == 2
+
+
+def test_nothing_of_the_machine_is_told(tmp_path: Path) -> None:
+    root = floor_run(tmp_path / "run", episodes=1, queries=1)
+    run = read_json(root / "run.json")
+    run["plan"]["data"] = str(tmp_path / "gone.jsonl")
+    write_json(root / "run.json", run)
+    build([root], tmp_path / "site")
+    for path in (tmp_path / "site").rglob("*.html"):
+        assert str(tmp_path) not in path.read_text(), path
+    assert "gone.jsonl" in (tmp_path / "site" / "index.html").read_text()
 
 
 def test_a_block_without_a_finished_cell_is_shown(tmp_path: Path) -> None:

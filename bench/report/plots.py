@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bench.costs import inner_steps
 from bench.report.blocks import Block, Line
 from bench.report.figures import (
     Curve,
@@ -103,7 +104,7 @@ def loss_plot(block: Block) -> Plot:
         low, middle, high = (list(part) for part in zip(*found, strict=True))
         curves.append((line, Curve(line.series, range(len(found)), middle, low, high)))
     if not curves:
-        return Plot(title, "No row of this block takes inner steps.")
+        return Plot(title, "Not shown: the records of this block hold no losses of inner steps.")
     return Plot(
         title,
         "What the inner loop lowers, on the support set: medians over episodes and train seeds, "
@@ -147,7 +148,7 @@ def _score_curve(line: Line) -> Curve | None:
     if not steps:
         return None
     points = {int(step): line.score_after(step) for step in steps}
-    taken = {len(record["costs"]["inner_steps_ms"]) for record in records}
+    taken = {inner_steps(record["costs"]) for record in records}
     final = _told(line, line.metric.name, ("_low", "", "_high"))
     if len(taken) == 1 and final:
         points[taken.pop()] = final

@@ -9,7 +9,8 @@ from typing import Any
 
 from bench.episodes import Episode
 from bench.errors import UserError
-from bench.records import read_json
+from bench.exports.runs import read_run, without_places
+from bench.exports.slim import queries_of
 from bench.report.blocks import Block, Line, Place, families, read_blocks
 from bench.report.figures import colour, marker
 from bench.report.folder import check_folder, whole_folder
@@ -18,8 +19,8 @@ from bench.report.tables import leaderboard_table
 from bench.report.texts import OTHER_DIGEST, Texts
 from bench.shown import MISSING
 
+FEWER = "the plan draws fewer episodes"
 PAGE = 500  # episodes of a task on one page
-UNKNOWN = "unknown"
 PLAN = {  # what is said of a plan first: title, key
     "Suites": "suites",
     "Baselines": "baselines",
@@ -186,7 +187,7 @@ class Site:
             if episode and episode.digest != block.digests[place]:
                 yield None, OTHER_DIGEST
             else:
-                yield episode, reason or ("" if episode else "the plan draws fewer episodes")
+                yield episode, without_places(reason) or ("" if episode else FEWER)
 
 
 def _plots(block: Block) -> list[Plot]:
@@ -196,26 +197,31 @@ def _plots(block: Block) -> list[Plot]:
 
 
 def _answers(block: Block, place: Place) -> dict[str, Any]:
-    """Of an episode: ids of its examples, and of each query every line's outputs and scores."""
+    """Of an episode: ids of its examples, every line's scores, and of each query every line's
+    outputs and scores; slim records hold neither ids nor outputs."""
     recorded = [
-        (line, train_seed, record, line.query_scores(record))
+        (line, train_seed, record)
         for line in block.lines
         for train_seed, record in line.records.get(place, [])
     ]
-    first = recorded[0][2]
-    count = len(first["predictions"])
+    whole = [
+        (line, train_seed, record["predictions"], line.query_scores(record))
+        for line, train_seed, record in recorded
+        if "predictions" in record
+    ]
+    first = next((record for *_, record in recorded if "predictions" in record), recorded[0][2])
+    count = queries_of(first)
     return {
         "support_ids": first.get("support_ids", []),
         "query_ids": first.get("query_ids", [""] * count),
         "support_part": first["support_part"],
+        "scores": [(line, train_seed, line.score(record)) for line, train_seed, record in recorded],
         "queries": [
-            [
-                (line, train_seed, record["predictions"][place], scores[place])
-                for line, train_seed, record, scores in recorded
-            ]
-            for place in range(count)
+            [(line, train, texts[query], scores[query]) for line, train, texts, scores in whole]
+            for query in range(count)
         ],
-        "train_seeds": any(train_seed is not None for _, train_seed, *_ in recorded),
+        "slim": sorted({line.label for line, _, record in recorded if "predictions" not in record}),
+        "train_seeds": any(train_seed is not None for _, train_seed, _ in recorded),
     }
 
 
@@ -233,34 +239,22 @@ def _score(value: float | None) -> str:
 
 
 def _run(directory: Path) -> dict[str, Any]:
-    """What was run, from `run.json`; older ones tell less."""
-    run = read_json(directory / "run.json")
-    plan, git, hardware = (run.get(key) or {} for key in ("plan", "git", "hardware"))
-    command = [str(word) for word in run.get("command") or []]
-    facts = run.get("facts") or {}
-    commit = f"{git.get('commit') or UNKNOWN}{' with changes' if git.get('dirty') else ''}"
+    """What was run."""
+    run = read_run(directory)
+    plan = without_places(run.plan)
     told = {
-        "Command": " ".join(["fewgen", *command[1:]]) if command else UNKNOWN,
-        "Commit": commit,
-        "Hardware": ", ".join(
-            f"{hardware[key]}{' cores' if key == 'cores' else ''}"
-            for key in ("processor", "cores", "system")
-            if hardware.get(key)
-        )
-        or UNKNOWN,
-        "Device": facts.get("device") or UNKNOWN,
-        "Versions": ", ".join(
-            [f"python {hardware.get('python', UNKNOWN)}"]
-            + [f"{name} {number}" for name, number in (run.get("packages") or {}).items() if number]
-        ),
+        "Command": run.command,
+        "Commit": run.commit,
+        "Hardware": run.hardware,
+        "Device": (run.content.get("facts") or {}).get("device") or "unknown",
+        "Versions": ", ".join(f"{name} {number}" for name, number in run.versions.items()),
         **{
             title: _words(plan[key])
             for title, key in PLAN.items()
             if plan.get(key) not in (None, [], "")
         },
     }
-    left_out = {"out", *PLAN.values()}
-    rest = {key: value for key, value in plan.items() if key not in left_out}
+    rest = {key: value for key, value in plan.items() if key not in {"out", *PLAN.values()}}
     return {
         "name": directory.resolve().name,
         "told": told,
