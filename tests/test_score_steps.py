@@ -12,7 +12,19 @@ from tests.test_cli import command
 pytestmark = pytest.mark.slow
 
 BASELINES = ["zero-shot", "nearest", "fine-tuned", "meta-sgd", "early-stopped"]
-QUALITY = ["row", "bleu", "chrf", "rouge1", "rouge2", "rougeL", "rougeLsum", "exact", "diverged"]
+QUALITY = [
+    "baseline",
+    "group",
+    "to_best",
+    "bleu",
+    "chrf",
+    "rouge1",
+    "rouge2",
+    "rougeL",
+    "rougeLsum",
+    "exact",
+    "diverged",
+]
 
 
 def run(out: Path, *words: str) -> dict[str, list[dict[str, Any]]]:
