@@ -1,6 +1,6 @@
 """Works on one cell: every episode adapted, answered, scored and timed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.baseline import Floor, Learner
@@ -13,15 +13,21 @@ from bench.registry import display_name
 Progress = Callable[[float], None]
 
 
+def each_episode(
+    context: Context, suite: str, shots: int, seed: int, first: int = 0
+) -> Iterator[Episode]:
+    """The frozen episodes of a suite's cells, one by one, from the index `first` on; the same for
+    every baseline."""
+    dataset, plan = context.dataset(suite), context.plan
+    names, _ = context.tasks(suite, shots)
+    order = schedule(names, plan.episodes, suite, seed)
+    for index, name in enumerate(order[first:], first):
+        yield draw_episode(suite, dataset.task(name), shots, plan.queries, seed, index)
+
+
 def cell_episodes(context: Context, cell: Cell) -> list[Episode]:
-    """The frozen episodes of a cell; the same for every baseline."""
-    dataset, plan = context.dataset(cell.suite), context.plan
-    names, _ = context.tasks(cell.suite, cell.shots)
-    order = schedule(names, plan.episodes, cell.suite, cell.seed)
-    return [
-        draw_episode(cell.suite, dataset.task(n), cell.shots, plan.queries, cell.seed, i)
-        for i, n in enumerate(order)
-    ]
+    """The frozen episodes of a cell."""
+    return list(each_episode(context, cell.suite, cell.shots, cell.seed))
 
 
 def run_cell(
@@ -52,7 +58,11 @@ def run_cell(
     solver = Solver(context, cell, method)
     solved = solver.solve(episodes, progress)
     records = [
-        {**_record(context, cell, episode, predictions), **extra}
+        {
+            **_record(context, cell, episode, predictions),
+            **extra,
+            **_after(context, cell, episode, extra.get("after", {})),
+        }
         for episode, (predictions, extra) in zip(episodes, solved, strict=True)
     ]
     return {**header, **solver.header()}, records
@@ -108,7 +118,6 @@ def _record(
     context: Context, cell: Cell, episode: Episode, predictions: Sequence[str]
 ) -> dict[str, Any]:
     """What one episode produced; statistics hold one list a query."""
-    pairs = list(zip(predictions, episode.query, strict=True))
     return {
         "index": episode.index,
         "task": episode.task,
@@ -118,8 +127,27 @@ def _record(
         "support_ids": [example.id for example in episode.support],
         "query_ids": [example.id for example in episode.query],
         "predictions": list(predictions),
-        "statistics": {
-            metric.name: [metric.statistics(text, query.references) for text, query in pairs]
-            for metric in context.metrics(cell.suite)
-        },
+        "statistics": _statistics(context, cell, episode, predictions),
     }
+
+
+def _statistics(
+    context: Context, cell: Cell, episode: Episode, predictions: Sequence[str]
+) -> dict[str, list[list[float]]]:
+    """By metric, the sufficient statistics of each query's answer."""
+    pairs = list(zip(predictions, episode.query, strict=True))
+    return {
+        metric.name: [metric.statistics(text, query.references) for text, query in pairs]
+        for metric in context.metrics(cell.suite)
+    }
+
+
+def _after(
+    context: Context, cell: Cell, episode: Episode, answers: Mapping[int, Sequence[str]]
+) -> dict[str, Any]:
+    """The statistics of what was answered after some inner steps; nothing where that was not
+    asked. JSON has names alone, so steps are texts."""
+    scored = {
+        str(step): _statistics(context, cell, episode, texts) for step, texts in answers.items()
+    }
+    return {"after": scored} if scored else {}

@@ -137,6 +137,9 @@ SHARED_OPTIONS: Sequence[Any] = (
 RUN_OPTIONS = (
     *SHARED_OPTIONS,
     click.option("--split", help="meta-test or meta-validation."),
+    click.option(
+        "--score-steps", type=IntegerList(), help="Inner steps after which to score, for curves."
+    ),
 )
 
 
@@ -466,6 +469,22 @@ def export(directories: tuple[Path, ...], kind: str, out: Path, **flags: Any) ->
 
     for line in export_to(kind, directories, out, **flags):
         click.echo(line)
+
+
+@main.command()
+@click.argument("directories", metavar="DIR...", nargs=-1, required=True)
+@click.option("--out", type=click.Path(path_type=Path), required=True, help="The site's folder.")
+@click.option("--metric", help="Ranks in place of each suite's primary metric.")
+def report(directories: tuple[str, ...], out: Path, metric: str | None) -> None:
+    """A static web site of one or more run directories: tables, figures, every episode's texts.
+
+    Opens from its folder, asks for nothing outside it, and replaces an older report there.
+    """
+    from bench.report import build
+
+    roots = [Path(directory) for directory in directories]
+    pages = build(roots, out, metric, lambda line: click.echo(line, err=True))
+    click.echo(f"{pages:,} pages; open {out / 'index.html'}")
 
 
 @main.command()

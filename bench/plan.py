@@ -117,6 +117,11 @@ class Plan(Strict):
         description="meta-training of order 2 takes inner steps anew for the outer gradient: less "
         "memory, more operations; without effect at other orders",
     )
+    score_steps: list[Seed] = Field(
+        default=[],
+        description="inner steps after which queries are also answered and scored, for curves; "
+        "takes the time of as many generations and of one more adaptation, which no cost counts",
+    )
     workers: Count = Field(default=2, description="processes that work on cells side by side")
     out: str | None = Field(default=None, description="the run directory")
     options: dict[str, dict[str, Any]] = Field(default={}, description="BASELINE.OPTION = value")
@@ -134,7 +139,15 @@ class Plan(Strict):
         return ", ".join([self.decoding, *(f"{key} = {value}" for key, value in told.items())])
 
     @field_validator(
-        "suites", "baselines", "shots", "seeds", "train_seeds", "tasks", "configs", "metrics"
+        "suites",
+        "baselines",
+        "shots",
+        "seeds",
+        "train_seeds",
+        "tasks",
+        "configs",
+        "metrics",
+        "score_steps",
     )
     @classmethod
     def _no_repeats(cls, value: list[Any]) -> list[Any]:

@@ -17,7 +17,7 @@ from bench.episodes import Episode
 from bench.errors import CellError
 from bench.generation import Generation
 from bench.initialisation import Initialisation
-from bench.inner_loop import Adapted
+from bench.inner_loop import Adapted, Parameters
 from bench.records import Cell
 from bench.streams import Stream
 from bench.timing import Meter, flop_counter, out_of_memory, process_rate
@@ -78,6 +78,7 @@ class Solver:
             "adapted_params": sum(w.numel() for w in self.start.moving.values()) if adapts else 0,
             "meta_params": sum(v.numel() for v in self.start.meta.values()) if trains else 0,
             "tasks_at_once": self.largest,
+            "score_steps": self.context.plan.score_steps,
             "rechunked": self.most < self.context.plan.tasks_at_once,
             "matrix_rate": process_rate(self.backbone.device, self.backbone.model.dtype),
             "train": self.train_cost,
@@ -147,6 +148,7 @@ class Solver:
         meter = Meter(device)
         answers = self._generate(adapted, episodes, whole)
         writing = meter.spent()
+        after = self._after(batch, episodes, curves, len(adapted.losses))
         solved = []
         for place, (made, curve) in enumerate(zip(answers, curves, strict=True)):
             tokens, wrote = batch.tokens[place], whole[place] / max(sum(whole), 1)
@@ -169,6 +171,7 @@ class Solver:
                 "truncated": (0 if self.method.demonstrates else cuts[place]) + made.cut_inputs,
                 "dropped": made.dropped,
                 "cut_outputs": made.cut_outputs,
+                **({"after": after[place]} if after[place] else {}),
             }
             solved.append((made.texts, {**counts, "costs": asdict(costs)}))
         return solved
@@ -187,6 +190,42 @@ class Solver:
         ends = ([not math.isfinite(value) for value in curve] for curve in curves)
         kept = [end.index(True) + 1 if any(end) else len(end) for end in ends]
         return [curve[:end] for curve, end in zip(curves, kept, strict=True)]
+
+    def _after(
+        self,
+        batch: Batch,
+        episodes: Sequence[Episode],
+        curves: Sequence[Sequence[float]],
+        steps: int,
+    ) -> list[dict[int, list[str]]]:
+        """Of each task, answers after those of the plan's `score_steps` that an inner loop of so
+        many steps reaches.
+
+        The loop is taken anew, so that neither the times nor the answers of the row depend on it.
+        """
+        wanted, count = self.context.plan.score_steps, len(episodes)
+        after: list[dict[int, list[str]]] = [{} for _ in episodes]
+        if not steps or min(wanted, default=steps + 1) > steps:
+            return after
+        taken = 0
+
+        def answer(weights: Parameters) -> None:
+            if taken not in wanted:
+                return
+            now = Adapted({name: weight.detach() for name, weight in weights.items()})
+            whole = [taken < len(c) and all(map(math.isfinite, c[: taken + 1])) for c in curves]
+            for texts, made in zip(after, self._generate(now, episodes, whole), strict=True):
+                texts[taken] = made.texts
+
+        def after_step(weights: Parameters) -> None:
+            nonlocal taken
+            taken += 1
+            answer(weights)
+
+        start = self.start.for_tasks(count)
+        answer(start.weights)
+        self.method.adapt(lambda w: self.backbone.losses(w, batch), start, after_step)
+        return after
 
     def _generate(
         self, adapted: Adapted, episodes: Sequence[Episode], whole: Sequence[bool]
