@@ -1,6 +1,8 @@
 """The command `fewgen`. Nothing heavy is imported before a command needs it."""
 
 import json
+import math
+import re
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,6 +28,37 @@ class IntegerList(click.ParamType[list[int]]):
             return [int(part) for part in str(value).split(",")]
         except ValueError:
             self.fail(f"{value!r} is not a list of integers such as 0,1,2", param, ctx)
+
+
+class Points(click.ParamType[float]):
+    """A loss of a score, 0 or more."""
+
+    name = "0.5"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """The number of a text such as `0.5`."""
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not 0 <= number <= 100:
+            self.fail(f"{value!r} is no number of points from 0 to 100, as 0.5", param, ctx)
+        return number
+
+
+class Percent(click.ParamType[float]):
+    """A share, written in per cent; its sign is asked for, as 0.1 might mean either."""
+
+    name = "10%"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> float:
+        """The share of a text such as `10%`."""
+        if isinstance(value, float):
+            return value
+        found = re.fullmatch(r"(\d{1,6}(?:\.\d+)?) ?%", str(value).strip(), re.ASCII)
+        if not found:
+            self.fail(f"{value!r} is not written in per cent, as 10%", param, ctx)
+        return float(found.group(1)) / 100
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
@@ -260,6 +293,9 @@ def pretrain(
     click.echo(f"{facts['parameters']:,} parameters, {facts['tokens']:,} tokens: written to {out}")
 
 
+COMPARED_FILES = ("json", "junit", "markdown", "benchmark-json")
+
+
 @main.command("time")
 @click.option("--over", "axes", multiple=True, metavar="AXIS", help="Repeatable; see above.")
 @click.option("--backbone", help="A name, a directory or a hub id; tiny if not given.")
@@ -284,7 +320,8 @@ def time_command(beside: bool, out: Path | None, **flags: Any) -> None:
     process, gradients compared before. Works: meta-step-order-2, meta-step-order-1, adapt-generate,
     lora (on a CPU only where it is named).
     """
-    from bench.time_command import along_axes, beside_peers, check_files
+    from bench.outputs import check_files
+    from bench.time_command import along_axes, beside_peers
 
     strangers = {"works": "work", "peers": "peer", "pairs": "pairs"}
     if beside:
@@ -314,6 +351,38 @@ def leaderboard(
         write_whole(out, text)
     else:
         click.echo(text, nl=not text.endswith("\n"))
+
+
+@main.command()
+@click.argument("base")
+@click.argument("head")
+@click.option("--quality-margin", type=Points(), default=0.5, show_default=True)
+@click.option("--speed-margin", type=Percent(), default="10%", show_default=True)
+@click.option("--interleave", is_flag=True, help="BASE and HEAD are git revisions, run in turn.")
+@click.option("--repository", type=click.Path(path_type=Path), help="Of revisions; this one.")
+@click.option("--plan", help="What revisions run: a preset or a file; gate if not given.")
+@click.option("--rounds", type=click.IntRange(1, 1000), help="Runs of each; 5 if not given.")
+@click.option("--json", type=click.Path(path_type=Path), help="All that was found.")
+@click.option("--junit", type=click.Path(path_type=Path), help="JUnit XML for CI.")
+@click.option("--markdown", type=click.Path(path_type=Path), help="A pull request's summary.")
+@click.option(
+    "--benchmark-json",
+    type=click.Path(path_type=Path),
+    help="A directory: the rounds' times as base.json and head.json of pytest-benchmark.",
+)
+def compare(base: str, head: str, **flags: Any) -> None:
+    """Whether HEAD lost quality or speed against BASE.
+
+    BASE and HEAD are run directories (quality), JSON files of pytest-benchmark (speed), or with
+    --interleave git revisions (both; `.` is the working tree as it is), run alternately here.
+
+    Exit status: 0 every loss is shown to be under its margin; 1 a loss is shown; 3 neither, and it
+    says what would decide; 2 they cannot be compared.
+    """
+    from bench.compare_command import compare as run_comparison
+
+    files = {name: flags.pop(name.replace("-", "_")) for name in COMPARED_FILES}
+    sys.exit(run_comparison(base, head, files=files, **flags))
 
 
 @main.command()

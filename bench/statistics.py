@@ -91,6 +91,14 @@ class Estimate:
             return 1.0 if self.value == 0 else 0.0
         return float(2 * t.sf(abs(self.value) / self.error, self.freedom))
 
+    def p_above(self, null: float = 0.0) -> float:
+        """The one-sided p-value of the true value being `null` or less."""
+        from scipy.stats import t
+
+        if not self.error:
+            return 0.0 if self.value > null else 1.0
+        return float(t.sf((self.value - null) / self.error, self.freedom))
+
 
 @dataclass(frozen=True)
 class _Cell:

@@ -1,45 +1,19 @@
 """`fewgen time`: measures, prints tables, and writes what it was asked to."""
 
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bench.cost_tables import console, peers_table, picture_of, plot, sweep_tables
-from bench.errors import UserError, unknown
+from bench.errors import unknown
 from bench.peers import PEERS
 from bench.progress import progress_bar
 from bench.records import write_json, write_whole
 from bench.sweeps import AXES, Bench, sweep
 from bench.timed import compare, material
 from bench.works import missing_peers, works_of
-
-
-def check_files(named: Mapping[str, Path | None]) -> None:
-    """Whether files can be written, by the option that names each, before minutes are spent.
-
-    Raises:
-        UserError: one cannot, or two are the same.
-    """
-    paths = {option: path for option, path in named.items() if path}
-    if len(set(paths.values())) < len(paths):
-        raise UserError(f"--{' and --'.join(paths)} name the same file; name two")
-    for option, path in paths.items():
-        if not path.parent.is_dir():
-            raise UserError(
-                f"--{option} {path}: there is no directory {path.parent}; make it first"
-            )
-        if path.is_dir():
-            raise UserError(f"--{option} {path}: a directory; name a file in it")
-        try:
-            with tempfile.TemporaryFile(dir=path.parent):
-                pass
-        except OSError as error:
-            raise UserError(
-                f"--{option} {path}: cannot write there ({error.strerror}); name another file"
-            ) from None
 
 
 def beside_peers(
