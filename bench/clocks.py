@@ -2,11 +2,11 @@
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from bench.costs import costs, training
 from bench.gate import Loss
 from bench.matched import Key, rows_of
 from bench.statistics import Estimate
@@ -39,30 +39,55 @@ class Clock:
         return statistics.fmean(self.base), statistics.fmean(self.head)
 
 
-def _row_clocks(row: Row) -> Iterator[tuple[str, float | None]]:
-    """The clocks of a row, of which a table shows the last three too."""
-    columns = costs(list(zip(row.headers, row.cells.values(), strict=True)))
-    steps = [record["costs"]["inner_steps_ms"] for record in row.records() if "costs" in record]
-    if least := [min(found) for found in steps if found]:
-        # What else the machine does only ever adds, to many steps but seldom to all of a loop.
-        yield "inner step", statistics.fmean(least)
-        yield "adapt", columns["adapt_ms"]
-    yield "generate a token", columns.get("generate_ms_per_token")
-    yield "train", training(row.headers)["train_s"] * 1e3
+def _row_clocks(row: Row, own: bool) -> Iterator[tuple[str, float]]:
+    """The clocks of a row: means over its episodes and its train seeds.
+
+    Args:
+        row: of one run.
+        own: leaves out what the thread waited for a core that others had.
+
+    Raises:
+        LookupError: `own`, and it was not recorded.
+    """
+    costs = [record["costs"] for record in row.records() if "costs" in record]
+    if adapted := [cost for cost in costs if cost["inner_steps_ms"]]:
+        yield "adapt", statistics.fmean(_spent(cost, "adapt_", own) for cost in adapted)
+    if tokens := sum(cost["generated_tokens"] for cost in costs):
+        yield "generate a token", sum(_spent(cost, "generate_", own) for cost in costs) / tokens
+    if trained := [header["train"] for header in row.headers if header.get("train")]:
+        walls = ({"ms": cost["seconds"] * 1e3, **cost} for cost in trained)
+        yield "train", statistics.fmean(_spent(cost, "", own) for cost in walls)
 
 
-def times_of(directory: Path) -> Times:
+def _spent(cost: Mapping[str, Any], what: str, own: bool) -> float:
+    waited = cost.get(f"{what}waited_ms") if own else 0.0
+    if waited is None:
+        raise LookupError(f"{what}waited_ms")
+    return float(cost[f"{what}ms"]) - waited
+
+
+def times_of(directory: Path, own: bool) -> Times:
     """What a run took.
 
     Raises:
         UserError: as `rows_of`.
+        LookupError: `own`, and it did not record what it waited.
     """
     found: Times = {}
     for key, row in rows_of(directory).items():
-        for what, ms in _row_clocks(row):
-            if ms:
+        for what, ms in _row_clocks(row, own):
+            if ms > 0:
                 found.setdefault((row.header["baseline"], what), {})[key] = ms
     return found
+
+
+def _times(directories: Iterable[Path]) -> tuple[list[Times], bool]:
+    """Of all runs by one measure: their own time, if all tell what they waited."""
+    every = list(directories)
+    try:
+        return [times_of(directory, own=True) for directory in every], True
+    except LookupError:
+        return [times_of(directory, own=False) for directory in every], False
 
 
 def _log_ratio(base: dict[Key, float], head: dict[Key, float], keys: Sequence[Key]) -> float:
@@ -75,8 +100,9 @@ def _neighbours(rounds: int) -> list[tuple[str, int, int]]:
     return [("head" if i % 2 == 0 else "base", i, i + 1) for i in range(rounds - 1)]
 
 
-def speed(base: Sequence[Path], head: Sequence[Path], margin: float) -> list[Clock]:
-    """The clocks that every round has, with the losses of speed.
+def speed(base: Sequence[Path], head: Sequence[Path], margin: float) -> tuple[list[Clock], bool]:
+    """The clocks that every round has, with the losses of speed; and whether times are the work's
+    own, without what it waited for cores that others had, as all runs recorded that.
 
     Each round gives one log ratio of its two runs, the mean over suites and shots. Runs of one
     revision that followed each other (A/A) give as many but one without any change, whose mean is
@@ -93,17 +119,15 @@ def speed(base: Sequence[Path], head: Sequence[Path], margin: float) -> list[Clo
     Raises:
         UserError: as `rows_of`.
     """
-    sides: dict[str, list[Times]] = {
-        "base": [times_of(directory) for directory in base],
-        "head": [times_of(directory) for directory in head],
-    }
+    times, own = _times([*base, *head])
+    sides = {"base": times[: len(base)], "head": times[len(base) :]}
     clocks = []
     for which in sides["base"][0]:
-        runs = {side: [times.get(which, {}) for times in of] for side, of in sides.items()}
+        runs = {side: [run.get(which, {}) for run in of] for side, of in sides.items()}
         keys = sorted(set.intersection(*(set(run) for of in runs.values() for run in of)))
         if keys:
             clocks.append(_clock(" ".join(which), runs, keys, margin))
-    return clocks
+    return clocks, own
 
 
 def _clock(

@@ -130,12 +130,13 @@ def _revisions(
         interleaved(repository, named, plan, rounds, update) as ran,
     ):
         found = match(ran.base[0], ran.head[0], quality_margin)
-        clocks = speed(ran.base, ran.head, speed_margin)
+        clocks, own = speed(ran.base, ran.head, speed_margin)
         notes = [
             *_unstable("base", ran.base),
             *_unstable("head", ran.head),
-            f"speed: {rounds} round(s) of the plan {plan}, base and head in turn; times are means "
-            "over rounds",
+            f"speed: {rounds} round(s) of the plan {plan}, base and head in turn; means over rounds "
+            f"of {'the work' if own else 'the clock'}'s time, {'without' if own else 'with'} what "
+            "it waited for cores that others had",
         ]
     if saved:
         for side, commit in zip(("base", "head"), ran.commits, strict=True):
