@@ -15,6 +15,10 @@ from bench.verdicts import as_junit, as_markdown, as_text
 
 CANNOT = 2  # exit code where nothing could be compared
 PLAN, ROUNDS = "gate", 5
+MEASURES = {  # by whether times are the work's own
+    True: "means of the work's own time, without what it waited for cores that others had",
+    False: "means of the clock's time, others' work on this machine included",
+}
 
 
 def compare(
@@ -134,9 +138,7 @@ def _revisions(
         notes = [
             *_unstable("base", ran.base),
             *_unstable("head", ran.head),
-            f"speed: {rounds} round(s) of the plan {plan}, base and head in turn; means over rounds "
-            f"of {'the work' if own else 'the clock'}'s time, {'without' if own else 'with'} what "
-            "it waited for cores that others had",
+            f"speed: {rounds} round(s) of the plan {plan}, base and head in turn; {MEASURES[own]}",
         ]
     if saved:
         for side, commit in zip(("base", "head"), ran.commits, strict=True):

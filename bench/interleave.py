@@ -24,7 +24,7 @@ class Rounds:
     """What an interleaved comparison left.
 
     Attributes:
-        commits: base and head, full; with `+changes` for a working tree.
+        commits: base and head, full; with `+changes` for a working tree that has some.
         base: a run directory a round.
         head: as many.
     """
@@ -60,7 +60,7 @@ def _git(repository: Path, *words: str, **more: Any) -> str:
 
 
 def commit_of(repository: Path, revision: str) -> str:
-    """The full commit of a revision; of HEAD, marked, for the working tree.
+    """The full commit of a revision; of the working tree HEAD, marked where it has changes.
 
     Raises:
         UserError: no repository there, or no such revision.
@@ -76,7 +76,8 @@ def commit_of(repository: Path, revision: str) -> str:
             f"{repository}: no git revision {revision!r}; a shallow checkout lacks the past "
             "(git fetch --unshallow)"
         ) from None
-    return f"{found}+changes" if revision == WORKING_TREE else found
+    changed = revision == WORKING_TREE and _git(repository, "status", "--porcelain")
+    return f"{found}+changes" if changed else found
 
 
 def export(repository: Path, revision: str, target: Path) -> None:

@@ -188,8 +188,8 @@ def _judged(kind: Kind, lines: Sequence[Line], losses: Sequence[Loss]) -> Judged
 
 
 def _percent(log: float) -> float:
-    """A log ratio as per cent more."""
-    return 100 * math.expm1(log) if log < 700 else math.inf
+    """A log ratio as per cent more; infinite where it is."""
+    return 100 * math.expm1(log) if abs(log) < 700 else log
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Outputs of a comparison: for the screen, for a pull request, for CI's test reports."""
 
 import html
+import math
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -37,10 +38,15 @@ def _columns(line: Line) -> list[str]:
         f"{line.base:.2f}",
         f"{line.head:.2f}",
         f"{line.loss:+.{digits}f}{unit}",
-        f"[{line.lower:+.{digits}f}, {line.upper:+.{digits}f}]{unit}",
+        _bounds(line, digits) + unit,
         f"{line.margin:g}{unit}" if line.kind == "quality" else f"{line.margin:.4g}{unit}",
         f"{line.p_adjusted:.3f}",
     ]
+
+
+def _bounds(line: Line, digits: int) -> str:
+    known = math.isfinite(line.upper)
+    return f"[{line.lower:+.{digits}f}, {line.upper:+.{digits}f}]" if known else "unknown"
 
 
 def _identical(outcome: Outcome) -> int:
@@ -143,7 +149,7 @@ def _sentence(line: Line) -> str:
     """A cell in words."""
     unit = UNITS[line.kind]
     return plain(
-        f"loss {line.loss:+.2f} {unit}, 95 % bounds [{line.lower:+.2f}, {line.upper:+.2f}], margin "
+        f"loss {line.loss:+.2f} {unit}, 95 % bounds {_bounds(line, 2)}, margin "
         f"{line.margin:.4g}, adjusted p {line.p_adjusted:.3f}; {line.metric} {line.base:.2f} in "
         f"base, {line.head:.2f} in head"
     )
