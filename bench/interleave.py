@@ -112,10 +112,10 @@ def install(source: Path, target: Path, revision: str) -> None:
 
 
 def run(installed: Path, plan: Path, out: Path, revision: str) -> None:
-    """A run of an installed revision. Cells may fail; the others' are then there.
+    """A run of an installed revision. Some cells may fail; the others' are then there.
 
     Raises:
-        UserError: the run did not come to its end.
+        UserError: the run did not come to its end, or finished no cell.
     """
     path = os.pathsep.join(filter(None, [str(installed), os.environ.get("PYTHONPATH")]))
     # -P and its variable: the folder that the user is in holds a package `bench`, too.
@@ -125,7 +125,8 @@ def run(installed: Path, plan: Path, out: Path, revision: str) -> None:
     done = subprocess.run(
         command, env=environment, capture_output=True, text=True, errors="replace"
     )
-    if not (out / "leaderboard.csv").is_file():
+    finished = any((out / "cells").rglob("*.jsonl"))
+    if not (finished and (out / "leaderboard.csv").is_file()):
         raise UserError(f"{revision}: its run failed: {last_lines(done.stderr)}")
 
 

@@ -130,7 +130,8 @@ def _join(found: Match, base: Row, head: Row, margin: float, seed: int) -> None:
     elif lost:
         found.left_out.append(f"only in base: {name}: {_places(lost)}")
     if more := [place for place in head.cells if place not in base.cells]:
-        found.left_out.append(f"only in head: {name}: {_places(more)}")
+        why = f" (failed in base: {base.failures[0]})" if base.failures else ""
+        found.left_out.append(f"only in head: {name}: {_places(more)}{why}")
     both = [place for place in base.cells if place in head.cells]
     ours, theirs = ({place: _by_index(row, place) for place in both} for row in (base, head))
     for place in both:
