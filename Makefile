@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: leaderboard test check lint benchmark results pages backbones clean
+.PHONY: leaderboard test check gate lint benchmark results pages backbones clean
 
 leaderboard: $(READY)
 	$(BIN)/fewgen run quick
@@ -12,8 +12,15 @@ leaderboard: $(READY)
 test: lint
 	$(BIN)/python -m pytest -q
 
-check: $(READY)
+check: gate
 	$(BIN)/python -m pytest -q -m slow --ignore tests/performance
+
+# The working tree against the commit before its own, run in turn; what cannot be decided warns.
+gate: $(READY)
+	@git rev-parse --quiet --verify 'HEAD~1^{commit}' > /dev/null 2>&1 \
+	  || { echo "gate: no commit before this one here; skipped"; exit 0; }; \
+	$(BIN)/fewgen compare --interleave HEAD~1 . --rounds 4 || { code=$$?; [ $$code -eq 3 ] \
+	  && echo "gate: warning: inconclusive" || exit $$code; }
 
 lint: $(READY)
 	$(BIN)/ruff check .

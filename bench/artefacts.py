@@ -94,6 +94,7 @@ def make_initialisation(
     spent = meter.spent()
     costs = {
         **cost.as_dict(),
+        "waited_ms": spent.waited_ms,
         "peak_mib": spent.peak_mib,
         "joules": spent.joules,
         "matrix_rate": process_rate(backbone.device, backbone.model.dtype),

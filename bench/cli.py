@@ -2,39 +2,29 @@
 
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import click
 
+from bench.cli_parts import IntegerList, with_options
+from bench.cli_results import COMMANDS
 from bench.errors import UserError
-from bench.exports import KINDS as EXPORTS
 from bench.progress import progress_bar
 from bench.registry import names, version
 
-EXISTING = click.Path(path_type=Path)
-FORMATS = ("md", "csv", "tex", "html", "json", "parquet")
 KINDS = {"suites": "suite", "baselines": "baseline", "backbones": "backbone", "presets": "preset"}
-
-
-class IntegerList(click.ParamType[list[int]]):
-    """Integers with commas between them."""
-
-    name = "0,1,2"
-
-    def convert(self, value: Any, param: Any, ctx: Any) -> list[int]:
-        """The integers of a text such as `0,1,2`."""
-        try:
-            return [int(part) for part in str(value).split(",")]
-        except ValueError:
-            self.fail(f"{value!r} is not a list of integers such as 0,1,2", param, ctx)
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version(), prog_name="fewgen")
 def main() -> None:
     """A benchmark of few-shot text generation: quality and cost on the same frozen episodes."""
+
+
+for command in COMMANDS:
+    main.add_command(command)
 
 
 @main.command("list")
@@ -143,18 +133,6 @@ RUN_OPTIONS = (
 )
 
 
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _with(options: Sequence[Any]) -> Callable[[F], F]:
-    def decorate(function: F) -> F:
-        for option in reversed(options):
-            function = option(function)
-        return function
-
-    return decorate
-
-
 def plan_values(source: str | None, flags: dict[str, Any]) -> dict[str, Any]:
     """Plan keys from a preset or file with the flags laid over them."""
     from bench.plan import check_plan, read_plan
@@ -181,7 +159,7 @@ def plan_values(source: str | None, flags: dict[str, Any]) -> dict[str, Any]:
 
 @main.command()
 @click.argument("source", metavar="[PRESET | PLAN.toml]", required=False)
-@_with(RUN_OPTIONS)
+@with_options(RUN_OPTIONS)
 def run(source: str | None, **flags: Any) -> None:
     """Runs baselines on the frozen episodes of suites and prints the leaderboard.
 
@@ -209,7 +187,7 @@ def run(source: str | None, **flags: Any) -> None:
 
 @main.command()
 @click.argument("source", metavar="[PRESET | PLAN.toml]", default="tune")
-@_with(SHARED_OPTIONS)
+@with_options(SHARED_OPTIONS)
 @click.option("--trials", type=click.IntRange(min=1), default=8, help="Settings of each baseline.")
 def tune(source: str, trials: int, **flags: Any) -> None:
     """Chooses options on meta-validation tasks and writes them as a plan.
@@ -233,7 +211,7 @@ def tune(source: str, trials: int, **flags: Any) -> None:
 @main.command()
 @click.option("--suite", "suites", multiple=True, required=True, help="Suites to train on.")
 @click.option("--backbone", required=True, help="A shipped name or a recipe.toml.")
-@_with(DATA_OPTIONS)
+@with_options(DATA_OPTIONS)
 @click.option("--tokens", type=click.IntRange(min=1), help="In place of the recipe's budget.")
 @click.option("--seed", type=click.IntRange(min=0), help="In place of the recipe's seed.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all cores if not given.")
@@ -302,189 +280,6 @@ def time_command(beside: bool, out: Path | None, **flags: Any) -> None:
             raise UserError(f"--{option} goes {'without' if beside else 'with'} --peers")
     check_files({"json": out, "plot": flags.get("picture")})
     (beside_peers if beside else along_axes)(out=out, **flags)
-
-
-@main.command()
-@click.argument("directories", metavar="DIR...", nargs=-1, required=True)
-@click.option("--format", "kind", type=click.Choice(FORMATS), help="By --out's name, else md.")
-@click.option("--metric", help="Ranks in place of each suite's primary metric.")
-@click.option("--pivot", "by", type=click.Choice(["suite", "shots", "backbone"]), help="Columns.")
-@click.option("--out", type=click.Path(path_type=Path), help="A file in place of the screen.")
-def leaderboard(
-    directories: tuple[str, ...],
-    kind: str | None,
-    metric: str | None,
-    by: str | None,
-    out: Path | None,
-) -> None:
-    """The table of one or more run directories.
-
-    With --pivot baselines are rows and suites, shots or backbones columns; what may not stand side
-    by side becomes several tables.
-    """
-    from bench.publish import render
-    from bench.records import write_whole
-
-    if out and out.exists() and not out.is_file():
-        raise UserError(f"--out {out}: not a file; name one that is or that is to be")
-    kind = kind or _format_of(out)
-    if kind == "parquet" and not out:
-        raise UserError("--format parquet is not text; name its file with --out")
-    if by:
-        from bench.pivots import pivot
-        from bench.tables import ranked
-
-        content = render(kind, *pivot(ranked(directories, metric), by))
-    else:
-        from bench.tables import leaderboard as read
-
-        content = render(kind, read(directories, metric))
-    if out:
-        write_whole(out, content)
-    else:
-        click.echo(content, nl=False)
-
-
-def _format_of(out: Path | None) -> str:
-    """The format that a file's name tells; Markdown on the screen."""
-    if out is None:
-        return "md"
-    kind = out.suffix.lower().removeprefix(".")
-    if kind not in FORMATS:
-        raise UserError(f"--out {out}: the name tells no format; add --format {'|'.join(FORMATS)}")
-    return kind
-
-
-SPLIT_OPTIONS: Sequence[Any] = (
-    click.argument("directories", metavar="DIR...", nargs=-1, required=True),
-    click.option("--metric", help="In place of each suite's primary metric."),
-    click.option("--baseline", help="Only of this one."),
-    click.option("--minus", help="Of the paired difference of --baseline and this one."),
-    click.option("--json", "out", type=click.Path(path_type=Path), help="All figures, as JSON."),
-)
-
-
-@main.command()
-@_with(SPLIT_OPTIONS)
-def variance(out: Path | None, **flags: Any) -> None:
-    """What makes scores vary: tasks, support draws, train seeds, sampled answers.
-
-    Of every finished row, or of the paired difference of two baselines. What the runs cannot tell
-    apart stands together.
-    """
-    from bench.records import check_files
-    from bench.variance_command import variance as show_split
-
-    check_files({"json": out})
-    show_split(out=out, **flags)
-
-
-PROBABILITY = click.FloatRange(0, 1, min_open=True, max_open=True)
-
-
-@main.command()
-@_with(SPLIT_OPTIONS)
-@click.option("--difference", type=float, metavar="D", help="Points that should be seen.")
-@click.option("--power", type=PROBABILITY, default=0.8, help="The probability of seeing them.")
-@click.option("--level", type=PROBABILITY, default=0.05, help="Of the two-sided test.")
-@click.option("--margin", type=float, help="Of the gate, in place of --difference.")
-def power(
-    difference: float | None,
-    margin: float | None,
-    power: float,
-    level: float,
-    out: Path | None,
-    **flags: Any,
-) -> None:
-    """How many tasks, episodes and train seeds are needed to see a difference of D.
-
-    From the variances of the paired difference of two baselines in finished runs: of the two best
-    of each table if none is named. With --margin: the size at which `fewgen compare` passes an
-    unchanged head with probability --power and calls a loss of twice the margin with 0.9.
-    """
-    from bench.records import check_files
-
-    name, value = ("difference", difference) if margin is None else ("margin", margin)
-    if (difference is None) == (margin is None):
-        raise UserError("one of --difference D and --margin M is needed")
-    if value is None or not 0 < value < float("inf"):
-        raise UserError(f"--{name} {value}: points above 0 are needed, as 0.5")
-    check_files({"json": out})
-    if margin is None:
-        from bench.power_command import comparisons
-
-        comparisons(difference=value, power=power, level=level, out=out, **flags)
-        return
-    from bench.gate_power import Goal
-    from bench.power_command import gate
-
-    if flags.pop("baseline") or flags.pop("minus") or level != 0.05:
-        raise UserError("--baseline, --minus and --level go with --difference, not with --margin")
-    gate(goal=Goal(value, power), out=out, **flags)
-
-
-@main.command()
-@click.argument("directories", metavar="DIR...", nargs=-1, required=True, type=EXISTING)
-@click.option("--baseline", "baselines", multiple=True, help="Compared; repeatable, all if none.")
-@click.option("--minus", help="Compared to; the best row of each block if not given.")
-@click.option("--metric", help="In place of each suite's primary metric.")
-@click.option("--segments", is_flag=True, help="Adds sacreBLEU's tests of single segments.")
-@click.option("--json", "out", type=click.Path(path_type=Path), help="All figures, as JSON.")
-def paired(directories: tuple[Path, ...], out: Path | None, **flags: Any) -> None:
-    """Differences between rows of the same episodes, with p-values and effect sizes."""
-    from bench.paired_command import as_markdown, paired_table
-    from bench.publish import to_json
-    from bench.records import write_whole
-
-    frame = paired_table(directories, **flags)
-    click.echo(as_markdown(frame), nl=False)
-    if out:
-        write_whole(out, to_json(frame))
-
-
-@main.command()
-@click.argument(
-    "directories",
-    metavar="DIR...",
-    nargs=-1,
-    required=True,
-    type=click.Path(exists=True, file_okay=False, path_type=Path),
-)
-@click.option("--to", "kind", type=click.Choice(EXPORTS), required=True, help="What is written.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder.")
-@click.option("--baseline", "baselines", multiple=True, help="Of model-card: only these.")
-@click.option("--organization", help="Of every-eval-ever: who made the run.")
-@click.option("--push", metavar="OWNER/NAME", help="Shows what would be uploaded to the hub.")
-@click.option("--yes", is_flag=True, help="With --push: uploads it, with the token in HF_TOKEN.")
-def export(directories: tuple[Path, ...], kind: str, out: Path, **flags: Any) -> None:
-    """Writes run directories in a format that others read.
-
-    every-eval-ever: documents of that schema, 0.3.0, one a row. model-card: a README.md with
-    model-index for each model. datasets: Parquet that `datasets` loads. records: what the tables
-    of one run are made of, without texts.
-
-    Nothing is uploaded without --push and --yes.
-    """
-    from bench.exports.command import export_to
-
-    for line in export_to(kind, directories, out, **flags):
-        click.echo(line)
-
-
-@main.command()
-@click.argument("directories", metavar="DIR...", nargs=-1, required=True)
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The site's folder.")
-@click.option("--metric", help="Ranks in place of each suite's primary metric.")
-def report(directories: tuple[str, ...], out: Path, metric: str | None) -> None:
-    """A static web site of one or more run directories: tables, figures, every episode's texts.
-
-    Opens from its folder, asks for nothing outside it, and replaces an older report there.
-    """
-    from bench.report import build
-
-    roots = [Path(directory) for directory in directories]
-    pages = build(roots, out, metric, lambda line: click.echo(line, err=True))
-    click.echo(f"{pages:,} pages; open {out / 'index.html'}")
 
 
 @main.command()

@@ -34,16 +34,19 @@ class Costs:
         support_tokens: that one inner step reads.
         inner_step_flops: operations of one inner step, those of the first episode scaled by tokens;
             None where there is none.
+        adapt_waited_ms: of `adapt_ms`, while others had the cores (`bench.timing.waited_ms`).
         adapt_peak_mib: of all tasks at once; so is `generate_peak_mib`.
     """
 
     support_tokens: int
     inner_step_flops: float | None
     adapt_ms: float
+    adapt_waited_ms: float | None
     inner_steps_ms: list[float]
     adapt_peak_mib: float | None
     adapt_joules: float | None
     generate_ms: float
+    generate_waited_ms: float | None
     generate_peak_mib: float | None
     generate_joules: float | None
     generated_tokens: int
@@ -156,10 +159,12 @@ class Solver:
                 support_tokens=tokens,
                 inner_step_flops=self.flops_per_token and self.flops_per_token * tokens,
                 adapt_ms=adapting.ms / count,
+                adapt_waited_ms=adapting.waited_ms and adapting.waited_ms / count,
                 inner_steps_ms=inner,
                 adapt_peak_mib=adapting.peak_mib,
                 adapt_joules=adapting.joules and adapting.joules / count,
                 generate_ms=writing.ms * wrote,
+                generate_waited_ms=writing.waited_ms and writing.waited_ms * wrote,
                 generate_peak_mib=writing.peak_mib,
                 generate_joules=writing.joules and writing.joules * wrote,
                 generated_tokens=made.tokens,

@@ -15,6 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode, sdpa_backward_flop_count, 
 # Of glibc's malloc.h, with its largest threshold on 64 bits.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST = -1, -3, 32 * 2**20
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
+WAITED = Path("/proc/thread-self/schedstat")  # ns: run, ready but not run; times it ran
 PRODUCTS = 10  # of `matrix_rate`
 
 
@@ -125,10 +126,16 @@ def peak_mib(device: torch.device) -> float:
 
 @dataclass(frozen=True)
 class Spent:
-    """Milliseconds, the peak of memory in MiB, and joules that the device took, whoever used it;
-    None where the system does not tell."""
+    """What a piece of work took; None where the system does not tell.
+
+    Attributes:
+        waited_ms: of `ms`, as `waited_ms` tells.
+        peak_mib: of memory.
+        joules: that the device took, whoever used it.
+    """
 
     ms: float
+    waited_ms: float | None
     peak_mib: float | None
     joules: float | None
 
@@ -139,14 +146,33 @@ class Meter(Stopwatch):
     def __init__(self, device: torch.device) -> None:
         self._device, self._resets = device, reset_peak(device)
         super().__init__(device)
-        self._joules = energy(device)
+        self._joules, self._waited = energy(device), waited_ms(device)
 
     def spent(self) -> Spent:
         """What was spent until now; adds a mark."""
         ms = self.total()
-        before, now = self._joules, energy(self._device)
-        joules = None if before is None or now is None else now - before
-        return Spent(ms, peak_mib(self._device) if self._resets else None, joules)
+        waited = _between(self._waited, waited_ms(self._device))
+        joules = _between(self._joules, energy(self._device))
+        return Spent(ms, waited, peak_mib(self._device) if self._resets else None, joules)
+
+
+def _between(before: float | None, now: float | None) -> float | None:
+    return None if before is None or now is None else now - before
+
+
+def waited_ms(device: torch.device) -> float | None:
+    """Milliseconds since it began that this thread was ready to run and others had the cores. What
+    a clock shows less this is the work's own time, sleep and input included, however busy the
+    machine is; work on several threads waits for its others, which is not told.
+
+    None on a GPU, and where the kernel does not tell.
+    """
+    if device.type == "cuda":
+        return None
+    try:
+        return int(WAITED.read_text().split()[1]) / 1e6
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def energy(device: torch.device) -> float | None:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.metrics import metrics_of
-from bench.statistics import Entry, Estimate
+from bench.statistics import Entry
 
 Array = NDArray[np.float64]
 GOLDEN = Path(__file__).parent / "golden" / "episodes.json"
@@ -237,23 +237,6 @@ def _moved(sums: Array, points: Array, metric: str, score: float) -> Array:
         most = np.minimum(moved[..., 0::3], moved[..., 1::3])
         moved[..., 2::3] = np.minimum(moved[..., 2::3] * factor, most)
     return moved
-
-
-# -- the gate's rule -----------------------------------------------------------------------
-
-
-def verdict(losses: Sequence[Estimate], margin: float) -> str:
-    """What the gate says of the losses of all compared cells."""
-    from scipy.stats import t
-
-    from bench.statistics import holm
-
-    ps = [float(t.sf(d.value / d.error, d.freedom)) if d.error else 1.0 for d in losses]
-    shown = [d.upper() < margin for d in losses]
-    if all(shown):
-        return "pass"
-    called = [p < 0.05 and not fine for p, fine in zip(holm(ps), shown, strict=True)]
-    return "regression" if any(called) else "inconclusive"
 
 
 if __name__ == "__main__":

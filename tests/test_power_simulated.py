@@ -9,15 +9,21 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest
 
+from bench.gate import Loss, decide
 from bench.gate_power import GateSize, Goal, gate_sizes
 from bench.power import Noise, noise_of, redrawn, sizes
-from bench.statistics import difference
+from bench.statistics import Estimate, difference
 from bench.variance import split, values_of
-from tests.simulated import SCORERS, Design, Like, population, simulate, truth, verdict
+from tests.simulated import SCORERS, Design, Like, population, simulate, truth
 
 pytestmark = pytest.mark.slow
 REAL = population("translation", 16)
 REPEATS = 250  # of the bootstrap, whose own error is then 4 % of a standard error
+
+
+def verdict(losses: list[Estimate], margin: float) -> str:
+    """What the gate says of the losses of all compared cells."""
+    return decide([Loss(d, margin, identical=not d.error) for d in losses]).verdict
 
 
 def noise_between(one: Like, two: Like, metric: str) -> Noise:

@@ -1,0 +1,157 @@
+"""Speed from interleaved rounds: what each baseline's clocks say of head against base."""
+
+import math
+import statistics
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.gate import Loss
+from bench.matched import Key, rows_of
+from bench.statistics import Estimate
+from bench.tables import Row
+
+# Milliseconds of a row by what is timed, of one run.
+Times = dict[tuple[str, str], dict[Key, float]]
+LEAST = 2  # rounds, to see any spread
+
+
+@dataclass(frozen=True)
+class Clock:
+    """What one baseline took for one thing, over all its suites and shots.
+
+    Attributes:
+        name: as people read it.
+        base: milliseconds of each round, the mean over suites and shots.
+        head: the same.
+        loss: log(head / base), the mean over rounds.
+    """
+
+    name: str
+    base: tuple[float, ...]
+    head: tuple[float, ...]
+    loss: Loss
+
+    @property
+    def means(self) -> tuple[float, float]:
+        """Milliseconds of base and head, means over rounds."""
+        return statistics.fmean(self.base), statistics.fmean(self.head)
+
+
+def _row_clocks(row: Row, own: bool) -> Iterator[tuple[str, float]]:
+    """The clocks of a row: means over its episodes and its train seeds.
+
+    Args:
+        row: of one run.
+        own: leaves out what the thread waited for a core that others had.
+
+    Raises:
+        LookupError: `own`, and it was not recorded.
+    """
+    costs = [record["costs"] for record in row.records() if "costs" in record]
+    if adapted := [cost for cost in costs if cost["inner_steps_ms"]]:
+        yield "adapt", statistics.fmean(_spent(cost, "adapt_", own) for cost in adapted)
+    if tokens := sum(cost["generated_tokens"] for cost in costs):
+        yield "generate a token", sum(_spent(cost, "generate_", own) for cost in costs) / tokens
+    if trained := [header["train"] for header in row.headers if header.get("train")]:
+        walls = ({"ms": cost["seconds"] * 1e3, **cost} for cost in trained)
+        yield "train", statistics.fmean(_spent(cost, "", own) for cost in walls)
+
+
+def _spent(cost: Mapping[str, Any], what: str, own: bool) -> float:
+    waited = cost.get(f"{what}waited_ms") if own else 0.0
+    if waited is None:
+        raise LookupError(f"{what}waited_ms")
+    return float(cost[f"{what}ms"]) - waited
+
+
+def times_of(directory: Path, own: bool) -> Times:
+    """What a run took.
+
+    Raises:
+        UserError: as `rows_of`.
+        LookupError: `own`, and it did not record what it waited.
+    """
+    found: Times = {}
+    for key, row in rows_of(directory).items():
+        for what, ms in _row_clocks(row, own):
+            if ms > 0:
+                found.setdefault((row.header["baseline"], what), {})[key] = ms
+    return found
+
+
+def _times(directories: Iterable[Path]) -> tuple[list[Times], bool]:
+    """Of all runs by one measure: their own time, if all tell what they waited."""
+    every = list(directories)
+    try:
+        return [times_of(directory, own=True) for directory in every], True
+    except LookupError:
+        return [times_of(directory, own=False) for directory in every], False
+
+
+def _log_ratio(base: dict[Key, float], head: dict[Key, float], keys: Sequence[Key]) -> float:
+    return statistics.fmean(math.log(head[key] / base[key]) for key in keys)
+
+
+def _neighbours(rounds: int) -> list[tuple[str, int, int]]:
+    """Runs of one revision that followed each other at once: the head's of rounds 0 and 1, the
+    base's of 1 and 2, and so on, as each round has the other order than the one before."""
+    return [("head" if i % 2 == 0 else "base", i, i + 1) for i in range(rounds - 1)]
+
+
+def speed(base: Sequence[Path], head: Sequence[Path], margin: float) -> tuple[list[Clock], bool]:
+    """The clocks that every round has, with the losses of speed; and whether times are the work's
+    own, without what it waited for cores that others had, as all runs recorded that.
+
+    Each round gives one log ratio of its two runs, the mean over suites and shots. Runs of one
+    revision that followed each other (A/A) give as many but one without any change, whose mean is
+    known to be 0. The error of the mean over rounds is the larger of the two spreads over the root
+    of the rounds, by Student's t with rounds - 1 degrees of freedom. The floor is the median size
+    of an A/A ratio over the root of the rounds: what a mean of so many typically is where nothing
+    changed.
+
+    Args:
+        base: a run directory a round.
+        head: as many, run in turn with them as `bench.interleave` does.
+        margin: a log ratio.
+
+    Raises:
+        UserError: as `rows_of`.
+    """
+    times, own = _times([*base, *head])
+    sides = {"base": times[: len(base)], "head": times[len(base) :]}
+    clocks = []
+    for which in sides["base"][0]:
+        runs = {side: [run.get(which, {}) for run in of] for side, of in sides.items()}
+        keys = sorted(set.intersection(*(set(run) for of in runs.values() for run in of)))
+        if keys:
+            clocks.append(_clock(" ".join(which), runs, keys, margin))
+    return clocks, own
+
+
+def _clock(
+    name: str, runs: dict[str, list[dict[Key, float]]], keys: Sequence[Key], margin: float
+) -> Clock:
+    ratios = [_log_ratio(b, h, keys) for b, h in zip(runs["base"], runs["head"], strict=True)]
+    unchanged = [
+        _log_ratio(runs[side][i], runs[side][j], keys) for side, i, j in _neighbours(len(ratios))
+    ]
+    estimate, floor = estimated(ratios, unchanged)
+    base, head = (
+        tuple(statistics.fmean(run[key] for key in keys) for run in runs[side])
+        for side in ("base", "head")
+    )
+    return Clock(name, base, head, Loss(estimate, margin, floor))
+
+
+def estimated(ratios: Sequence[float], unchanged: Sequence[float]) -> tuple[Estimate, float]:
+    """The mean log ratio with its error, and the noise floor; see `speed`."""
+    rounds = len(ratios)
+    value = statistics.fmean(ratios)
+    if rounds < LEAST:
+        return Estimate(value, math.inf, 1.0), 0.0
+    noise = math.sqrt(statistics.fmean(ratio**2 for ratio in unchanged))
+    spread = max(statistics.stdev(ratios), noise)
+    floor = statistics.median(map(abs, unchanged)) / math.sqrt(rounds)
+    return Estimate(value, spread / math.sqrt(rounds), rounds - 1.0), floor

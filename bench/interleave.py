@@ -1,0 +1,201 @@
+"""Two git revisions run in turn on this machine, so that what else it does meets both alike."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+from bench.plan import read_plan
+
+WORKING_TREE = "."
+SIDES = ("base", "head")
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """What an interleaved comparison left.
+
+    Attributes:
+        commits: base and head, full; with `+changes` for a working tree that has some.
+        base: a run directory a round.
+        head: as many.
+    """
+
+    commits: tuple[str, str]
+    base: list[Path]
+    head: list[Path]
+
+
+def _output(command: list[str], what: str, **more: Any) -> str:
+    """What a command printed.
+
+    Raises:
+        UserError: it failed or is not there; with the last lines it printed.
+    """
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", **more)
+    except OSError as error:
+        raise UserError(f"{what}: cannot run {command[0]}: {error.strerror}") from None
+    if done.returncode:
+        raise UserError(f"{what}: {last_lines(done.stderr or done.stdout)}")
+    return str(done.stdout)
+
+
+def last_lines(text: str, count: int = 3) -> str:
+    """The end of what a program printed, on one line."""
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    return " | ".join(lines[-count:]) or "it failed and said nothing"
+
+
+def _git(repository: Path, *words: str, **more: Any) -> str:
+    return _output(["git", "-C", str(repository), *words], f"git in {repository}", **more)
+
+
+def commit_of(repository: Path, revision: str) -> str:
+    """The full commit of a revision; of the working tree HEAD, marked where it has changes.
+
+    Raises:
+        UserError: no repository there, or no such revision.
+    """
+    name = "HEAD" if revision == WORKING_TREE else revision
+    if name.startswith("-"):
+        raise UserError(f"{revision!r} is no git revision")
+    try:
+        found = _git(repository, "rev-parse", "--verify", "--quiet", f"{name}^{{commit}}").strip()
+    except UserError:
+        _git(repository, "rev-parse", "--git-dir")  # says so where there is no repository
+        raise UserError(
+            f"{repository}: no git revision {revision!r}; a shallow checkout lacks the past "
+            "(git fetch --unshallow)"
+        ) from None
+    changed = revision == WORKING_TREE and _git(repository, "status", "--porcelain")
+    return f"{found}+changes" if changed else found
+
+
+def export(repository: Path, revision: str, target: Path) -> None:
+    """Writes the files of a revision, or of the working tree as it is, to a folder.
+
+    The repository, its index and its list of worktrees stay as they are.
+    """
+    top = Path(_git(repository, "rev-parse", "--show-toplevel").rstrip("\n"))
+    target.mkdir(parents=True)
+    if revision == WORKING_TREE:
+        listed = _git(top, "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+        for name in filter(None, listed.split("\0")):
+            if (top / name).is_file():  # not deleted, no submodule
+                (target / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(top / name, target / name)
+        return
+    index = {**os.environ, "GIT_INDEX_FILE": str(target.with_suffix(".index"))}
+    _git(top, "read-tree", commit_of(top, revision), env=index)
+    _git(top, "checkout-index", "--all", f"--prefix={target}/", env=index)
+
+
+def install(source: Path, target: Path, revision: str) -> None:
+    """Installs a revision's files into a folder of its own: its entry points and its data are
+    then in force, whatever else is installed.
+
+    Raises:
+        UserError: it cannot be installed.
+    """
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    apart = ["--no-deps", "--no-build-isolation", "--no-index", "--target", str(target)]
+    _output([*pip, *apart, str(source)], f"{revision} cannot be installed")
+
+
+def run(installed: Path, plan: Path, out: Path, revision: str) -> None:
+    """A run of an installed revision. Some cells may fail; the others' are then there.
+
+    Raises:
+        UserError: the run did not come to its end, or finished no cell.
+    """
+    path = os.pathsep.join(filter(None, [str(installed), os.environ.get("PYTHONPATH")]))
+    # -P and its variable: the folder that the user is in holds a package `bench`, too.
+    environment = {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
+    command = [sys.executable, "-P", "-m", "bench.cli", "run", str(plan), "--out", str(out)]
+    command += ["--workers", "1"]  # beside another cell a cell's times are not its own
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, errors="replace"
+    )
+    finished = any((out / "cells").rglob("*.jsonl"))
+    if not (finished and (out / "leaderboard.csv").is_file()):
+        raise UserError(f"{revision}: its run failed: {last_lines(done.stderr)}")
+
+
+@contextmanager
+def _ended_politely() -> Iterator[None]:
+    """A request to end, as CI sends it, also removes what is temporary."""
+
+    def leave(number: int, frame: Any) -> None:
+        raise SystemExit(128 + number)
+
+    old = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)
+
+
+def write_plan(source: str, path: Path) -> None:
+    """A preset of this fewgen, or a plan file, as a file that both revisions are given."""
+    import tomli_w
+
+    path.write_text(tomli_w.dumps(read_plan(source)), encoding="utf-8")
+
+
+@contextmanager
+def interleaved(
+    repository: Path,
+    revisions: tuple[str, str],
+    plan: str,
+    rounds: int,
+    progress: Callable[[float, float], None] = lambda done, total: None,
+) -> Iterator[Rounds]:
+    """Runs base and head alternately, each round in the other order than the one before; what was
+    written is there inside the block.
+
+    Args:
+        repository: a checkout.
+        revisions: base and head; `.` is the working tree.
+        plan: a preset or a file, the same for both.
+        rounds: how often each is run, in a fresh run directory.
+        progress: told the runs done and all.
+
+    Raises:
+        UserError: a revision does not exist, does not install, or its run fails.
+    """
+    named = dict(zip(SIDES, revisions, strict=True))
+    commits = {side: commit_of(repository, revision) for side, revision in named.items()}
+    with tempfile.TemporaryDirectory(prefix="fewgen-compare-") as name, _ended_politely():
+        root = Path(name)
+        write_plan(plan, root / "plan.toml")
+        for side, revision in named.items():
+            export(repository, revision, root / side / "source")
+            install(root / side / "source", root / side / "installed", f"{side} {revision}")
+        runs = _alternate(root, named, rounds, progress)
+        yield Rounds((commits["base"], commits["head"]), runs["base"], runs["head"])
+
+
+def _alternate(
+    root: Path,
+    named: Mapping[str, str],
+    rounds: int,
+    progress: Callable[[float, float], None],
+) -> dict[str, list[Path]]:
+    runs: dict[str, list[Path]] = {side: [] for side in SIDES}
+    for number in range(rounds):
+        for side in SIDES if number % 2 == 0 else SIDES[::-1]:
+            progress(sum(map(len, runs.values())), 2 * rounds)
+            out = root / side / f"round-{number}"
+            run(root / side / "installed", root / "plan.toml", out, f"{side} {named[side]}")
+            runs[side].append(out)
+    progress(1, 1)
+    return runs

@@ -1,0 +1,155 @@
+"""Outputs of a comparison: for the screen, for a pull request, for CI's test reports."""
+
+import html
+import math
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+
+from bench.outcome import UNITS, Line, Outcome
+
+MARKS = {"pass": "✅", "regression": "❌", "inconclusive": "⚠️"}
+ORDER = ("regression", "inconclusive", "pass")
+LISTED = 20  # lines of a list that are shown
+HEADS = ("verdict", "cell", "metric", "base", "head", "loss", "95 % bounds", "margin", "p adj.")
+
+
+def plain(text: str) -> str:
+    """A text on one line without characters that steer a terminal or break XML."""
+    kept = (
+        " " if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") else char for char in text
+    )
+    return " ".join("".join("�" if char in "\ufffe\uffff" else char for char in kept).split())
+
+
+def _shown(outcome: Outcome) -> list[Line]:
+    """The cells that differ, worst first."""
+    lines = [line for judged in outcome.judged for line in judged.lines if not line.identical]
+    return sorted(lines, key=lambda line: (ORDER.index(line.verdict), line.p_adjusted, -line.loss))
+
+
+def _columns(line: Line) -> list[str]:
+    unit = "" if line.kind == "quality" else " %"
+    digits = 2 if line.kind == "quality" else 1
+    return [
+        line.verdict,
+        plain(line.name),
+        plain(line.metric),
+        f"{line.base:.2f}",
+        f"{line.head:.2f}",
+        f"{line.loss:+.{digits}f}{unit}",
+        _bounds(line, digits) + unit,
+        f"{line.margin:g}{unit}" if line.kind == "quality" else f"{line.margin:.4g}{unit}",
+        f"{line.p_adjusted:.3f}",
+    ]
+
+
+def _bounds(line: Line, digits: int) -> str:
+    known = math.isfinite(line.upper)
+    return f"[{line.lower:+.{digits}f}, {line.upper:+.{digits}f}]" if known else "unknown"
+
+
+def _identical(outcome: Outcome) -> int:
+    return sum(line.identical for judged in outcome.judged for line in judged.lines)
+
+
+def _remarks(outcome: Outcome) -> Iterator[str]:
+    """Lines that stand below the table."""
+    if same := _identical(outcome):
+        yield f"identical in base and head: {same} cell(s)"
+    for judged in outcome.judged:
+        if judged.advice:
+            yield f"{judged.kind}: {judged.advice}"
+    yield from _listed("failed in head", (f"{n}: {why}" for n, why in outcome.failed.items()))
+    yield from _listed("left out", outcome.left_out)
+    yield from _listed("differs", outcome.differences)
+    yield from outcome.notes
+
+
+def _listed(what: str, lines: Iterable[str]) -> Iterator[str]:
+    every = list(lines)
+    yield from (f"{what}: {line}" for line in every[:LISTED])
+    if len(every) > LISTED:
+        yield f"{what}: {len(every) - LISTED} more; --json has them all"
+
+
+def _sides(outcome: Outcome) -> str:
+    named = [outcome.base, outcome.head]
+    if outcome.commits:
+        named = [
+            f"{name} ({commit[:12]}{'+changes' if '+' in commit else ''})"
+            for name, commit in zip(named, outcome.commits, strict=True)
+        ]
+    return f"base {named[0]}, head {named[1]}"
+
+
+def _table(rows: list[list[str]], form: str) -> str:
+    import pandas as pd
+
+    frame = pd.DataFrame(rows, columns=list(HEADS))
+    aligned = ["left"] * 3 + ["right"] * 6
+    return str(
+        frame.to_markdown(index=False, tablefmt=form, disable_numparse=True, colalign=aligned)
+    )
+
+
+def as_text(outcome: Outcome) -> str:
+    """For the screen: the verdict, the cells that differ, what else to know."""
+    parts = [plain(outcome.headline), plain(_sides(outcome))]
+    if shown := _shown(outcome):
+        parts += ["", _table([_columns(line) for line in shown], "simple"), ""]
+    parts += [plain(line) for line in _remarks(outcome)]
+    return "\n".join(parts) + "\n"
+
+
+def _markdown(text: str) -> str:
+    """A text that Markdown and HTML take for nothing but text, and that calls nobody."""
+    safe = re.sub(r"([\\`*_{}\[\]|#~!])", r"\\\1", html.escape(plain(text), quote=False))
+    return safe.replace("@", "@\u200b").replace("://", ":\u200b//")
+
+
+def as_markdown(outcome: Outcome) -> str:
+    """A summary for a pull request."""
+    parts = [f"### {MARKS[outcome.verdict]} fewgen compare: {_markdown(outcome.headline)}", ""]
+    parts += [_markdown(_sides(outcome)), ""]
+    if shown := _shown(outcome):
+        rows = [[_markdown(text) for text in _columns(line)] for line in shown]
+        parts += [_table(rows, "pipe"), ""]
+    parts += [f"- {_markdown(line)}" for line in _remarks(outcome)]
+    return "\n".join(parts).rstrip("\n") + "\n"
+
+
+def as_junit(outcome: Outcome) -> str:
+    """JUnit XML: a test suite a kind, a test case a cell. A regression is a failure, an
+    inconclusive cell is skipped; what failed to run in head is an error."""
+    from junitparser import Error, Failure, JUnitXml, Skipped, TestCase, TestSuite
+
+    report = JUnitXml("fewgen compare")
+    for judged in outcome.judged:
+        suite = TestSuite(f"fewgen {judged.kind}")
+        for line in judged.lines:
+            case = TestCase(plain(line.name), f"fewgen.{judged.kind}")
+            if line.verdict == "regression":
+                case.result = [Failure(_sentence(line), "regression")]
+            elif line.verdict == "inconclusive":
+                case.result = [Skipped(f"inconclusive: {_sentence(line)}")]
+            suite.add_testcase(case)
+        report.add_testsuite(suite)
+    if outcome.failed:
+        suite = TestSuite("fewgen failed in head")
+        for name, reason in outcome.failed.items():
+            case = TestCase(plain(name), "fewgen.failed")
+            case.result = [Error(plain(reason), "failed")]
+            suite.add_testcase(case)
+        report.add_testsuite(suite)
+    return bytes(report.tostring()).decode() + "\n"  # type: ignore[no-untyped-call]
+
+
+def _sentence(line: Line) -> str:
+    """A cell in words."""
+    unit = UNITS[line.kind]
+    return plain(
+        f"loss {line.loss:+.2f} {unit}, 95 % bounds {_bounds(line, 2)}, margin "
+        f"{line.margin:.4g}, adjusted p {line.p_adjusted:.3f}; {line.metric} {line.base:.2f} in "
+        f"base, {line.head:.2f} in head"
+    )
