@@ -16,9 +16,12 @@ check: gate
 	$(BIN)/python -m pytest -q -m slow --ignore tests/performance
 
 # The working tree against the commit before its own, run in turn; what cannot be decided warns.
+RUNS := bench suites baselines pyproject.toml constraints.txt
 gate: $(READY)
 	@git rev-parse --quiet --verify 'HEAD~1^{commit}' > /dev/null 2>&1 \
 	  || { echo "gate: no commit before this one here; skipped"; exit 0; }; \
+	! git diff --quiet HEAD~1 -- $(RUNS) \
+	  || { echo "gate: nothing that a run depends on has changed; skipped"; exit 0; }; \
 	$(BIN)/fewgen compare --interleave HEAD~1 . --rounds 4 || { code=$$?; [ $$code -eq 3 ] \
 	  && echo "gate: warning: inconclusive" || exit $$code; }
 

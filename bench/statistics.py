@@ -112,13 +112,13 @@ class Estimate:
 
     def p(self) -> float:
         """The two-sided p-value of a true value of 0; 1 for a value of exactly 0."""
-        return 2 * min(self.p_above(0), self.p_below(0), 0.5)
+        return 2 * min(self.p_above(), self.p_below(), 0.5)
 
-    def p_above(self, null: float) -> float:
+    def p_above(self, null: float = 0.0) -> float:
         """The one-sided p-value of a true value of at most `null`: small where it lies above."""
         return self._tail(self.value - null)
 
-    def p_below(self, null: float) -> float:
+    def p_below(self, null: float = 0.0) -> float:
         """The one-sided p-value of a true value of at least `null`."""
         return self._tail(null - self.value)
 

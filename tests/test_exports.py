@@ -459,7 +459,7 @@ def test_mistakes_are_told_in_one_line(run: Path, tmp_path: Path) -> None:
     out = ("--out", tmp_path / "out")
     for words, told in (
         ((run, "--to", "csv", *out), "'csv' is not one of"),
-        ((tmp_path / "nowhere", "--to", "records", *out), "does not exist"),
+        ((tmp_path / "nowhere", "--to", "records", *out), "not a run directory"),
         ((tmp_path, "--to", "records", *out), "not a run directory"),
         ((tmp_path / "none", "--to", "datasets", *out), "no finished cell"),
         ((run, run, "--to", "datasets", *out), "named twice"),
