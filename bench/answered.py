@@ -98,7 +98,7 @@ class Answered:
 
 
 def answered(
-    directories: Sequence[str | Path], metric: str | None, say: Callable[[str], None]
+    directories: Sequence[Path], metric: str | None, say: Callable[[str], None]
 ) -> list[list[Answered]]:
     """The finished rows of run directories, in blocks that may be compared.
 
@@ -110,7 +110,7 @@ def answered(
     Raises:
         UserError: no run directory, no finished row, a metric that was not recorded.
     """
-    rows = read_rows(Path(directory) for directory in directories)
+    rows = read_rows(directories)
     finished = [row for row in rows if row.complete]
     for row in rows:
         if not row.complete:
@@ -183,7 +183,7 @@ def pairs(
     yield from made.values()
 
 
-def tasks_there(directories: Sequence[str | Path], suite: str, shots: int) -> int | None:
+def tasks_there(directories: Sequence[Path], suite: str, shots: int) -> int | None:
     """How many tasks of the measured split the suite has, as the runs noted it."""
     counts = []
     for directory in directories:

@@ -20,7 +20,7 @@ SIZE = ("train seeds", "episodes a task", "tasks", "tasks, 95 % interval")
 
 
 def comparisons(
-    directories: Sequence[str],
+    directories: Sequence[Path],
     difference: float,
     power: float,
     level: float,
@@ -191,7 +191,7 @@ def _cost(rows: Sequence[Answered]) -> str:
 # -- the gate ------------------------------------------------------------------------------
 
 
-def gate(directories: Sequence[str], goal: Goal, metric: str | None, out: Path | None) -> None:
+def gate(directories: Sequence[Path], goal: Goal, metric: str | None, out: Path | None) -> None:
     """The size at which `fewgen compare` decides, over all rows of the records.
 
     Raises:
@@ -244,7 +244,7 @@ def _print_gate(
     noises: Sequence[Noise],
     found: Sequence[GateSize],
     goal: Goal,
-    directories: Sequence[str],
+    directories: Sequence[Path],
 ) -> None:
     screen = console()
     screen.print("Between two trainings of the same row, standard deviations in points:\n")

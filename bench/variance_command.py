@@ -17,7 +17,7 @@ HEADS = ("component", "standard deviation", "95 % interval", "share")
 
 
 def variance(
-    directories: Sequence[str],
+    directories: Sequence[Path],
     metric: str | None,
     baseline: str | None,
     minus: str | None,

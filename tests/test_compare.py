@@ -15,12 +15,11 @@ from click.testing import CliRunner, Result
 from bench.benchmark_json import content
 from bench.cli import main
 from bench.clocks import speed
-from bench.metrics import build_metrics
 from bench.outcome import Outcome
 from bench.records import Cell, write_cell, write_failure, write_json
 from bench.verdicts import as_junit, as_markdown, as_text
+from tests.runs import METRICS, header
 
-METRICS = build_metrics("en", num_refs=1)
 TASKS = 10
 REFERENCE = "the goat sees a red lamp near the river at night {}"
 HOSTILE = 'a|b<script>]]>\x1b[2J\x00"&[x](http://e.e)`@all\n# \ud800 \uffff'
@@ -28,26 +27,6 @@ HOSTILE = 'a|b<script>]]>\x1b[2J\x00"&[x](http://e.e)`@all\n# \ud800 \uffff'
 
 def command(*words: str | Path) -> Result:
     return CliRunner().invoke(main, ["compare", *map(str, words)])
-
-
-def header(**more: Any) -> dict[str, Any]:
-    return {
-        "dataset": "embedded",
-        "revision": "1",
-        "split": "meta-test",
-        "primary": "chrf",
-        "language": "en",
-        "signatures": {m.name: m.signature() for m in METRICS},
-        "options": {},
-        "device": "cpu",
-        "dtype": "float32",
-        "threads": 1,
-        "init": "pretrained",
-        "backbone": "tiny",
-        "backbone_identity": "llama-1",
-        "settings": {"pretrain": None},
-        **more,
-    }
 
 
 def records(words: Sequence[int], waited: float | None = 1.0) -> list[dict[str, Any]]:
