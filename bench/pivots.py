@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bench.blocks import ASKED, EXEMPT, agree, decoding_of, questions, start
@@ -34,6 +35,56 @@ IQM = (
 )
 PROFILE = (25, 50, 75)  # thresholds of the performance profile that a table shows
 TOLD = "suite dataset revision split shots decoding backbone backbone_identity".split()
+
+
+Cells = dict[str, Mapping[str, Any]]  # the lines of one method, by the headings of their columns
+
+
+@dataclass(frozen=True)
+class Method:
+    """A row of a pivot.
+
+    Attributes:
+        cells: its line in each column that has one.
+        over: it over several suites, if it is complete in all of them.
+    """
+
+    name: str
+    cells: Cells
+    over: "Aggregate | None"
+
+
+@dataclass(frozen=True)
+class Pivot:
+    """A table of blocks side by side.
+
+    Attributes:
+        by: suite, shots or backbone.
+        columns: the blocks by their headings.
+        methods: in the order of the first column, then of the next.
+    """
+
+    by: str
+    columns: Mapping[str, Block]
+    methods: Sequence[Method]
+
+    @property
+    def titles(self) -> dict[str, str]:
+        """What a reader sees above each column."""
+        return {
+            heading: f"{name} ({title(block.metric)})"
+            for name, (heading, block) in zip(self.names, self.columns.items(), strict=True)
+        }
+
+    @property
+    def names(self) -> list[str]:
+        """What the columns differ in."""
+        return [h.replace("k", "K = ") if self.by == "shots" else h for h in self.columns]
+
+    @cached_property
+    def shown(self) -> Shown:
+        """The table to be read."""
+        return _shown(self)
 
 
 @dataclass
@@ -155,23 +206,33 @@ def pivot(blocks: Sequence[Block], by: str) -> "tuple[pd.DataFrame, list[Shown]]
     """
     import pandas as pd
 
-    lines, shown = [], []
-    for number, table in enumerate(_tables(blocks, by), 1):
-        columns = dict(zip(_headings(table, by), table.columns.values(), strict=True))
-        rows = _rows(columns)
-        over = [_over(cells, columns) if by == "suite" else None for _, cells in rows]
-        shared = {"table": str(number), **_shared(columns, by)}
-        lines += [
-            {**shared, **_long(name, cells, columns), **_aggregated(found)}
-            for (name, cells), found in zip(rows, over, strict=True)
-        ]
-        shown.append(_shown(rows, over, columns, by))
+    tables = pivoted(blocks, by)
+    lines = [
+        {
+            "table": str(number),
+            **_shared(table),
+            **_long(method, table.columns),
+            **_aggregated(method.over),
+        }
+        for number, table in enumerate(tables, 1)
+        for method in table.methods
+    ]
     frame = pd.DataFrame(lines)
     marks = [name for name in frame.columns if name.endswith(":pareto")]
-    return frame.astype(dict.fromkeys(marks, "boolean")), shown
+    return frame.astype(dict.fromkeys(marks, "boolean")), [table.shown for table in tables]
 
 
-Cells = dict[str, Mapping[str, Any]]  # the lines of one method, by the headings of their columns
+def pivoted(blocks: Sequence[Block], by: str) -> list[Pivot]:
+    """The tables of `pivot`."""
+    made = []
+    for table in _tables(blocks, by):
+        columns = dict(zip(_headings(table, by), table.columns.values(), strict=True))
+        methods = [
+            Method(name, cells, _over(cells, columns) if by == "suite" else None)
+            for name, cells in _rows(columns)
+        ]
+        made.append(Pivot(by, columns, methods))
+    return made
 
 
 def _rows(columns: Mapping[str, Block]) -> list[tuple[str, Cells]]:
@@ -193,12 +254,14 @@ def _rows(columns: Mapping[str, Block]) -> list[tuple[str, Cells]]:
     return [(names[key], cells) for key, cells in found.items()]
 
 
-def _shared(columns: Mapping[str, Block], by: str) -> dict[str, Any]:
+def _shared(table: Pivot) -> dict[str, Any]:
     """What is true of all columns, then what is of each."""
-    heads = {heading: _models_line(block) for heading, block in columns.items()}
-    one = {key: _one(head[key] for head in heads.values()) for key in TOLD if key not in OWN[by]}
-    own = {f"{heading}:{key}": head[key] for heading, head in heads.items() for key in OWN[by]}
-    return {**one, **own}
+    heads = {heading: _models_line(block) for heading, block in table.columns.items()}
+    own = OWN[table.by]
+    return {
+        **{key: _one(head[key] for head in heads.values()) for key in TOLD if key not in own},
+        **{f"{heading}:{key}": head[key] for heading, head in heads.items() for key in own},
+    }
 
 
 def _one(values: Iterable[Any]) -> Any:
@@ -207,14 +270,14 @@ def _one(values: Iterable[Any]) -> Any:
     return found[0] if len(found) == 1 else ",".join(map(str, found)) or None
 
 
-def _long(name: str, cells: Cells, columns: Mapping[str, Block]) -> dict[str, Any]:
+def _long(method: Method, columns: Mapping[str, Block]) -> dict[str, Any]:
     """A method's values in full."""
-    first = next(iter(cells.values()))
-    made = {"row": name, **{key: first[key] for key in "baseline options init order".split()}}
+    first = next(iter(method.cells.values()))
+    made = {"row": method.name, **{key: first[key] for key in "baseline options init order".split()}}
     for heading, block in columns.items():
         metric = block.metric
         for key in (metric, f"{metric}_low", f"{metric}_high", "group", "pareto", "adapt_ms"):
-            made[f"{heading}:{key}"] = cells.get(heading, {}).get(key)
+            made[f"{heading}:{key}"] = method.cells.get(heading, {}).get(key)
     return made
 
 
@@ -252,45 +315,39 @@ def _subject(block: Block, by: str) -> str:
     return ", ".join(text for key, text in said.items() if key != by)
 
 
-def _shown(
-    rows: Sequence[tuple[str, Cells]],
-    over: "Sequence[Aggregate | None]",
-    columns: Mapping[str, Block],
-    by: str,
-) -> Shown:
-    """A table to be read."""
+def _iqm(found: "Aggregate") -> str:
+    """An interquartile mean with its interval."""
+    return f"{found.iqm:.1f} [{found.interval.low:.1f}, {found.interval.high:.1f}]"
+
+
+def _shown(table: Pivot) -> Shown:
     import pandas as pd
 
-    names = [heading.replace("k", "K = ") if by == "shots" else heading for heading in columns]
-    titles = {
-        heading: f"{name} ({title(block.metric)})"
-        for name, (heading, block) in zip(names, columns.items(), strict=True)
-    }
+    columns, titles, over = table.columns, table.titles, any(m.over for m in table.methods)
     texts, bold = [], set()
-    for place, (name, cells) in enumerate(rows):
-        first = next(iter(cells.values()))
+    for place, method in enumerate(table.methods):
+        first = next(iter(method.cells.values()))
         text = {key: first[key] or MISSING for key in ("init", "order")}
         for heading, block in columns.items():
-            line = cells.get(heading, {})
+            line = method.cells.get(heading, {})
             text[titles[heading]] = f"{score(line, block.metric)} {line.get('group', '')}".strip()
             if leads(line):
                 bold.add((place, titles[heading]))
-        if found := over[place]:
-            text[OVER] = f"{found.iqm:.1f} [{found.interval.low:.1f}, {found.interval.high:.1f}]"
-        elif any(over):
-            text[OVER] = MISSING
-        texts.append({"baseline": name, **text})
+        if over:
+            text[OVER] = _iqm(method.over) if method.over else MISSING
+        texts.append({"baseline": method.name, **text})
     told = {
         titles[heading]: {
             k: v for k, v in facts(frame_of([block])).items() if k not in ("ranked", "beside")
         }
         for heading, block in columns.items()
     }
+    subject = _subject(next(iter(columns.values())), table.by)
     caption = [
-        f"By {by}, {_subject(next(iter(columns.values())), by)}: {', '.join(names)}",
+        f"By {table.by}, {subject}: {', '.join(table.names)}",
         "Each column is a block of its own: letters and bold hold inside it. "
         "Rows stand in the order of the first column.",
         *side_by_side(told),
-        *([f"{OVER}: {IQM}"] if any(over) else []),
+        *([f"{OVER}: {IQM}"] if over else []),
     ]
     return Shown(pd.DataFrame(texts), frozenset(bold), caption)
