@@ -210,7 +210,7 @@ def pivot(blocks: Sequence[Block], by: str) -> "tuple[pd.DataFrame, list[Shown]]
     lines = [
         {
             "table": str(number),
-            **_shared(table),
+            **shared(table),
             **_long(method, table.columns),
             **_aggregated(method.over),
         }
@@ -254,7 +254,7 @@ def _rows(columns: Mapping[str, Block]) -> list[tuple[str, Cells]]:
     return [(names[key], cells) for key, cells in found.items()]
 
 
-def _shared(table: Pivot) -> dict[str, Any]:
+def shared(table: Pivot) -> dict[str, Any]:
     """What is true of all columns, then what is of each."""
     heads = {heading: _models_line(block) for heading, block in table.columns.items()}
     own = OWN[table.by]
@@ -273,7 +273,10 @@ def _one(values: Iterable[Any]) -> Any:
 def _long(method: Method, columns: Mapping[str, Block]) -> dict[str, Any]:
     """A method's values in full."""
     first = next(iter(method.cells.values()))
-    made = {"row": method.name, **{key: first[key] for key in "baseline options init order".split()}}
+    made = {
+        "row": method.name,
+        **{key: first[key] for key in "baseline options init order".split()},
+    }
     for heading, block in columns.items():
         metric = block.metric
         for key in (metric, f"{metric}_low", f"{metric}_high", "group", "pareto", "adapt_ms"):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from bench.shown import title
 from bench.statistics import corpus_score
 from bench.streams import digest_of
+from bench.tables import Block as RankedBlock
 from bench.tables import Row, entries, frame_of, metrics, ranked
 
 if TYPE_CHECKING:
@@ -126,6 +127,11 @@ class Block:
     number: int
     frame: "pd.DataFrame"
     lines: list[Line]
+
+    @property
+    def ranked(self) -> RankedBlock:
+        """The block of the leaderboard."""
+        return RankedBlock([line.row for line in self.lines], [line.values for line in self.lines])
 
     @property
     def suite(self) -> str:

@@ -152,15 +152,28 @@ def _logarithmic(axes: "Axes", costs: Sequence[tuple[float, float, float]]) -> N
 
 
 def curve_figure(
-    curves: Sequence[Curve], salt: str, x_label: str, y_label: str, ticks: Sequence[float] = ()
+    curves: Sequence[Curve],
+    salt: str,
+    x_label: str,
+    y_label: str,
+    ticks: Sequence[float] = (),
+    span: tuple[float, float] | None = None,
 ) -> Picture:
-    """Lines with what their intervals hold shaded, or as bars where `ticks` names all points."""
+    """Lines with what their intervals hold shaded, or as bars where `ticks` names all points.
+
+    Args:
+        span: lowest and highest of what may be; without it the values choose the axis.
+    """
     with _style(salt):
-        return _svg(_curve_figure(curves, x_label, y_label, ticks))
+        return _svg(_curve_figure(curves, x_label, y_label, ticks, span))
 
 
 def _curve_figure(
-    curves: Sequence[Curve], x_label: str, y_label: str, ticks: Sequence[float]
+    curves: Sequence[Curve],
+    x_label: str,
+    y_label: str,
+    ticks: Sequence[float],
+    span: tuple[float, float] | None,
 ) -> "Figure":
     figure, (axes,) = _figure(columns=[1])
     for curve in curves:
@@ -182,7 +195,9 @@ def _curve_figure(
             for x, low, high in zip(curve.xs, lows, highs, strict=True):
                 axes.plot([x, x], [low, high], color=_colour(curve.series), linewidth=1)
     every = [value for curve in curves for value in curve.low]
-    if min(every) > 0 and max(value for c in curves for value in c.high) > 20 * min(every):
+    if span:
+        axes.set_ylim(span[0], span[1] + 0.02 * (span[1] - span[0]))
+    elif min(every) > 0 and max(value for c in curves for value in c.high) > 20 * min(every):
         axes.set_yscale("log")
     if ticks:
         axes.set_xticks(list(ticks), [f"{tick:g}" for tick in ticks])

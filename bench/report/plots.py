@@ -1,8 +1,9 @@
-"""The figures of a block, each with its numbers as a table."""
+"""The figures of blocks, each with its numbers as a table."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from bench.across import THRESHOLDS
 from bench.costs import inner_steps
 from bench.report.blocks import Block, Line
 from bench.report.figures import (
@@ -12,8 +13,10 @@ from bench.report.figures import (
     cost_figure,
     curve_figure,
 )
+from bench.report.over import OverSuites
 
 NONE = "none"
+Curves = Sequence[tuple[str, Curve]]  # with their labels
 SHOWN_STEPS = 10  # in the table of a figure
 
 
@@ -92,7 +95,7 @@ def loss_plot(block: Block) -> Plot:
     import numpy as np
 
     title = "Support loss after each inner step"
-    curves: list[tuple[Line, Curve]] = []
+    curves: list[tuple[str, Curve]] = []
     for line in block.lines:
         losses = [record["losses"] for record in line.row.records() if record.get("losses")]
         if not losses:
@@ -102,7 +105,7 @@ def loss_plot(block: Block) -> Plot:
             known = [loss[step] for loss in losses if step < len(loss)]
             found.append(np.percentile(known, [25, 50, 75]).tolist())
         low, middle, high = (list(part) for part in zip(*found, strict=True))
-        curves.append((line, Curve(line.series, range(len(found)), middle, low, high)))
+        curves.append((line.label, Curve(line.series, range(len(found)), middle, low, high)))
     if not curves:
         return Plot(title, "Not shown: the records of this block hold no losses of inner steps.")
     return Plot(
@@ -114,15 +117,15 @@ def loss_plot(block: Block) -> Plot:
             [curve for _, curve in curves], f"{block.folder} loss", "inner step", "support loss"
         ),
         f"Support loss after each inner step of {len(curves)} rows",
-        [(line.label, line.series) for line, _ in curves],
-        *_table(curves, "step", _fine),
+        _legend(curves),
+        *_table(curves, "step", _fine, _steps(curves)),
     )
 
 
 def score_plot(block: Block) -> Plot:
     """Quality after each inner step that a run scored."""
     title = "Quality after each inner step"
-    curves = [(line, curve) for line in block.lines if (curve := _score_curve(line))]
+    curves = [(line.label, curve) for line in block.lines if (curve := _score_curve(line))]
     if not curves:
         return Plot(
             title,
@@ -135,8 +138,8 @@ def score_plot(block: Block) -> Plot:
         "95 % intervals shaded or in brackets.",
         curve_figure([c for _, c in curves], f"{block.folder} steps", "inner step", "score"),
         f"{block.metric_title} after inner steps of {len(curves)} rows",
-        [(line.label, line.series) for line, _ in curves],
-        *_table(curves, "step", _coarse),
+        _legend(curves),
+        *_table(curves, "step", _coarse, _steps(curves)),
     )
 
 
@@ -175,7 +178,7 @@ def shots_plot(family: Sequence[Block]) -> Plot:
                 found.setdefault(line.label, []).append((line, block.shots, score))
     curves = [
         (
-            points[0][0],
+            label,
             Curve(
                 points[0][0].series,
                 [k for _, k, _ in points],
@@ -184,7 +187,7 @@ def shots_plot(family: Sequence[Block]) -> Plot:
                 [score[2] for *_, score in points],
             ),
         )
-        for points in found.values()
+        for label, points in found.items()
     ]
     if not curves:
         return Plot(title, f"{family[0].suite}: no row is scored.")
@@ -202,35 +205,86 @@ def shots_plot(family: Sequence[Block]) -> Plot:
         ),
         f"{family[0].metric_title} against shots of {len(curves)} rows, K = "
         + ", ".join(map(str, sorted(set(shots)))),
-        [(line.label, line.series) for line, _ in curves],
-        *_table(curves, "K =", _coarse),
+        _legend(curves),
+        *_table(curves, "K =", _coarse, sorted(set(shots))),
     )
 
 
-def _table(
-    curves: Sequence[tuple[Line, Curve]], what: str, text: Callable[[float], str]
-) -> tuple[list[str], list[list[str]]]:
-    """Head and rows: the points of each curve, or some of them where they are many."""
+def profile_plot(over: OverSuites) -> Plot:
+    """Performance profiles over suites."""
+    title = "Performance profiles"
+    curves = [
+        (
+            method.label,
+            Curve(
+                method.first.series,
+                [point.threshold for point in method.over.profile],
+                [point.share for point in method.over.profile],
+                [point.interval.low for point in method.over.profile],
+                [point.interval.high for point in method.over.profile],
+            ),
+        )
+        for method in over.methods
+        if method.over
+    ]
+    if not curves:
+        return Plot(title, "No baseline is complete in all of these suites.")
+    return Plot(
+        title,
+        "The share of all suites' tasks on which a baseline scores more than a score, each task on "
+        "its suite's metric (Agarwal et al., 2021); of several train seeds, each counts. A higher "
+        "line is better. 95 % intervals, which resample tasks within each suite, shaded or in "
+        "brackets.",
+        curve_figure(
+            [curve for _, curve in curves],
+            f"{over.title} profiles",
+            "score",
+            "share of tasks above it",
+            span=(0, 1),
+        ),
+        f"Share of tasks above each score of {len(curves)} baselines over "
+        + ", ".join(over.pivot.names),
+        _legend(curves),
+        *_table(curves, ">", _share, THRESHOLDS),
+    )
+
+
+def _legend(curves: Curves) -> list[tuple[str, int]]:
+    return [(label, curve.series) for label, curve in curves]
+
+
+def _steps(curves: Curves) -> list[float]:
+    """All steps of some curves, or some of them where they are many."""
     every = sorted({x for _, curve in curves for x in curve.xs})
-    chosen = every
-    if len(every) > SHOWN_STEPS:
-        last = {curve.xs[-1] for _, curve in curves}
-        chosen = sorted({x for x in every if x in (0, 1, 2, 4, 8, 16, 32) or x in last})
+    if len(every) <= SHOWN_STEPS:
+        return every
+    last = {curve.xs[-1] for _, curve in curves}
+    return [x for x in every if x in (0, 1, 2, 4, 8, 16, 32) or x in last]
+
+
+def _table(
+    curves: Curves, what: str, text: Callable[[float], str], shown: Sequence[float]
+) -> tuple[list[str], list[list[str]]]:
+    """Head and rows: what each curve has at the places that are shown."""
     rows = []
-    for line, curve in curves:
+    for label, curve in curves:
         points = {x: i for i, x in enumerate(curve.xs)}
         cells = [
             _between(curve.middle[i], curve.low[i], curve.high[i], text)
             if (i := points.get(x)) is not None
             else ""
-            for x in chosen
+            for x in shown
         ]
-        rows.append([line.label, *cells])
-    return ["baseline", *(f"{what} {x:g}" for x in chosen)], rows
+        rows.append([label, *cells])
+    return ["baseline", *(f"{what} {x:g}" for x in shown)], rows
 
 
 def _coarse(value: float) -> str:
     return f"{value:,.1f}"
+
+
+def _share(value: float) -> str:
+    return f"{value:.2f}"
 
 
 def _fine(value: float) -> str:

@@ -14,8 +14,9 @@ from bench.exports.slim import queries_of
 from bench.report.blocks import Block, Line, Place, families, read_blocks
 from bench.report.figures import colour, marker
 from bench.report.folder import check_folder, whole_folder
-from bench.report.plots import Plot, cost_plot, loss_plot, score_plot, shots_plot
-from bench.report.tables import leaderboard_table
+from bench.report.over import over_suites
+from bench.report.plots import Plot, cost_plot, loss_plot, profile_plot, score_plot, shots_plot
+from bench.report.tables import leaderboard_table, over_table
 from bench.report.texts import OTHER_DIGEST, Texts
 from bench.shown import MISSING
 
@@ -117,6 +118,9 @@ class Site:
             "index.html",
             runs=[_run(directory) for directory in self.directories],
             blocks=[(block, leaderboard_table(block), _plots(block)) for block in self.blocks],
+            over=[
+                (over, over_table(over), profile_plot(over)) for over in over_suites(self.blocks)
+            ],
             shots=[shots_plot(family) for family in families(self.blocks)],
             suites=sorted({block.suite for block in self.blocks}),
             all_shots=sorted({block.shots for block in self.blocks}),
