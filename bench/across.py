@@ -38,6 +38,12 @@ class Aggregate:
     profile: tuple[Point, ...]
 
 
+def crossed(entries: Sequence[Entry]) -> bool:
+    """Whether every train seed met every task, without which a row has no aggregate."""
+    pairs = {(entry.train_seed, entry.task) for entry in entries}
+    return len(pairs) == len({seed for seed, _ in pairs}) * len({task for _, task in pairs})
+
+
 def _scores(entries: Sequence[Entry], metric: Scorer) -> Array:
     """The corpus score of each task in each train seed, `(train seeds, tasks)`."""
     groups: dict[tuple[int | None, str], list[Entry]] = {}
@@ -45,7 +51,7 @@ def _scores(entries: Sequence[Entry], metric: Scorer) -> Array:
         groups.setdefault((entry.train_seed, entry.task), []).append(entry)
     seeds = sorted({seed for seed, _ in groups}, key=str)
     tasks = sorted({task for _, task in groups})
-    if len(groups) != len(seeds) * len(tasks):
+    if not crossed(entries):
         raise ValueError("a train seed lacks tasks that another has")
     return np.array(
         [[corpus_score(groups[seed, task], metric) for task in tasks] for seed in seeds]

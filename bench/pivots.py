@@ -31,7 +31,8 @@ OWN = {
 OVER = "over suites (IQM)"
 IQM = (
     "the mean of the middle half of all tasks' scores, each on its suite's metric; brackets are "
-    "95 % intervals that resample tasks within each suite, and train seeds where there are several."
+    "95 % intervals that resample tasks within each suite, and train seeds where there are "
+    "several. A row without it lacks cells of a suite, or its train seeds met different tasks."
 )
 PROFILE = (25, 50, 75)  # thresholds of the performance profile that a table shows
 TOLD = "suite dataset revision split shots decoding backbone backbone_identity".split()
@@ -46,7 +47,8 @@ class Method:
 
     Attributes:
         cells: its line in each column that has one.
-        over: it over several suites, if it is complete in all of them.
+        over: it over several suites, if it is complete in all of them and its train seeds met the
+            same tasks.
     """
 
     name: str
@@ -202,7 +204,7 @@ def pivot(blocks: Sequence[Block], by: str) -> "tuple[pd.DataFrame, list[Shown]]
         `adapt_ms` and what differs between columns; and the same as a reader sees it. Suites add
         `iqm` of the tasks of all of them and `above_25`, `above_50`, `above_75`, the shares of
         tasks that score more, each with `_low` and `_high`; empty for a method that some suite
-        lacks.
+        lacks, or whose train seeds met different tasks.
     """
     import pandas as pd
 
@@ -285,8 +287,9 @@ def _long(method: Method, columns: Mapping[str, Block]) -> dict[str, Any]:
 
 
 def _over(cells: Cells, columns: Mapping[str, Block]) -> "Aggregate | None":
-    """A method over several suites, if all its rows are complete."""
-    from bench.across import aggregate
+    """A method over several suites, if all its rows are complete, train seeds with the same
+    tasks."""
+    from bench.across import aggregate, crossed
 
     measured = []
     for heading, block in columns.items():
@@ -295,7 +298,7 @@ def _over(cells: Cells, columns: Mapping[str, Block]) -> "Aggregate | None":
             return None
         metric = next(metric for metric in metrics(row) if metric.name == block.metric)
         measured.append((entries(row, block.metric), metric))
-    return aggregate(measured)
+    return aggregate(measured) if all(crossed(found) for found, _ in measured) else None
 
 
 def _aggregated(found: "Aggregate | None") -> dict[str, float]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from bench.across import THRESHOLDS, aggregate
+from bench.across import THRESHOLDS, aggregate, crossed
 from bench.statistics import Interval
 from tests.test_statistics import Mean, noise, row
 
@@ -60,5 +60,7 @@ def test_what_cannot_be_aggregated_is_refused():
     with pytest.raises(ValueError, match="no suite"):
         aggregate([])
     entries, metric = one(noise(2, 2, 4))
+    assert crossed(entries)
+    assert not crossed(entries[:-1])
     with pytest.raises(ValueError, match="lacks tasks"):
         aggregate([(entries[:-1], metric)])

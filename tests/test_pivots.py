@@ -115,6 +115,21 @@ def test_suites_are_aggregated_where_a_method_has_all_of_them(tmp_path: Path) ->
     assert OVER in shown[0].caption[-1]
 
 
+def test_train_seeds_with_different_tasks_have_no_aggregate(tmp_path: Path) -> None:
+    """Each task of `write_run` belongs to a seed; here each train seed met another seed."""
+    suites = ("translation", "writing")
+    for name, seed, train in (("a", 0, 3), ("b", 1, 4)):
+        write_run(tmp_path / name, {"plain": 0.5}, suites, (seed,))
+        write_run(tmp_path / name, {"trained": 0.9}, suites, (seed,), (train,))
+        told = {"seeds": [seed], "train_seeds": [train]}
+        (tmp_path / name / "run.json").write_text(json.dumps({"plan": told}))
+    frame, shown = made("suite", tmp_path / "a", tmp_path / "b")
+    found = frame.set_index("row")["iqm"].notna()
+    assert (found["plain"], found["trained"]) == (True, False)
+    assert cell(shown[0], "trained", OVER) == "–"  # noqa: RUF001
+    assert "its train seeds met different tasks" in shown[0].caption[-1]
+
+
 def test_shots_stand_side_by_side_in_order(tmp_path: Path) -> None:
     for shots in (16, 2, 8):
         put(tmp_path, "tuned", GOOD, shots=shots)

@@ -10,15 +10,18 @@ from typing import Any
 import pytest
 import sacrebleu
 
+from bench.across import THRESHOLDS, aggregate
 from bench.cli import main
 from bench.errors import UserError
 from bench.records import read_cell, read_json, write_json
 from bench.report import build, folder
 from bench.report.blocks import Block, families, read_blocks
 from bench.report.figures import Curve, Point, cost_figure, curve_figure
-from bench.report.plots import cost_plot, loss_plot, score_plot, shots_plot
+from bench.report.over import over_suites
+from bench.report.plots import cost_plot, loss_plot, profile_plot, score_plot, shots_plot
 from bench.report.site import visible
-from bench.tables import leaderboard
+from bench.report.tables import over_table
+from bench.tables import entries, leaderboard
 from tests.report_runs import changed_records, floor_run, learner
 from tests.test_cli import command
 
@@ -362,6 +365,127 @@ def test_plots_hold_the_numbers_of_the_records(blocks: list[Block]) -> None:
     assert next(row for row in shots.rows if row[0] == "learner")[2] == costs["learner"][1]
     assert "one number of shots was run, K = 8" in shots_plot([block]).note
     assert shots_plot([block, block]).picture is None
+
+
+# -- over suites ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def suites(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two suites with different metrics; one of them lacks `learner`."""
+    root = tmp_path_factory.mktemp("suites") / "run"
+    floor_run(root, suites=["dialogue", "translation"], episodes=4, seeds=[0, 1])
+    learner(root, "tuned", "nearest", [2.0, 1.0])
+    learner(root, "learner", "nearest", [2.0, 1.0])
+    for path in (root / "cells" / "dialogue" / "learner").rglob("*.jsonl"):
+        path.unlink()
+    return root
+
+
+def test_suites_stand_side_by_side_with_what_is_over_them(suites: Path) -> None:
+    blocks = read_blocks([suites])
+    (over,) = over_suites(blocks)
+    plot, table = profile_plot(over), over_table(over)
+    assert plot.head == ["baseline", *(f"> {threshold}" for threshold in THRESHOLDS)]
+    assert [row[0] for row in plot.rows] == [label for label, _ in plot.legend]
+    assert sorted(row[0] for row in plot.rows) == ["copy", "nearest", "tuned"]
+    assert plot.note.endswith("met different tasks: learner.")
+    assert table.titles[2:] == ["dialogue (BLEU)", "translation (chrF)", "over suites (IQM)"]
+    for name, *shares in plot.rows:
+        lines = [line for block in blocks for line in block.lines if line.label == name]
+        found = aggregate([(entries(line.row, line.metric.name), line.metric) for line in lines])
+        assert shares == [
+            f"{point.share:.2f} [{point.interval.low:.2f}, {point.interval.high:.2f}]"
+            for point in found.profile
+        ]
+        tasks = [score for line in lines for score in line.task_scores.values()]
+        assert float(shares[2].split()[0]) == round(sum(s > 10 for s in tasks) / len(tasks), 2)
+        row = next(row for row in table.rows if row.label == name)
+        low, high = found.interval.low, found.interval.high
+        assert row.cells[-1].text == f"{found.iqm:.1f} [{low:.1f}, {high:.1f}]"
+        assert row.cells[-1].value == repr(found.iqm)
+        assert [cell.value for cell in row.cells[2:4]] == [
+            repr(line.values[line.metric.name]) for line in lines
+        ]
+    lacking = next(row for row in table.rows if row.label == "learner")
+    assert [cell.value for cell in lacking.cells[2::2]] == ["", ""]
+
+
+def test_cells_over_suites_lead_to_their_tasks(suites: Path, tmp_path: Path) -> None:
+    build([suites], tmp_path / "site")
+    page = (tmp_path / "site" / "index.html").read_text()
+    (section,) = re.findall(r'<section id="over-\d".*?</section>', page, flags=re.S)
+    for block in read_blocks([suites]):
+        for line in block.lines:
+            score = f"{line.values[block.metric]:.1f} ["
+            target = f'href="{block.folder}/index.html#line-{line.number}"'
+            assert f"<a {target}>{score}" in section
+    bold = re.findall(r'class="number leads"[^>]*><a[^>]*>([^<]*)', section)
+    assert len(bold) >= 2
+    assert all(text.endswith("a") for text in bold)
+    assert section.count("<svg") == 1
+    done = command("leaderboard", str(suites), "--pivot", "suite")
+    texts = Content(section).texts
+    for row in (line for line in done.output.splitlines() if line.startswith("| ")):
+        assert all(cell.strip(" *") in texts for cell in row.strip("|").split("|")), row
+
+
+def test_aggregates_are_computed_once(
+    suites: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = []
+
+    def counted(measured: Any) -> Any:
+        calls.append(measured)
+        return aggregate(measured)
+
+    monkeypatch.setattr("bench.across.aggregate", counted)
+    build([suites], tmp_path / "site")
+    assert len(calls) == 3  # copy, nearest and tuned
+
+
+def test_one_suite_has_no_section_over_suites(site: Path, blocks: list[Block]) -> None:
+    assert over_suites(blocks) == []
+    assert "Over suites" not in (site / "index.html").read_text()
+
+
+def test_suites_without_a_complete_row_have_no_profile(tmp_path: Path) -> None:
+    root = floor_run(tmp_path, suites=["translation", "writing"])
+    for path in (root / "cells" / "translation" / "copy", root / "cells" / "writing" / "nearest"):
+        for cell in path.rglob("*.jsonl"):
+            cell.unlink()
+    (over,) = over_suites(read_blocks([root]))
+    plot = profile_plot(over)
+    assert plot.picture is None
+    assert plot.note.startswith("Not shown: every baseline lacks cells of a suite")
+    assert over_table(over).titles[2:] == ["translation (chrF)", "writing (chrF)"]
+
+
+def test_tables_over_suites_are_told_apart(tmp_path: Path) -> None:
+    roots = [tmp_path / name for name in ("a", "b")]
+    for root, baseline in zip(roots, ("copy", "nearest"), strict=True):
+        floor_run(root, suites=["translation", "writing"], baselines=[baseline], shots=[4, 8])
+    learner(roots[0], "learner", "copy", [2.0, 1.0])
+    assert [over.title for over in over_suites(read_blocks(roots))] == [
+        "Over suites, K = 4",
+        "Over suites, K = 8",
+    ]
+    learner(roots[1], "learner", "nearest", [2.0, 1.0], backbone="big", backbone_identity="gpt2-2")
+    titles = [over.title for over in over_suites(read_blocks(roots))]
+    assert sorted(titles) == [
+        f"Over suites, K = {shots}, backbone = {name}"
+        for shots in (4, 8)
+        for name in ("big", "tiny")
+    ]
+
+
+def test_a_known_span_is_the_axis() -> None:
+    """Shares that never reach 0 stay on a linear axis."""
+    curve = Curve(0, [0, 50, 100], [1.0, 0.5, 0.05], [1.0, 0.4, 0.01], [1.0, 0.6, 0.1])
+    free = curve_figure([curve], "s", "x", "y").body
+    fixed = curve_figure([curve], "s", "x", "y", span=(0, 1)).body
+    assert "0.6" in fixed
+    assert "0.6" not in re.findall(r">([^<>]+)</text>", free)
 
 
 # -- folder --------------------------------------------------------------------------------

@@ -112,6 +112,31 @@ def test_sorting_by_mouse(visit: Visit, site: Path) -> None:
     assert numbers(page, column) == before
 
 
+def test_what_is_over_suites_sorts_and_leads_to_tasks(visit: Visit, site: Path) -> None:
+    page = visit.open(site / "index.html")
+    over = page.locator("#over-2")
+
+    def column(place: int) -> list[float]:
+        cells = over.locator(f"table.sortable tbody tr td:nth-child({place})").all_inner_texts()
+        return [float(text.split(" ")[0]) for text in cells]
+
+    for name, place in (("over suites (IQM)", 6), ("translation (chrF)", 4)):
+        head = over.get_by_role("columnheader", name=name)
+        head.get_by_role("button").click()
+        assert head.get_attribute("aria-sort") == "descending"
+        assert column(place) == sorted(column(place), reverse=True)
+        assert len(set(column(place))) > 1
+        head.get_by_role("button").click()
+        assert column(place) == sorted(column(place))
+    over.locator("td.number a").first.click()
+    page.wait_for_url(re.compile(r"/2-translation-k8/index.html#line-\d$"))
+    assert page.locator("th:target").count() == 1
+    page = visit.open(site / "index.html", "#suite=writing")
+    assert page.locator("#over-2").is_hidden()
+    page = visit.open(site / "index.html", "#shots=8")
+    assert [page.locator(f"#over-{i}").is_hidden() for i in (1, 2)] == [True, False]
+
+
 def test_keyboard_alone_sorts_and_follows_a_score_to_the_texts(visit: Visit, site: Path) -> None:
     page = visit.open(site / "index.html")
 
@@ -148,20 +173,20 @@ def test_keyboard_alone_sorts_and_follows_a_score_to_the_texts(visit: Visit, sit
 def test_filter_and_selects(visit: Visit, site: Path) -> None:
     page = visit.open(site / "index.html")
     status = page.locator("output")
-    assert status.inner_text() == "16 of 16 rows"
+    assert status.inner_text() == "24 of 24 rows"
     page.get_by_label("Filter", exact=True).fill("LEARN")
-    api.expect(status).to_have_text("4 of 16 rows")
+    api.expect(status).to_have_text("6 of 24 rows")
     assert baselines(page) == ["learner"]
     page.get_by_role("combobox", name="Suite").select_option("writing")
-    api.expect(status).to_have_text("2 of 16 rows")
+    api.expect(status).to_have_text("2 of 24 rows")
     assert page.locator("section.block:visible").count() == 2
     page.get_by_role("combobox", name="Shots").select_option("8")
-    api.expect(status).to_have_text("1 of 16 rows")
+    api.expect(status).to_have_text("1 of 24 rows")
     page.get_by_label("Filter", exact=True).fill("no such row")
-    api.expect(status).to_have_text("0 of 16 rows")
+    api.expect(status).to_have_text("0 of 24 rows")
     page.get_by_role("button", name="Clear").click()
-    api.expect(status).to_have_text("16 of 16 rows")
-    assert page.locator("section.block:visible").count() == 4
+    api.expect(status).to_have_text("24 of 24 rows")
+    assert page.locator("section.block:visible").count() == 6
     assert "#" not in page.url
 
 
@@ -183,7 +208,7 @@ def test_a_link_restores_what_was_chosen(visit: Visit, browser: Any, site: Path)
     assert page.locator("section.block:visible").count() == 1
     page = visit.open(site / "index.html", "#suite=gone&sort=nothing&order=up&x==&%E0%A4%A=1")
     assert page.locator("th[aria-sort]").count() == 0
-    assert page.locator("section.block:visible").count() == 4
+    assert page.locator("section.block:visible").count() == 6
 
 
 PAGES = ["index.html", "1-translation-k4/index.html", "1-translation-k4/task-0.html"]
@@ -277,14 +302,14 @@ def test_names_of_what_is_shown(visit: Visit, site: Path) -> None:
             named = page.get_by_role(role, name=re.compile(r"\S"))
             assert named.count() == found.count(), (path, role)
     page = visit.open(site / "index.html")
-    assert page.get_by_role("img").count() == page.locator("svg.plot").count() == 10
-    assert page.locator("figure details table").count() == 10
+    assert page.get_by_role("img").count() == page.locator("svg.plot").count() == 12
+    assert page.locator("figure details table").count() == 12
 
 
 def test_pages_serve_without_scripts(browser: Any, site: Path) -> None:
     page = Visit(browser, java_script_enabled=False).open(site / "index.html")
     assert page.locator("form.tools:visible").count() == 0
-    assert page.locator("table.sortable tbody tr:visible").count() == 16
+    assert page.locator("table.sortable tbody tr:visible").count() == 24
     page.locator("table.sortable td a").first.click()
     page.locator("table.sortable td a").first.click()
     page.locator("table.sortable td a").first.click()

@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
+from bench.across import Aggregate
 from bench.pivots import Pivot, pivoted, shared
 from bench.report.blocks import Block, Line
-
-if TYPE_CHECKING:
-    from bench.across import Aggregate
 
 TELLING = ("split", "decoding", "backbone", "backbone_identity")  # of tables of one K
 
@@ -20,12 +17,12 @@ class Method:
     Attributes:
         label: unlike that of any other method of the table.
         lines: its lines by the headings of their columns.
-        over: its aggregate, if it is complete in all suites.
+        over: as in `bench.pivots.Method`.
     """
 
     label: str
     lines: dict[str, Line]
-    over: "Aggregate | None"
+    over: Aggregate | None
 
     @property
     def first(self) -> Line:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from bench.across import THRESHOLDS
+from bench.across import THRESHOLDS, Aggregate
 from bench.costs import inner_steps
 from bench.report.blocks import Block, Line
 from bench.report.figures import (
@@ -17,6 +17,7 @@ from bench.report.over import OverSuites
 
 NONE = "none"
 Curves = Sequence[tuple[str, Curve]]  # with their labels
+LACKS = "lacks cells of a suite, or its train seeds met different tasks"
 SHOWN_STEPS = 10  # in the table of a figure
 
 
@@ -213,31 +214,20 @@ def shots_plot(family: Sequence[Block]) -> Plot:
 def profile_plot(over: OverSuites) -> Plot:
     """Performance profiles over suites."""
     title = "Performance profiles"
-    curves = [
-        (
-            method.label,
-            Curve(
-                method.first.series,
-                [point.threshold for point in method.over.profile],
-                [point.share for point in method.over.profile],
-                [point.interval.low for point in method.over.profile],
-                [point.interval.high for point in method.over.profile],
-            ),
-        )
-        for method in over.methods
-        if method.over
-    ]
+    curves = [(m.label, _profile(m.first.series, m.over)) for m in over.methods if m.over]
     if not curves:
-        return Plot(title, "No baseline is complete in all of these suites.")
+        return Plot(title, f"Not shown: every baseline {LACKS}.")
+    lacking = ", ".join(method.label for method in over.methods if not method.over)
     return Plot(
         title,
-        "The share of all suites' tasks on which a baseline scores more than a score, each task on "
-        "its suite's metric (Agarwal et al., 2021); of several train seeds, each counts. A higher "
-        "line is better. 95 % intervals, which resample tasks within each suite, shaded or in "
-        "brackets.",
+        "The share of all suites' tasks with a score above each value, every task on its suite's "
+        "metric (Agarwal et al., 2021); a task counts once a train seed. A higher line is better. "
+        "Shaded or in brackets: 95 % intervals that resample tasks within each suite, and train "
+        "seeds where there are several."
+        + (f" Not drawn, as it {LACKS}: {lacking}." if lacking else ""),
         curve_figure(
             [curve for _, curve in curves],
-            f"{over.title} profiles",
+            f"over {over.number}",
             "score",
             "share of tasks above it",
             span=(0, 1),
@@ -246,6 +236,16 @@ def profile_plot(over: OverSuites) -> Plot:
         + ", ".join(over.pivot.names),
         _legend(curves),
         *_table(curves, ">", _share, THRESHOLDS),
+    )
+
+
+def _profile(series: int, found: Aggregate) -> Curve:
+    return Curve(
+        series,
+        [point.threshold for point in found.profile],
+        [point.share for point in found.profile],
+        [point.interval.low for point in found.profile],
+        [point.interval.high for point in found.profile],
     )
 
 
