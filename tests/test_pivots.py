@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.across import aggregate
-from bench.cli import FORMATS, main
+from bench.cli import main
+from bench.cli_results import FORMATS
 from bench.pivots import OVER, pivot
 from bench.publish import READ, USED, markdown, render
 from bench.records import Cell, write_cell, write_failure
