@@ -1,5 +1,6 @@
 """One figure over several suites: interquartile means and performance profiles (Agarwal et al.,
-2021), with intervals that resample tasks within each suite."""
+2021), with intervals that resample tasks within each suite, crossed with train seeds as those of
+`bench.statistics` are."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from bench.statistics import Entry, Interval, Scorer, corpus_score
+from bench.statistics import Entry, Estimate, Interval, Scorer, corpus_score, of_resamples
 from bench.streams import Stream
 
 Array = NDArray[np.float64]
@@ -28,9 +29,9 @@ class Aggregate:
     """A baseline over several suites.
 
     Attributes:
-        iqm: the mean of the middle half of all scores of a task in a train seed.
+        iqm: the mean of the middle half of the tasks' scores.
         interval: of it; conditional on the train seed where there is one.
-        profile: the share of those scores above each threshold.
+        profile: the share of tasks that score more than each threshold.
     """
 
     iqm: float
@@ -38,10 +39,14 @@ class Aggregate:
     profile: tuple[Point, ...]
 
 
-def crossed(entries: Sequence[Entry]) -> bool:
-    """Whether every train seed met every task, without which a row has no aggregate."""
-    pairs = {(entry.train_seed, entry.task) for entry in entries}
-    return len(pairs) == len({seed for seed, _ in pairs}) * len({task for _, task in pairs})
+def comparable(rows: Sequence[Sequence[Entry]]) -> bool:
+    """Whether a baseline's rows in several suites have an aggregate: the same train seeds, each of
+    which met all tasks."""
+    seeds = {frozenset(entry.train_seed for entry in row) for row in rows}
+    pairs = [{(entry.train_seed, entry.task) for entry in row} for row in rows]
+    return len(seeds) == 1 and all(
+        len(met) == len({seed for seed, _ in met}) * len({task for _, task in met}) for met in pairs
+    )
 
 
 def _scores(entries: Sequence[Entry], metric: Scorer) -> Array:
@@ -51,17 +56,17 @@ def _scores(entries: Sequence[Entry], metric: Scorer) -> Array:
         groups.setdefault((entry.train_seed, entry.task), []).append(entry)
     seeds = sorted({seed for seed, _ in groups}, key=str)
     tasks = sorted({task for _, task in groups})
-    if not crossed(entries):
-        raise ValueError("a train seed lacks tasks that another has")
     return np.array(
         [[corpus_score(groups[seed, task], metric) for task in tasks] for seed in seeds]
     )
 
 
-def _middle(scores: Array) -> float:
-    """The interquartile mean: a quarter is left out at each end, whole scores only."""
-    cut = len(scores) // 4
-    return float(np.sort(scores)[cut : len(scores) - cut].mean())
+def _middle(scores: Array) -> Array:
+    """The interquartile mean over the last dimension: a quarter is left out at each end, whole
+    scores only."""
+    cut = scores.shape[-1] // 4
+    kept: Array = np.sort(scores)[..., cut : scores.shape[-1] - cut].mean(axis=-1)
+    return kept
 
 
 def aggregate(
@@ -72,47 +77,44 @@ def aggregate(
 ) -> Aggregate:
     """A baseline's interquartile mean and performance profile over suites.
 
-    Every suite has the weight of its tasks. A resample draws tasks within each suite (the suites
-    are the strata) and, where there are several, train seeds, the same ones in all suites that
-    have as many.
+    Every suite has the weight of its tasks. Both are taken for each train seed over the tasks of
+    all suites, and are the means over train seeds. A resample draws tasks within each suite: the
+    suites are the strata.
 
     Args:
         suites: the episodes of the baseline's row in each suite, and the suite's metric.
         repeats: resamples.
-        level: of the percentile intervals.
+        level: of the intervals.
         seed: of the resampling.
 
     Raises:
-        ValueError: there is no suite, or a train seed lacks tasks.
+        ValueError: there is no suite, or the rows are not `comparable`.
     """
     if not suites:
         raise ValueError("nothing to aggregate: no suite")
+    if not comparable([entries for entries, _ in suites]):
+        raise ValueError("train seeds differ between suites, or one lacks tasks that another has")
     strata = [_scores(entries, metric) for entries, metric in suites]
     random = np.random.Generator(np.random.PCG64(Stream(seed, "over suites").key))
-    means, shares = np.empty(repeats), np.empty((repeats, len(THRESHOLDS)))
-    for i in range(repeats):
-        trainings: dict[int, NDArray[np.int64]] = {}
-        drawn = []
-        for scores in strata:
-            count, tasks = scores.shape
-            if count not in trainings:
-                trainings[count] = np.asarray(random.integers(count, size=count))
-            drawn.append(scores[np.ix_(trainings[count], random.integers(tasks, size=tasks))])
-        values = np.concatenate([scores.ravel() for scores in drawn])
-        means[i], shares[i] = _middle(values), _above(values)
-    every = np.concatenate([scores.ravel() for scores in strata])
-    ends = (1 - level) / 2, (1 + level) / 2
-    low, high = np.quantile(shares, ends, axis=0)
-    return Aggregate(
-        _middle(every),
-        Interval(*map(float, np.quantile(means, ends))),
-        tuple(
-            Point(t, float(share), Interval(float(a), float(b)))
-            for t, share, a, b in zip(THRESHOLDS, _above(every), low, high, strict=True)
-        ),
+    every = np.concatenate(strata, axis=1)
+    drawn = np.concatenate(
+        [
+            scores[:, random.integers(scores.shape[1], size=(repeats, scores.shape[1]))]
+            for scores in strata
+        ],
+        axis=2,
     )
+    units = min(scores.shape[1] for scores in strata)
+    limits = min(m.limits[0] for _, m in suites), max(m.limits[1] for _, m in suites)
+    mean = of_resamples(_middle(every), _middle(drawn), units)
+    profile = []
+    for threshold in THRESHOLDS:
+        share = _share(every, drawn, threshold, units)
+        profile.append(Point(threshold, share.value, share.interval(level).within((0.0, 1.0))))
+    return Aggregate(mean.value, mean.interval(level).within(limits), tuple(profile))
 
 
-def _above(values: Array) -> Array:
-    shares: Array = (values[:, None] > np.array(THRESHOLDS)).mean(axis=0)
-    return shares
+def _share(every: Array, drawn: Array, threshold: int, units: int) -> Estimate:
+    """Of the scores above a threshold."""
+    points, draws = (every > threshold).mean(axis=1), (drawn > threshold).mean(axis=2)
+    return of_resamples(points, draws, units)

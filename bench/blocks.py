@@ -40,13 +40,13 @@ def _decoded_alike(rows: "Sequence[Row]") -> "list[list[Row]]":
 
 
 def agree(rows: "Sequence[Row]") -> bool:
-    """Whether rows saw the same episode wherever they have the same seed and index."""
-    seen: dict[tuple[int, int], str] = {}
-    return all(
-        seen.setdefault(place, digest) == digest
-        for row in rows
-        for place, digest in row.digests.items()
+    """Whether rows saw the same episode of the same task wherever they have the same seed and
+    index."""
+    seen: dict[tuple[int, int], tuple[str, str]] = {}
+    met = (
+        ((r["seed"], r["index"]), (r["task"], r["digest"])) for row in rows for r in row.records()
     )
+    return all(seen.setdefault(place, episode) == episode for place, episode in met)
 
 
 def start(row: "Row") -> str:

@@ -95,7 +95,7 @@ def _asked(block: "pd.DataFrame") -> str:
 
 
 def _how_to_read(block: "pd.DataFrame") -> str:
-    over = "tasks and episodes"
+    over = "tasks"
     if (block["interval"] != "").any():
         over += "; those of trained rows are conditional on their one train seed"
     elif block["train_seeds"].any():

@@ -148,8 +148,9 @@ def paired(directories: tuple[Path, ...], out: Path | None, **flags: Any) -> Non
     """Differences between rows of the same episodes, with p-values and effect sizes."""
     from bench.paired_command import as_markdown, paired_table
     from bench.publish import to_json
-    from bench.records import write_whole
+    from bench.records import check_files, write_whole
 
+    check_files({"json": out})
     frame = paired_table(directories, **flags)
     click.echo(as_markdown(frame), nl=False)
     if out:

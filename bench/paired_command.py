@@ -178,7 +178,8 @@ def as_markdown(frame: "pd.DataFrame") -> str:
     return (
         f"{table}\n\nBrackets are 95 % intervals. p: Student's t over resampled tasks (and train "
         f"seeds); Holm: over the {len(frame)} comparison(s) above; tasks swapped: approximate "
-        "randomisation of whole tasks; g: over tasks."
+        "randomisation of whole tasks; g: of the tasks' own scores, whose mean differs from a "
+        "difference of corpus scores. Both are left empty where train seeds differ."
         + (
             " Segments: sacreBLEU's tests, which take segments of a task for independent."
             if "p_segments_bootstrap" in frame

@@ -31,8 +31,8 @@ OWN = {
 OVER = "over suites (IQM)"
 IQM = (
     "the mean of the middle half of all tasks' scores, each on its suite's metric; brackets are "
-    "95 % intervals that resample tasks within each suite, and train seeds where there are "
-    "several. A row without it lacks cells of a suite, or its train seeds met different tasks."
+    "95 % intervals that resample tasks within each suite, crossed with train seeds. A row without "
+    "it lacks cells of a suite, or its train seeds differ or met different tasks."
 )
 PROFILE = (25, 50, 75)  # thresholds of the performance profile that a table shows
 TOLD = "suite dataset revision split shots decoding backbone backbone_identity".split()
@@ -289,7 +289,7 @@ def _long(method: Method, columns: Mapping[str, Block]) -> dict[str, Any]:
 def _over(cells: Cells, columns: Mapping[str, Block]) -> "Aggregate | None":
     """A method over several suites, if all its rows are complete, train seeds with the same
     tasks."""
-    from bench.across import aggregate, crossed
+    from bench.across import aggregate, comparable
 
     measured = []
     for heading, block in columns.items():
@@ -298,7 +298,7 @@ def _over(cells: Cells, columns: Mapping[str, Block]) -> "Aggregate | None":
             return None
         metric = next(metric for metric in metrics(row) if metric.name == block.metric)
         measured.append((entries(row, block.metric), metric))
-    return aggregate(measured) if all(crossed(found) for found, _ in measured) else None
+    return aggregate(measured) if comparable([found for found, _ in measured]) else None
 
 
 def _aggregated(found: "Aggregate | None") -> dict[str, float]:

@@ -8,10 +8,11 @@ import re
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from bench.checked import check_cell
 from bench.errors import UserError
 from bench.streams import digest_of
 
@@ -68,6 +69,17 @@ def write_whole(path: Path, content: str | bytes) -> None:
             f"cannot write {path}: {error.strerror or error}; make room there or name another "
             "--out, then run the same command again: what is finished is kept"
         ) from None
+
+
+def alive(process: int) -> bool:
+    """Whether another process of that number runs, so that what it writes is not swept away."""
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return process != os.getpid()
 
 
 def check_files(named: Mapping[str, Path | None]) -> None:
@@ -136,7 +148,7 @@ def read_cell(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """Header and records of a finished cell.
 
     Raises:
-        UserError: the file is not what was written.
+        UserError: the file is not what was written, or says what no run says.
     """
     try:
         # Not splitlines: it would break a line at characters that JSON leaves as they are.
@@ -145,9 +157,24 @@ def read_cell(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         whole = first["sha256"] == digest_of(first["cell"], records)
     except (ValueError, TypeError, KeyError):
         whole = False
+    except OSError as error:
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); delete it and run again"
+        ) from None
     if not whole:
         raise UserError(f"{path}: damaged or changed by hand; delete the file and run again")
+    try:
+        check_cell(first["cell"], records)
+    except ValueError as error:
+        raise UserError(f"{path}: not of a run: {error}; delete the file and run again") from None
+    if _place(first["cell"]).parts != path.parts[-5:]:
+        raise UserError(f"{path}: holds the records of {_place(first['cell'])}; put it back there")
     return first["cell"], records
+
+
+def _place(header: Mapping[str, Any]) -> Path:
+    """Where a cell lies in a run directory, by its header."""
+    return Cell(**{field.name: header[field.name] for field in fields(Cell)}).path(Path())
 
 
 def finished(root: Path, cells: Iterable[Cell]) -> dict[Cell, dict[str, Any]]:

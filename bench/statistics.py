@@ -304,6 +304,18 @@ def _estimate(value: float, tasks: _Variance, seeds: Sequence[_Variance]) -> Est
     return Estimate(value, math.sqrt(total), total**2 / spread, error, freedom)
 
 
+def of_resamples(points: Array, draws: Array, units: int) -> Estimate:
+    """The mean over train seeds of a figure that is given for each of them.
+
+    Args:
+        points: of the data `(train seeds,)`.
+        draws: of resamples of tasks, the same ones for all train seeds `(train seeds, repeats)`.
+        units: how many tasks a resample draws.
+    """
+    share = np.full(len(points), 1 / len(points))
+    return _alone(_Scored((), points, draws, share), units)
+
+
 def _alone(scored: _Scored, units: int) -> Estimate:
     value = float(scored.share @ scored.points)
     over_tasks = _of_tasks(scored.share @ scored.draws, units)

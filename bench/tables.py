@@ -113,9 +113,12 @@ def _planned(directory: Path) -> tuple[list[int], list[int]]:
         raise UserError(f"{directory} is not a run directory: it has no run.json")
     try:
         plan = read_json(path)["plan"]
-        return plan["seeds"], plan["train_seeds"]
+        seeds, train_seeds = list(plan["seeds"]), list(plan["train_seeds"])
     except (KeyError, TypeError):
         raise UserError(f"{path}: damaged, it holds no plan") from None
+    if not all(isinstance(seed, int) for seed in [*seeds, *train_seeds]):
+        raise UserError(f"{path}: damaged, seeds are integers")
+    return seeds, train_seeds
 
 
 def entries(row: Row, metric: str) -> "list[Entry]":

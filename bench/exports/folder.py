@@ -1,6 +1,7 @@
 """An exported folder: there whole, or not at all, and never over something else."""
 
 import filecmp
+import glob
 import os
 import shutil
 from collections.abc import Callable, Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from bench.errors import UserError
+from bench.records import alive
 
 T = TypeVar("T")
 
@@ -31,6 +33,7 @@ def make_folder(out: Path, directories: Sequence[Path], fill: Callable[[Path], T
     """
     out = out.resolve()
     _check_place(out, directories)
+    _sweep(out)
     part = out.with_name(f".{out.name}.{os.getpid()}.part")
     try:
         part.mkdir(parents=True)
@@ -49,6 +52,14 @@ def make_folder(out: Path, directories: Sequence[Path], fill: Callable[[Path], T
     finally:
         shutil.rmtree(part, ignore_errors=True)
     return made
+
+
+def _sweep(out: Path) -> None:
+    """Deletes what a killed export of the same folder left half-written."""
+    for part in out.parent.glob(f".{glob.escape(out.name)}.*.part"):
+        maker = part.name.split(".")[-2]
+        if maker.isdecimal() and not alive(int(maker)):
+            shutil.rmtree(part, ignore_errors=True)
 
 
 def _check_place(out: Path, directories: Sequence[Path]) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.errors import UserError
-from bench.records import write_json
+from bench.records import alive, write_json
 
 MARK = ".fewgen-report"  # lists what lies beside it
 
@@ -85,19 +85,9 @@ def _sweep(out: Path) -> None:
     pattern = re.compile(rf"\.{re.escape(out.name)}\.(\d+)\.(part|old)")
     for path in sorted(out.parent.iterdir()):
         match = pattern.fullmatch(path.name)
-        if not match or not path.is_dir() or _alive(int(match[1])):
+        if not match or not path.is_dir() or alive(int(match[1])):
             continue
         if match[2] == "old" and not out.exists():
             path.rename(out)
         else:
             shutil.rmtree(path)
-
-
-def _alive(process: int) -> bool:
-    try:
-        os.kill(process, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return process != os.getpid()

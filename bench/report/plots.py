@@ -17,7 +17,7 @@ from bench.report.over import OverSuites
 
 NONE = "none"
 Curves = Sequence[tuple[str, Curve]]  # with their labels
-LACKS = "lacks cells of a suite, or its train seeds met different tasks"
+LACKS = "lacks cells of a suite, or its train seeds differ or met different tasks"
 SHOWN_STEPS = 10  # in the table of a figure
 
 
@@ -222,9 +222,8 @@ def profile_plot(over: OverSuites) -> Plot:
         title,
         "The share of all suites' tasks with a score above each value, every task on its suite's "
         "metric (Agarwal et al., 2021); a task counts once a train seed. A higher line is better. "
-        "Shaded or in brackets: 95 % intervals that resample tasks within each suite, and train "
-        "seeds where there are several."
-        + (f" Not drawn, as it {LACKS}: {lacking}." if lacking else ""),
+        "Shaded or in brackets: 95 % intervals that resample tasks within each suite, "
+        "crossed with train seeds." + (f" Not drawn, as it {LACKS}: {lacking}." if lacking else ""),
         curve_figure(
             [curve for _, curve in curves],
             f"over {over.number}",
