@@ -12,7 +12,6 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from bench.checked import check_cell
 from bench.errors import UserError
 from bench.streams import digest_of
 
@@ -150,6 +149,8 @@ def read_cell(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     Raises:
         UserError: the file is not what was written, or says what no run says.
     """
+    from bench.checked import check_cell  # pydantic, which `fewgen time` does without
+
     try:
         # Not splitlines: it would break a line at characters that JSON leaves as they are.
         lines = path.read_text(encoding="utf-8").rstrip("\n").split("\n")
