@@ -253,7 +253,7 @@ def test_nonsense_is_refused(words: list[str], tmp_path: Path) -> None:
 
 def hostile_outcome(tmp_path: Path) -> Outcome:
     from bench.matched import match
-    from bench.outcome import judge_quality
+    from bench.outcome import judge
 
     base, head = add(tmp_path / "a", FULL), add(tmp_path / "b", HALF)
     found = match(base, head, 0.5)
@@ -261,7 +261,7 @@ def hostile_outcome(tmp_path: Path) -> Outcome:
     return Outcome(
         HOSTILE,
         "head",
-        quality=judge_quality(pairs),
+        quality=judge(pairs)[0],
         failed={HOSTILE: HOSTILE},
         left_out=[HOSTILE],
         differences=[HOSTILE],
@@ -307,7 +307,7 @@ def test_junit_says_which_cells_failed_and_which_are_open(tmp_path: Path) -> Non
     }
     markdown = (tmp_path / "m.md").read_text()
     assert "regression: quality regression" in markdown.splitlines()[0]
-    assert "identical in base and head: 1 cell(s)" in markdown
+    assert "the same score statistics in base and head: 1 cell(s)" in markdown
 
 
 def saved(path: Path, times: dict[str, list[float]], data: bool = True) -> Path:
@@ -392,24 +392,24 @@ def rounds(root: Path, factor: float, waited: list[float | None]) -> list[Path]:
 def test_time_that_others_took_is_no_loss_of_speed(tmp_path: Path) -> None:
     base = rounds(tmp_path / "a", 1.0, [0.0, 5.0, 9.0])
     head = rounds(tmp_path / "b", 1.0, [50.0, 60.0, 90.0])
-    clocks, own = speed(base, head, 0.1)
-    adapt = next(clock for clock in clocks if clock.name == "fine-tuned adapt")
-    assert own
+    timed = speed(base, head, 0.1)
+    adapt = next(clock for clock in timed.clocks if clock.name == "fine-tuned adapt")
+    assert timed.own
     assert adapt.loss.estimate.value == pytest.approx(0)
     assert adapt.means[0] == pytest.approx(20 * 1.01 / 1 - 20 * 0.01 * 2 / 3)
     unknown = rounds(tmp_path / "c", 1.0, [None] * 3)
-    clocks, own = speed(base, unknown, 0.1)
-    adapt = next(clock for clock in clocks if clock.name == "fine-tuned adapt")
-    assert not own
+    timed = speed(base, unknown, 0.1)
+    adapt = next(clock for clock in timed.clocks if clock.name == "fine-tuned adapt")
+    assert not timed.own
     assert adapt.loss.estimate.value < 0  # the clock's time, with what base waited
 
 
 def test_a_slower_head_is_a_loss_of_speed(tmp_path: Path) -> None:
-    from bench.outcome import judge_speed
+    from bench.outcome import judge
 
     base, head = rounds(tmp_path / "a", 1.0, [0.0] * 4), rounds(tmp_path / "b", 1.3, [0.0] * 4)
-    clocks, _ = speed(base, head, 0.1)
-    judged = judge_speed(clocks)
+    _, judged = judge(clocks=speed(base, head, 0.1).clocks)
+    assert judged
     cells = {line.name: line for line in judged.lines}
     assert cells["fine-tuned adapt"].loss == pytest.approx(30)
     assert cells["fine-tuned adapt"].verdict == "regression"
