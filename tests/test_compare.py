@@ -141,8 +141,8 @@ def test_what_only_one_run_holds_is_told(tmp_path: Path) -> None:
     base, head = add(tmp_path / "a", FULL), add(tmp_path / "b", FULL[:-2])
     add(base, FULL, "copy")
     add(head, FULL, "lead")
-    add(head, FULL, "maml", train_seed=1)
-    add(base, FULL, "maml", train_seed=0)
+    add(head, FULL, "maml", train_seed=1, plan={"train_seeds": [1]})
+    add(base, FULL, "maml", train_seed=0, plan={"train_seeds": [0]})
     done = command(base, head)
     assert done.exit_code == 0
     assert "only in base: translation / copy" in done.output
@@ -332,12 +332,14 @@ def test_benchmark_files_are_compared(data: bool, tmp_path: Path) -> None:
     cells = {cell["name"]: cell for cell in found["speed"]["cells"]}
     assert cells["loop"]["loss"] == pytest.approx(30)
     assert (cells["loop"]["verdict"], cells["rest"]["verdict"]) == ("regression", "pass")
-    assert found["left_out"] == ["only in base: old", "only in head: new"]
+    assert found["left_out"] == ["only in head: new"]
+    assert found["unmeasured"] == ["old"]
+    assert cells["old"]["verdict"] == "inconclusive"
     assert command(base, base).exit_code == 0
-    assert command(head, base, "--speed-margin", "5%").exit_code == 0
+    assert command(head, base, "--speed-margin", "5%").exit_code == 3  # base lacks new
 
 
-@pytest.mark.parametrize("mean", ["0", "NaN", "-1", '"x"', "null"])
+@pytest.mark.parametrize("mean", ["0", "NaN", "-1", '"x"', "null", "1e308", "1e-300"])
 def test_times_that_are_none_exit_with_2(mean: str, tmp_path: Path) -> None:
     base, head = saved(tmp_path / "base.json", {"loop": [1.0, 2.0]}), tmp_path / "head.json"
     head.write_text(
@@ -375,13 +377,18 @@ def test_what_pytest_benchmark_saves_is_read_and_reads_ours(tmp_path: Path) -> N
     assert ours["stats"].keys() - {"data"} == theirs["stats"].keys() - {"data"}
 
 
-def rounds(root: Path, factor: float, waited: list[float | None]) -> list[Path]:
+def rounds(
+    root: Path, factor: float, waited: list[float | None], lacking: Sequence[int] = ()
+) -> list[Path]:
+    """Runs whose adaptation takes 20 ms, by the factor; those lacking tell no adaptation."""
     made = []
     for number, wait in enumerate(waited):
         found = records(FULL, wait)
         for record in found:
             wall = 20.0 * factor * (1 + 0.01 * (number % 2)) + (wait or 0.0)
             record["costs"]["adapt_ms"] = wall
+            if number in lacking:
+                record["costs"]["inner_steps_ms"] = []
         place = root / str(number)
         write_cell(place, Cell("translation", "fine-tuned", 8, None, 0), header(), found)
         describe(place)
