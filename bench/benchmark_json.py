@@ -57,6 +57,9 @@ def read(path: Path) -> dict[str, _Stats]:
         made = _File.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         fault = explain(error, str(path), {}).message
+        first = error.errors(include_url=False)[0]
+        if first["type"] == "missing":  # its input is all that is around it
+            fault = f"{path}: it holds no {'.'.join(map(str, first['loc']))}"
         raise UserError(f"{fault[:300]}; {NEEDED}") from None
     except (ValueError, OSError, RecursionError) as error:
         raise UserError(f"{path}: no JSON ({str(error)[:100]}); {NEEDED}") from None

@@ -105,6 +105,16 @@ def test_a_row_that_head_never_began_is_inconclusive(tmp_path: Path) -> None:
     assert f"left out: only in base: {ROW}" in done.output
 
 
+def test_a_row_on_other_data_is_left_out(tmp_path: Path) -> None:
+    base, head = two_runs(tmp_path)
+    add(base, FULL, "maml", train_seed=0), add(head, FULL, "maml", train_seed=0, revision="2")
+    describe(head, **plan(["lead", "maml"], train_seeds=[0]))
+    done = command(base, head)
+    assert done.exit_code == 0, done.output
+    assert f"left out: only in base: {ROW} (embedded, revision 1" in done.output
+    assert f"left out: only in head: {ROW} (embedded, revision 2" in done.output
+
+
 def test_a_cell_of_fewer_episodes_than_planned_is_inconclusive(tmp_path: Path) -> None:
     base, head = add(tmp_path / "a", FULL), add(tmp_path / "b", FULL[:-2])
     for episodes, code in ((TASKS - 2, 0), (TASKS, 3)):
@@ -234,6 +244,18 @@ def test_quality_and_speed_are_one_family() -> None:
     assert judge() == (None, None)
 
 
+def test_what_would_decide_quality_does_not_ask_for_speed() -> None:
+    pair = Pair("row", "chrf", 50, 50, Loss(Estimate(0.0, 1.0, 9), 0.5), 3, 10, 0)
+    clock = Clock("adapt", (10.0,), (10.0,), Loss(Estimate(0.0, math.inf, 1), 0.1))
+    quality, speeds = judge([pair], [clock])
+    assert quality
+    assert speeds
+    assert quality.needed is not None
+    assert "more episodes a cell" in quality.advice
+    assert speeds.needed is None
+    assert "one round shows no spread" in speeds.advice
+
+
 def test_bounds_are_said_to_be_one_sided(tmp_path: Path) -> None:
     base, head = add(tmp_path / "a", FULL), add(tmp_path / "b", HALF)
     files = tmp_path / "m.md", tmp_path / "j.xml"
@@ -262,6 +284,8 @@ def test_a_file_beside_a_directory_is_told_as_what_it_is(tmp_path: Path) -> None
         assert done.exit_code == 2
         assert f"{table}: no JSON" in done.output
         assert "JSON of pytest-benchmark is needed, or two run directories" in done.output
+    done = command(run / "run.json", times)
+    assert f"{run / 'run.json'}: it holds no benchmarks; JSON of pytest-" in done.output
     for pair in ((times, run), (run, times)):
         done = command(*pair)
         assert done.exit_code == 2
