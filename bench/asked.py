@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.errors import UserError
 from bench.records import Cell, read_json
 from bench.tables import Row
 
@@ -24,15 +25,23 @@ def told(places: list[Place]) -> str:
 
 
 def plan_of(directory: Path) -> dict[str, Any]:
-    """The plan that a run directory, which `read_rows` takes, was made by."""
-    plan: dict[str, Any] = read_json(directory / "run.json")["plan"]
+    """The plan that a run directory, which `read_rows` takes, was made by.
+
+    Raises:
+        UserError: what it asks for cannot be read.
+    """
+    path = directory / "run.json"
+    plan: dict[str, Any] = read_json(path)["plan"]
+    for key, kind in {"suites": list, "baselines": list, "shots": list, "episodes": int}.items():
+        if not isinstance(plan.get(key, kind()), kind):
+            raise UserError(f"{path}: damaged, its plan has {key} = {plan[key]!r}")
     return plan
 
 
 def asks_for(plan: Mapping[str, Any], header: Mapping[str, Any]) -> bool:
     """Whether a plan asks for the row that a header is of, whatever the data."""
     kinds = {"suites": "suite", "baselines": "baseline", "shots": "shots"}
-    return all(header[one] in (plan.get(many) or []) for many, one in kinds.items())
+    return all(header[one] in plan.get(many, []) for many, one in kinds.items())
 
 
 def failures(directory: Path, row: Row) -> dict[Place, str]:
@@ -48,7 +57,7 @@ def unfinished(directory: Path, row: Row) -> list[str]:
     each: cells, and cells of too few episodes."""
     lacking = row.planned - row.cells.keys() - failures(directory, row).keys()
     lines = [told([place]) for place in sorted(lacking, key=lambda place: (place[0] or 0, place))]
-    asked = plan_of(directory).get("episodes") or 0
+    asked = plan_of(directory).get("episodes", 0)
     return lines + [
         f"{told([place])}: {len(records)} of {asked} episodes"
         for place, records in row.cells.items()

@@ -38,7 +38,7 @@ def compare(
     rounds: int | None,
     files: dict[str, Path | None],
 ) -> int:
-    """Compares, writes and prints; whatever happens, no exit code but 1 reads as a regression.
+    """Compares, writes and prints; 1 is the exit code of a regression and of nothing else.
 
     Args:
         base: a run directory, a pytest-benchmark file, or a git revision.

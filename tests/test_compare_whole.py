@@ -125,6 +125,17 @@ def test_a_cell_of_fewer_episodes_than_planned_is_inconclusive(tmp_path: Path) -
     assert f"not finished in head: {row}: seed 0: 8 of 10 episodes" in done.output
 
 
+@pytest.mark.parametrize("wrong", [{"episodes": "8"}, {"baselines": None}, {"shots": 8}])
+def test_a_plan_that_cannot_be_read_exits_with_2(wrong: dict[str, Any], tmp_path: Path) -> None:
+    base, head = two_runs(tmp_path)
+    add(base, FULL, "maml", train_seed=0)
+    describe(head, **{**plan(["lead", "maml"]), **wrong})
+    done = command(base, head)
+    assert done.exit_code == 2
+    assert f"damaged, its plan has {next(iter(wrong))} = " in done.output
+    assert "Traceback" not in done.output
+
+
 def test_a_cell_that_failed_in_both_is_noted(tmp_path: Path) -> None:
     base, head = two_runs(tmp_path)
     for side, reason in ((base, "no memory"), (head, "loss is NaN")):
