@@ -1,5 +1,6 @@
 """The JSON of pytest-benchmark: times of another suite compared, ours given to its tools."""
 
+import json
 import math
 import platform
 import statistics
@@ -12,14 +13,14 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bench.clocks import Clock
 from bench.errors import UserError
-from bench.gate import Loss
+from bench.gate import UNKNOWN, Loss
 from bench.plan import explain
-from bench.records import read_json
 from bench.statistics import Estimate
 
 VERSION = "5.1.0"  # of pytest-benchmark whose format is written
+NEEDED = "JSON of pytest-benchmark is needed, or two run directories"
 
-Seconds = Annotated[float, Field(gt=0)]
+Seconds = Annotated[float, Field(ge=1e-12, le=1e9)]
 
 
 class _Loose(BaseModel):
@@ -30,7 +31,7 @@ class _Loose(BaseModel):
 
 class _Stats(_Loose):
     mean: Seconds
-    stddev: Annotated[float, Field(ge=0)] = 0.0
+    stddev: Annotated[float, Field(ge=0, le=1e9)] = 0.0
     rounds: Annotated[int, Field(ge=1)] = 1
     data: list[Seconds] = []
 
@@ -53,10 +54,15 @@ def read(path: Path) -> dict[str, _Stats]:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
-        made = _File.model_validate(read_json(path))
+        made = _File.model_validate(json.loads(path.read_text(encoding="utf-8")))
     except ValidationError as error:
         fault = explain(error, str(path), {}).message
-        raise UserError(f"{fault[:300]}; JSON of pytest-benchmark is needed") from None
+        first = error.errors(include_url=False)[0]
+        if first["type"] == "missing":  # its input is all that is around it
+            fault = f"{path}: it holds no {'.'.join(map(str, first['loc']))}"
+        raise UserError(f"{fault[:300]}; {NEEDED}") from None
+    except (ValueError, OSError, RecursionError) as error:
+        raise UserError(f"{path}: no JSON ({str(error)[:100]}); {NEEDED}") from None
     found: dict[str, _Stats] = {}
     for benchmark in made.benchmarks:
         if found.setdefault(benchmark.fullname, benchmark.stats) is not benchmark.stats:
@@ -94,23 +100,28 @@ def _estimate(base: _Stats, head: _Stats) -> Estimate:
     return Estimate(new - old, math.sqrt(error), error**2 / below if below else 1.0)
 
 
-def compare_files(base: Path, head: Path, margin: float) -> tuple[list[Clock], list[str]]:
-    """The benchmarks of two files with their losses of speed, and what only one of them has.
+def compare_files(
+    base: Path, head: Path, margin: float
+) -> tuple[list[Clock], list[str], list[str]]:
+    """The benchmarks of base with their losses of speed, the names of those that head lacks, and
+    of those that only head has.
 
     Raises:
         UserError: as `read`, or none is in both.
     """
     old, new = read(base), read(head)
-    shared = [name for name in old if name in new]
-    if not shared:
+    if not old.keys() & new.keys():
         raise UserError(f"{base} and {head} share no benchmark")
     clocks = []
-    for name in shared:
-        same = old[name] == new[name]
-        loss = Loss(_estimate(old[name], new[name]), margin, identical=same)
-        clocks.append(Clock(name, _ms(old[name]), _ms(new[name]), loss))
-    alone = [f"only in base: {name}" for name in old if name not in new]
-    return clocks, alone + [f"only in head: {name}" for name in new if name not in old]
+    for name, stats in old.items():
+        if name in new:
+            same = stats == new[name]
+            loss = Loss(_estimate(stats, new[name]), margin, identical=same)
+        else:
+            loss = Loss(UNKNOWN, margin, complete=False)
+        clocks.append(Clock(name, _ms(stats), _ms(new[name]) if name in new else (), loss))
+    lacking = [name for name in old if name not in new]
+    return clocks, lacking, [name for name in new if name not in old]
 
 
 def _stats(data: Sequence[float]) -> dict[str, Any]:
@@ -148,7 +159,7 @@ def content(times: Mapping[str, Sequence[float]], commit: str) -> dict[str, Any]
     """A file of pytest-benchmark.
 
     Args:
-        times: milliseconds of each round, by name.
+        times: milliseconds of each round, by name; what has none is left out.
         commit: what was measured.
     """
     now = datetime.now(UTC).isoformat()
@@ -177,6 +188,7 @@ def content(times: Mapping[str, Sequence[float]], commit: str) -> dict[str, Any]
                 "stats": _stats([value / 1e3 for value in values]),
             }
             for name, values in times.items()
+            if values
         ],
         "datetime": now,
         "version": VERSION,

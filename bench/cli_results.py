@@ -1,5 +1,6 @@
 """The commands that read finished runs. Nothing heavy is imported before a command needs it."""
 
+import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -218,13 +219,20 @@ def compare(base: str, head: str, **flags: Any) -> None:
     BASE and HEAD are run directories (quality), JSON files of pytest-benchmark (speed), or with
     --interleave git revisions (both; `.` is the working tree as it is), run alternately here.
 
-    Exit status: 0 every loss is shown to be under its margin; 1 a loss is shown; 3 neither, and it
-    says what would decide; 2 they cannot be compared.
+    Exit status: 0 every loss is shown to be under its margin, and HEAD holds all that its own plan
+    and BASE's clocks ask for; 1 a loss is shown, over all cells of quality and speed together, or
+    a cell failed in HEAD alone; 3 neither, and it says what would decide; 2 they cannot be
+    compared; 130 it was interrupted. A screen that takes no text changes none of these.
     """
-    from bench.compare_command import compare as run_comparison
+    try:
+        from bench.compare_command import compare as run_comparison
 
-    files = {name: flags.pop(name.replace("-", "_")) for name in COMPARED_FILES}
-    sys.exit(run_comparison(base, head, files=files, **flags))
+        files = {name: flags.pop(name.replace("-", "_")) for name in COMPARED_FILES}
+        sys.exit(run_comparison(base, head, files=files, **flags))
+    except KeyboardInterrupt:  # click would exit with 1, which is a regression
+        with contextlib.suppress(OSError):
+            click.echo("interrupted; nothing was compared", err=True)
+        sys.exit(130)
 
 
 COMMANDS = (leaderboard, variance, power, paired, export, report, compare)

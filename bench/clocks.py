@@ -3,11 +3,11 @@
 import math
 import statistics
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.gate import Loss
+from bench.gate import UNKNOWN, Loss
 from bench.matched import Key, rows_of
 from bench.statistics import Estimate
 from bench.tables import Row
@@ -24,7 +24,7 @@ class Clock:
     Attributes:
         name: as people read it.
         base: milliseconds of each round, the mean over suites and shots.
-        head: the same.
+        head: the same; empty where not every round of it has the clock.
         loss: log(head / base), the mean over rounds.
     """
 
@@ -35,8 +35,26 @@ class Clock:
 
     @property
     def means(self) -> tuple[float, float]:
-        """Milliseconds of base and head, means over rounds."""
-        return statistics.fmean(self.base), statistics.fmean(self.head)
+        """Milliseconds of base and head, means over rounds; not a number where there are none."""
+        head = statistics.fmean(self.head) if self.head else math.nan
+        return statistics.fmean(self.base), head
+
+
+@dataclass(frozen=True)
+class Speed:
+    """What interleaved rounds say of speed.
+
+    Attributes:
+        clocks: all that base has.
+        own: times are the work's own, without what it waited for cores that others had.
+        unmeasured: what base timed in every round and head did not, a line each.
+        notes: what else was not timed everywhere, a line each.
+    """
+
+    clocks: list[Clock]
+    own: bool
+    unmeasured: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def _row_clocks(row: Row, own: bool) -> Iterator[tuple[str, float]]:
@@ -91,7 +109,7 @@ def _times(directories: Iterable[Path]) -> tuple[list[Times], bool]:
 
 
 def _log_ratio(base: dict[Key, float], head: dict[Key, float], keys: Sequence[Key]) -> float:
-    return statistics.fmean(math.log(head[key] / base[key]) for key in keys)
+    return statistics.fmean(math.log(head[key]) - math.log(base[key]) for key in keys)
 
 
 def _neighbours(rounds: int) -> list[tuple[str, int, int]]:
@@ -100,9 +118,11 @@ def _neighbours(rounds: int) -> list[tuple[str, int, int]]:
     return [("head" if i % 2 == 0 else "base", i, i + 1) for i in range(rounds - 1)]
 
 
-def speed(base: Sequence[Path], head: Sequence[Path], margin: float) -> tuple[list[Clock], bool]:
-    """The clocks that every round has, with the losses of speed; and whether times are the work's
-    own, without what it waited for cores that others had, as all runs recorded that.
+def speed(base: Sequence[Path], head: Sequence[Path], margin: float) -> Speed:
+    """The clocks of base with the losses of speed.
+
+    A clock counts over the suites and shots that every round of both timed, more than 0 ms; one
+    that base always timed and head did not leaves its clock incomplete.
 
     Each round gives one log ratio of its two runs, the mean over suites and shots. Runs of one
     revision that followed each other (A/A) give as many but one without any change, whose mean is
@@ -121,17 +141,51 @@ def speed(base: Sequence[Path], head: Sequence[Path], margin: float) -> tuple[li
     """
     times, own = _times([*base, *head])
     sides = {"base": times[: len(base)], "head": times[len(base) :]}
-    clocks = []
-    for which in sides["base"][0]:
+    found = Speed([], own)
+    for which in dict.fromkeys(which for run in times for which in run):
         runs = {side: [run.get(which, {}) for run in of] for side, of in sides.items()}
-        keys = sorted(set.intersection(*(set(run) for of in runs.values() for run in of)))
-        if keys:
-            clocks.append(_clock(" ".join(which), runs, keys, margin))
-    return clocks, own
+        _add(found, " ".join(which), runs, margin)
+    if not found.clocks:  # none that base timed in every round
+        for which in dict.fromkeys(which for run in sides["base"] for which in run):
+            timed = [run[which].values() for run in sides["base"] if which in run]
+            found.clocks.append(_without_head(" ".join(which), timed, margin))
+    return found
+
+
+def _add(found: Speed, name: str, runs: dict[str, list[dict[Key, float]]], margin: float) -> None:
+    """Adds a clock and what is to be told of it."""
+    always = {side: set[Key].intersection(*map(set, of)) for side, of in runs.items()}
+    ever = {side: set[Key]().union(*of) for side, of in runs.items()}
+    lacking = always["base"] - always["head"]
+    found.unmeasured.extend(f"{name}: {key.name}" for key in _sorted(lacking))
+    for what, keys in (
+        ("not timed in every round of base", ever["base"] - always["base"]),
+        ("timed in head only", ever["head"] - ever["base"]),
+    ):
+        found.notes.extend(f"{name}: {key.name}: {what}; not compared" for key in _sorted(keys))
+    if keys := always["base"] & always["head"]:
+        found.clocks.append(_clock(name, runs, _sorted(keys), margin, complete=not lacking))
+    elif lacking:
+        timed = [[run[key] for key in lacking] for run in runs["base"]]
+        found.clocks.append(_without_head(name, timed, margin))
+
+
+def _sorted(keys: Iterable[Key]) -> list[Key]:
+    return sorted(keys, key=repr)
+
+
+def _without_head(name: str, timed: Iterable[Iterable[float]], margin: float) -> Clock:
+    """A clock that base has, in milliseconds of each round, and head lacks."""
+    loss = Loss(UNKNOWN, margin, complete=False)
+    return Clock(name, tuple(statistics.fmean(times) for times in timed), (), loss)
 
 
 def _clock(
-    name: str, runs: dict[str, list[dict[Key, float]]], keys: Sequence[Key], margin: float
+    name: str,
+    runs: dict[str, list[dict[Key, float]]],
+    keys: Sequence[Key],
+    margin: float,
+    complete: bool,
 ) -> Clock:
     ratios = [_log_ratio(b, h, keys) for b, h in zip(runs["base"], runs["head"], strict=True)]
     unchanged = [
@@ -142,7 +196,7 @@ def _clock(
         tuple(statistics.fmean(run[key] for key in keys) for run in runs[side])
         for side in ("base", "head")
     )
-    return Clock(name, base, head, Loss(estimate, margin, floor))
+    return Clock(name, base, head, Loss(estimate, margin, floor, complete=complete))
 
 
 def estimated(ratios: Sequence[float], unchanged: Sequence[float]) -> tuple[Estimate, float]:

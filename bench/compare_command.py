@@ -1,16 +1,23 @@
-"""`fewgen compare`: compares, prints, writes what it was asked to, and says how it ended."""
+"""`fewgen compare`: compares, writes what it was asked to, prints, and says how it ended."""
 
 import math
+import os
+import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from bench.clocks import Clock
 from bench.errors import UserError
-from bench.outcome import Outcome, as_json, judge_quality, judge_speed
+from bench.outcome import Outcome, as_json, judge
 from bench.records import check_files, read_cell, write_json, write_whole
 from bench.verdicts import as_junit, as_markdown, as_text
+
+if TYPE_CHECKING:
+    from bench.matched import Match
 
 CANNOT = 2  # exit code where nothing could be compared
 PLAN, ROUNDS = "gate", 5
@@ -31,7 +38,7 @@ def compare(
     rounds: int | None,
     files: dict[str, Path | None],
 ) -> int:
-    """Compares, prints and writes.
+    """Compares, writes and prints; 1 is the exit code of a regression and of nothing else.
 
     Args:
         base: a run directory, a pytest-benchmark file, or a git revision.
@@ -45,37 +52,55 @@ def compare(
         files: by option: json, junit, markdown, benchmark-json (a directory).
 
     Returns:
-        The exit code: 0 pass, 1 regression, 3 inconclusive.
+        The exit code: 0 pass, 1 regression, 3 inconclusive; 2 where nothing could be compared.
 
     Raises:
-        UserError: nothing could be compared, which exits with 2.
+        KeyboardInterrupt: what is temporary is then removed.
     """
-    check_files({option: path for option, path in files.items() if option != "benchmark-json"})
-    _check_options(interleave, {"repository": repository, "plan": plan, "rounds": rounds}, files)
-    limit = math.log1p(speed_margin)
     try:
+        check_files({option: path for option, path in files.items() if option != "benchmark-json"})
+        revisions = {"repository": repository, "plan": plan, "rounds": rounds}
+        _check_options(interleave, revisions, files)
+        limit = math.log1p(speed_margin)
+        clocks: Sequence[Clock] = ()
         if interleave:
-            place, saved = repository or Path(), files["benchmark-json"]
-            outcome = _revisions(
-                (base, head), place, plan or PLAN, rounds or ROUNDS, quality_margin, limit, saved
+            place = repository or Path()
+            outcome, clocks = _revisions(
+                (base, head), place, plan or PLAN, rounds or ROUNDS, quality_margin, limit
             )
-        elif Path(base).is_file() and Path(head).is_file():
+        elif Path(base).is_file() or Path(head).is_file():
             outcome = _benchmark_files(Path(base), Path(head), limit)
         else:
             outcome = _directories(Path(base), Path(head), quality_margin)
-        click.echo(as_text(outcome), nl=False)
-        _write(outcome, files)
-    except (click.ClickException, KeyboardInterrupt):
-        raise
+        try:
+            _write(outcome, clocks, files)
+        finally:
+            say(as_text(outcome))
+    except click.ClickException as error:
+        say(f"Error: {error.format_message()}\n", err=True)
+        return CANNOT
     except Exception:  # Python's own exit code would read as a regression
-        traceback.print_exc()
-        click.echo("fewgen compare met an error of its own; nothing was compared", err=True)
+        lines = f"{traceback.format_exc()}fewgen compare met an error of its own"
+        say(f"{lines}; nothing was compared\n", err=True)
         return CANNOT
     return outcome.exit_code
 
 
+def say(text: str, err: bool = False) -> None:
+    """Prints to the screen or gives up: a closed pipe or a full disk changes no exit code, also
+    not when Python flushes at its end."""
+    try:
+        click.echo(text, nl=False, err=err)
+    except UnicodeEncodeError:
+        say(text.encode("ascii", "backslashreplace").decode(), err)
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, (sys.stderr if err else sys.stdout).fileno())
+        os.close(nowhere)
+
+
 def _check_options(
-    interleave: bool, given: dict[str, object], files: dict[str, Path | None]
+    interleave: bool, given: Mapping[str, object], files: dict[str, Path | None]
 ) -> None:
     if not interleave:
         for option, value in {**given, "benchmark-json": files["benchmark-json"]}.items():
@@ -91,25 +116,40 @@ def _directories(base: Path, head: Path, margin: float) -> Outcome:
     from bench.matched import match
 
     found = match(base, head, margin)
-    return Outcome(
-        str(base),
-        str(head),
-        quality=judge_quality(found.pairs),
-        failed=found.failed,
-        left_out=found.left_out,
-        differences=found.differences,
-    )
+    quality, _ = judge(found.pairs)
+    return Outcome(str(base), str(head), quality=quality, **_told(found))
+
+
+def _told(found: "Match") -> dict[str, Any]:
+    """What an outcome tells of a match beside its cells."""
+    kept = ("failed", "unfinished", "left_out", "differences", "notes")
+    return {name: getattr(found, name) for name in kept}
 
 
 def _benchmark_files(base: Path, head: Path, margin: float) -> Outcome:
-    from bench.benchmark_json import compare_files
+    from bench.benchmark_json import compare_files, read
 
-    clocks, left_out = compare_files(base, head, margin)
+    for file, other in ((base, head), (head, base)):
+        if not other.is_file():
+            read(file)
+            what = "it is a directory" if other.is_dir() else "there is no such file"
+            raise UserError(
+                f"{other}: {what}, and {file} is JSON of pytest-benchmark; name two such files, "
+                "or two run directories"
+            )
+    clocks, unmeasured, more = compare_files(base, head, margin)
     note = (
         "the files were not measured in turn: the spread within each is all that tells of noise, "
         "and a machine that was slower at one hour reads as a slower head"
     )
-    return Outcome(str(base), str(head), speed=judge_speed(clocks), left_out=left_out, notes=[note])
+    return Outcome(
+        str(base),
+        str(head),
+        speed=judge(clocks=clocks)[1],
+        unmeasured=unmeasured,
+        left_out=[f"only in head: {name}" for name in more],
+        notes=[note],
+    )
 
 
 def _revisions(
@@ -119,10 +159,8 @@ def _revisions(
     rounds: int,
     quality_margin: float,
     speed_margin: float,
-    saved: Path | None,
-) -> Outcome:
-    """Two revisions run in turn."""
-    from bench.benchmark_json import content
+) -> tuple[Outcome, list[Clock]]:
+    """Two revisions run in turn, and their clocks."""
     from bench.clocks import speed
     from bench.interleave import interleaved
     from bench.matched import match
@@ -133,26 +171,24 @@ def _revisions(
         interleaved(repository, named, plan, rounds, update) as ran,
     ):
         found = match(ran.base[0], ran.head[0], quality_margin)
-        clocks, own = speed(ran.base, ran.head, speed_margin)
-        notes = [
+        timed = speed(ran.base, ran.head, speed_margin)
+        found.notes += [
             *_unstable("base", ran.base),
             *_unstable("head", ran.head),
-            f"speed: {rounds} round(s) of the plan {plan}, base and head in turn; {MEASURES[own]}",
+            *timed.notes,
+            f"speed: {rounds} round(s) of the plan {plan}, base and head in turn; "
+            f"{MEASURES[timed.own]}",
         ]
-    if saved:
-        for side, commit in zip(("base", "head"), ran.commits, strict=True):
-            times = {clock.name: getattr(clock, side) for clock in clocks}
-            write_json(saved / f"{side}.json", content(times, commit))
-    return Outcome(
+    quality, speeds = judge(found.pairs, timed.clocks)
+    outcome = Outcome(
         *named,
-        quality=judge_quality(found.pairs),
-        speed=judge_speed(clocks) if clocks else None,
+        quality=quality,
+        speed=speeds,
         commits=ran.commits,
-        failed=found.failed,
-        left_out=found.left_out,
-        differences=found.differences,
-        notes=notes,
+        unmeasured=timed.unmeasured,
+        **_told(found),
     )
+    return outcome, timed.clocks
 
 
 def _answers(directory: Path) -> dict[str, list[object]]:
@@ -170,10 +206,16 @@ def _unstable(side: str, directories: Sequence[Path]) -> list[str]:
     return [f"{side} answers otherwise from round to round; quality is that of its first round"]
 
 
-def _write(outcome: Outcome, files: dict[str, Path | None]) -> None:
+def _write(outcome: Outcome, clocks: Sequence[Clock], files: dict[str, Path | None]) -> None:
+    from bench.benchmark_json import content
+
     if path := files["json"]:
         write_json(path, as_json(outcome))
     if path := files["junit"]:
         write_whole(path, as_junit(outcome))
     if path := files["markdown"]:
         write_whole(path, as_markdown(outcome))
+    if (folder := files["benchmark-json"]) and outcome.commits:
+        for side, commit in zip(("base", "head"), outcome.commits, strict=True):
+            times = {clock.name: getattr(clock, side) for clock in clocks}
+            write_json(folder / f"{side}.json", content(times, commit))

@@ -7,7 +7,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from bench.plan import read_plan
 
 WORKING_TREE = "."
 SIDES = ("base", "head")
+PATIENCE = 10.0  # seconds that an interrupted run may take to end its workers
 
 
 @dataclass(frozen=True)
@@ -122,12 +123,32 @@ def run(installed: Path, plan: Path, out: Path, revision: str) -> None:
     environment = {**os.environ, "PYTHONPATH": path, "PYTHONSAFEPATH": "1"}
     command = [sys.executable, "-P", "-m", "bench.cli", "run", str(plan), "--out", str(out)]
     command += ["--workers", "1"]  # beside another cell a cell's times are not its own
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, errors="replace"
-    )
+    errors = _errors_of(command, environment)
     finished = any((out / "cells").rglob("*.jsonl"))
     if not (finished and (out / "leaderboard.csv").is_file()):
-        raise UserError(f"{revision}: its run failed: {last_lines(done.stderr)}")
+        raise UserError(f"{revision}: its run failed: {last_lines(errors)}")
+
+
+def _errors_of(command: list[str], environment: dict[str, str]) -> str:
+    """What a run says on standard error. Where we are asked to end, so is it, and it ends its
+    workers, which else might still write to what is removed."""
+    with subprocess.Popen(
+        command,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        errors="replace",
+    ) as process:
+        try:
+            return process.communicate()[1]
+        except BaseException:
+            process.send_signal(signal.SIGINT)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(PATIENCE)
+            raise
+        finally:
+            process.kill()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from bench.gate import EXIT, LEVEL, Loss, Verdict, decide, more_needed, worst
 from bench.matched import Pair
 
 Kind = Literal["quality", "speed"]
+LARGEST = 700.0  # log ratio that is shown in per cent
 UNITS: dict[Kind, str] = {"quality": "points", "speed": "%"}
 
 
@@ -20,11 +21,15 @@ class Line:
     Attributes:
         metric: the primary metric, or milliseconds.
         base: its score or time there; the mean over rounds.
-        loss: what head is worse by: points, or per cent of the base's time.
+        head: the same; not a number where head has none.
+        loss: what head is worse by: points, or per cent of the base's time; not a number where
+            head has none.
         lower: one-sided 95 % bound of it, not adjusted.
-        upper: the other.
+        upper: the other, one-sided as well.
         floor: the noise of this machine, in the loss's unit.
         p_adjusted: Holm-adjusted one-sided p-value of a loss of no more than the floor.
+        identical: the primary metric's statistics, or the times, are equal in base and head.
+        complete: head holds all that it was asked for.
         count: episodes, or rounds.
     """
 
@@ -41,6 +46,7 @@ class Line:
     p_adjusted: float
     verdict: Verdict
     identical: bool
+    complete: bool
     count: int
 
 
@@ -65,6 +71,9 @@ class Judged:
             return ""
         what = "episodes" if self.kind == "quality" else "rounds"
         open_lines = [line for line in self.lines if line.verdict == "inconclusive"]
+        if not all(line.complete for line in open_lines):
+            did = "finished" if self.kind == "quality" else "measured"
+            return f"what is not {did} in head, listed below, is needed"
         if any(not math.isfinite(line.upper) for line in open_lines):
             thing = "task" if self.kind == "quality" else "round"
             return f"one {thing} shows no spread; more {thing}s are needed to tell its error"
@@ -88,6 +97,8 @@ class Outcome:
         quality: None where it was not compared.
         speed: None where it was not measured.
         failed: rows that head tried in vain, with the reason; each is a regression.
+        unfinished: what head's own plan asks for and head lacks, a line each.
+        unmeasured: what base timed and head did not, a line each.
         left_out: what only one side holds, a line each.
         differences: of plans, code, packages and hardware, a line each.
         notes: what else a reader should know, a line each.
@@ -99,6 +110,8 @@ class Outcome:
     speed: Judged | None = None
     commits: tuple[str, str] | None = None
     failed: dict[str, str] = field(default_factory=dict)
+    unfinished: list[str] = field(default_factory=list)
+    unmeasured: list[str] = field(default_factory=list)
     left_out: list[str] = field(default_factory=list)
     differences: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
@@ -132,24 +145,29 @@ class Outcome:
         return f"{self.verdict}: {', '.join(parts)}"
 
 
-def judge_quality(pairs: Sequence[Pair]) -> Judged:
-    """Decides over pairs of rows."""
-    losses = [pair.loss for pair in pairs]
+def judge(
+    pairs: Sequence[Pair] = (), clocks: Sequence[Clock] = ()
+) -> tuple[Judged | None, Judged | None]:
+    """Decides over pairs of rows and clocks, all of them one family.
+
+    Returns:
+        Quality and speed; None for what nothing was compared of.
+    """
+    losses = [*(pair.loss for pair in pairs), *(clock.loss for clock in clocks)]
     lines = [
         _line("quality", pair.name, pair.metric, (pair.base, pair.head), pair.loss, pair.episodes)
         for pair in pairs
     ]
-    return _judged("quality", lines, losses)
-
-
-def judge_speed(clocks: Sequence[Clock]) -> Judged:
-    """Decides over clocks."""
-    losses = [clock.loss for clock in clocks]
-    lines = [
+    lines += [
         _line("speed", clock.name, "ms", clock.means, clock.loss, len(clock.base))
         for clock in clocks
     ]
-    return _judged("speed", lines, losses)
+    decision = decide(losses)
+    decided = [
+        replace(line, verdict=verdict, p_adjusted=p)
+        for line, verdict, p in zip(lines, decision.cells, decision.adjusted, strict=True)
+    ]
+    return _judged("quality", decided, losses), _judged("speed", decided, losses)
 
 
 def _line(
@@ -158,13 +176,14 @@ def _line(
     """A line that still lacks what all cells together decide."""
     shown = _percent if kind == "speed" else float
     estimate = loss.estimate
+    known = not math.isnan(sides[1])
     return Line(
         kind=kind,
         name=name,
         metric=metric,
         base=sides[0],
         head=sides[1],
-        loss=shown(estimate.value),
+        loss=shown(estimate.value) if known else math.nan,
         lower=shown(estimate.lower(LEVEL)),
         upper=shown(estimate.upper(LEVEL)),
         margin=shown(loss.margin),
@@ -172,24 +191,27 @@ def _line(
         p_adjusted=1.0,
         verdict="pass",
         identical=loss.identical,
+        complete=loss.complete,
         count=count,
     )
 
 
-def _judged(kind: Kind, lines: Sequence[Line], losses: Sequence[Loss]) -> Judged:
-    decision = decide(losses)
-    decided = zip(lines, decision.cells, decision.adjusted, strict=True)
-    return Judged(
-        kind,
-        decision.verdict,
-        tuple(replace(line, verdict=verdict, p_adjusted=p) for line, verdict, p in decided),
-        more_needed(losses) if decision.verdict == "inconclusive" else 1.0,
-    )
+def _judged(kind: Kind, decided: Sequence[Line], losses: Sequence[Loss]) -> Judged | None:
+    """The cells of one kind among all that were decided together."""
+    places = [i for i, line in enumerate(decided) if line.kind == kind]
+    if not places:
+        return None
+    lines = tuple(decided[i] for i in places)
+    verdict = worst([line.verdict for line in lines])
+    needed = more_needed(losses, growing=places) if verdict == "inconclusive" else 1.0
+    return Judged(kind, verdict, lines, needed)
 
 
 def _percent(log: float) -> float:
-    """A log ratio as per cent more; infinite where it is."""
-    return 100 * math.expm1(log) if abs(log) < 700 else log
+    """A log ratio as per cent more; infinite where no number holds it."""
+    if abs(log) > LARGEST:
+        return math.inf if log > 0 else -100.0 if math.isfinite(log) else log
+    return 100 * math.expm1(log)
 
 
 def as_json(outcome: Outcome) -> dict[str, Any]:
@@ -198,9 +220,10 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
     `verdict` (pass, regression, inconclusive), `exit_code`, `base`, `head`, `commits` (a pair, or
     null), `quality` and `speed`: each the text "not measured" or an object of `verdict`, `unit` (of
     losses: points or per cent), `advice` (what would decide it), `needed` (a factor; null where
-    nothing would or it is unknown) and `cells`, a list of the fields of `Line`. `failed` is an
-    object of names and reasons; `left_out`, `differences` and `notes` are lists of lines. A bound
-    that is infinite, for want of a spread, is null.
+    nothing would or it is unknown) and `cells`, a list of the fields of `Line`; `lower` and `upper`
+    are one-sided 95 % bounds each, so that together they hold 90 %. `failed` is an object of names
+    and reasons; `unfinished`, `unmeasured`, `left_out`, `differences` and `notes` are lists of
+    lines. What is unknown is null: a score or time that head lacks, a bound for want of a spread.
     """
     return {
         "verdict": outcome.verdict,
@@ -212,6 +235,8 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "quality": _judged_json(outcome.quality),
         "speed": _judged_json(outcome.speed),
         "failed": outcome.failed,
+        "unfinished": outcome.unfinished,
+        "unmeasured": outcome.unmeasured,
         "left_out": outcome.left_out,
         "differences": outcome.differences,
         "notes": outcome.notes,

@@ -11,7 +11,10 @@ from bench.outcome import UNITS, Line, Outcome
 MARKS = {"pass": "✅", "regression": "❌", "inconclusive": "⚠️"}
 ORDER = ("regression", "inconclusive", "pass")
 LISTED = 20  # lines of a list that are shown
-HEADS = ("verdict", "cell", "metric", "base", "head", "loss", "95 % bounds", "margin", "p adj.")
+BOUNDS = "one-sided 95 % bounds"
+HEADS = ("verdict", "cell", "metric", "base", "head", "loss", BOUNDS, "margin", "p adj.")
+MEASURED = {"quality": "score statistics", "speed": "times"}
+LONG = 1e6  # from here on numbers are written with a power of ten
 
 
 def plain(text: str) -> str:
@@ -22,45 +25,65 @@ def plain(text: str) -> str:
     return " ".join("".join("�" if char in "\ufffe\uffff" else char for char in kept).split())
 
 
+def _same(line: Line) -> bool:
+    return line.identical and line.complete
+
+
 def _shown(outcome: Outcome) -> list[Line]:
-    """The cells that differ, worst first."""
-    lines = [line for judged in outcome.judged for line in judged.lines if not line.identical]
-    return sorted(lines, key=lambda line: (ORDER.index(line.verdict), line.p_adjusted, -line.loss))
+    """The cells that differ or are not complete, worst first."""
+    lines = [line for judged in outcome.judged for line in judged.lines if not _same(line)]
+    return sorted(lines, key=_rank)
+
+
+def _rank(line: Line) -> tuple[int, float, float]:
+    loss = -math.inf if math.isnan(line.loss) else line.loss
+    return ORDER.index(line.verdict), line.p_adjusted, -loss
 
 
 def _columns(line: Line) -> list[str]:
-    unit = "" if line.kind == "quality" else " %"
-    digits = 2 if line.kind == "quality" else 1
+    unit, digits = _unit(line), 2 if line.kind == "quality" else 1
     return [
         line.verdict,
         plain(line.name),
         plain(line.metric),
-        f"{line.base:.2f}",
-        f"{line.head:.2f}",
-        f"{line.loss:+.{digits}f}{unit}",
-        _bounds(line, digits) + unit,
-        f"{line.margin:g}{unit}" if line.kind == "quality" else f"{line.margin:.4g}{unit}",
+        _number(line.base, 2),
+        _number(line.head, 2),
+        _number(line.loss, digits, "+", unit),
+        _bounds(line, digits),
+        f"{line.margin:g}" if line.kind == "quality" else f"{line.margin:.4g}{unit}",
         f"{line.p_adjusted:.3f}",
     ]
 
 
+def _unit(line: Line) -> str:
+    return "" if line.kind == "quality" else " %"
+
+
+def _number(value: float, digits: int, sign: str = "", unit: str = "") -> str:
+    if math.isnan(value):
+        return "unknown"
+    form = f"{sign}.{digits}f" if abs(value) < LONG else f"{sign}.3g"
+    return f"{value:{form}}{unit}"
+
+
 def _bounds(line: Line, digits: int) -> str:
-    known = math.isfinite(line.upper)
-    return f"[{line.lower:+.{digits}f}, {line.upper:+.{digits}f}]" if known else "unknown"
-
-
-def _identical(outcome: Outcome) -> int:
-    return sum(line.identical for judged in outcome.judged for line in judged.lines)
+    if not math.isfinite(line.upper):
+        return "unknown"
+    low, high = (_number(bound, digits, "+") for bound in (line.lower, line.upper))
+    return f"[{low}, {high}]{_unit(line)}"
 
 
 def _remarks(outcome: Outcome) -> Iterator[str]:
     """Lines that stand below the table."""
-    if same := _identical(outcome):
-        yield f"identical in base and head: {same} cell(s)"
+    for judged in outcome.judged:
+        if same := sum(map(_same, judged.lines)):
+            yield f"the same {MEASURED[judged.kind]} in base and head: {same} cell(s)"
     for judged in outcome.judged:
         if judged.advice:
             yield f"{judged.kind}: {judged.advice}"
     yield from _listed("failed in head", (f"{n}: {why}" for n, why in outcome.failed.items()))
+    yield from _listed("not finished in head", outcome.unfinished)
+    yield from _listed("not measured in head", outcome.unmeasured)
     yield from _listed("left out", outcome.left_out)
     yield from _listed("differs", outcome.differences)
     yield from outcome.notes
@@ -147,9 +170,11 @@ def as_junit(outcome: Outcome) -> str:
 
 def _sentence(line: Line) -> str:
     """A cell in words."""
-    unit = UNITS[line.kind]
+    if math.isnan(line.head):
+        return plain(f"head has none; {line.metric} {_number(line.base, 2)} in base")
+    loss = _number(line.loss, 2, "+", f" {UNITS[line.kind]}")
     return plain(
-        f"loss {line.loss:+.2f} {unit}, 95 % bounds {_bounds(line, 2)}, margin "
-        f"{line.margin:.4g}, adjusted p {line.p_adjusted:.3f}; {line.metric} {line.base:.2f} in "
-        f"base, {line.head:.2f} in head"
+        f"loss {loss}, {BOUNDS} {_bounds(line, 2)}, margin {line.margin:.4g}, adjusted p "
+        f"{line.p_adjusted:.3f}; {line.metric} {_number(line.base, 2)} in base, "
+        f"{_number(line.head, 2)} in head{'' if line.complete else '; head is not complete'}"
     )

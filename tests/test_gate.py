@@ -121,6 +121,23 @@ def test_what_would_decide_does_and_less_does_not(value: float, error: float) ->
     assert at(factor / 1.06) == "inconclusive"
 
 
+def test_what_is_not_complete_never_passes() -> None:
+    for value, verdict in ((-9.0, "inconclusive"), (9.0, "regression")):
+        cell = Loss(Estimate(value, 0.1, 9), margin=0.5, complete=False)
+        assert decide([cell]).verdict == verdict
+    same = Loss(SAME, 0.5, identical=True, complete=False)
+    assert decide([same]).verdict == "inconclusive"
+    assert more_needed([same]) is None
+
+
+def test_one_kind_grows_while_the_other_stays() -> None:
+    losses = [loss(0.1, 1.0), loss(50, math.inf)]
+    assert more_needed(losses) is None
+    factor = more_needed(losses, growing=[0])
+    assert factor == more_needed([loss(0.1, 1.0)])
+    assert more_needed(losses, growing=[1]) is None
+
+
 def test_nothing_decides_a_loss_at_a_margin_of_nothing() -> None:
     assert more_needed([loss(0.0, 1.0, margin=0.0)]) is None
     assert more_needed([loss(-1.0, 0.1)]) == 1.0

@@ -153,20 +153,32 @@ def test_a_revision_that_cannot_run_exits_with_2(checkout: Path) -> None:
         assert "Traceback" not in done.stderr
 
 
-def test_an_interrupt_leaves_nothing_behind(checkout: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
+def test_an_interrupt_leaves_nothing_behind(
+    asked: signal.Signals, checkout: Path, tmp_path: Path
+) -> None:
     command = [sys.executable, "-m", "bench.cli", "compare", "--interleave", "start", "start"]
     command += ["--repository", str(checkout), "--plan", str(checkout / "gate-plan.toml")]
     environment = {**os.environ, "TMPDIR": str(tmp_path)}
     process = subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
     )
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("fewgen-compare-*/base/round-0")):
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.1)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) == 128 + signal.SIGTERM
+    time.sleep(2)
+    process.send_signal(asked)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 128 + asked
+    assert "Traceback" not in errors
+    assert ("interrupted; nothing was compared\n" in errors) == (asked == signal.SIGINT)
     assert not list(tmp_path.glob("fewgen-compare-*"))
     status = ["git", "-C", str(checkout), "worktree", "list"]
     assert len(subprocess.run(status, capture_output=True, text=True).stdout.splitlines()) == 1
