@@ -80,12 +80,14 @@ def learner(
 def changed_records(
     root: Path, change: Callable[[dict[str, Any]], dict[str, Any]], suffix: str = "", **more: Any
 ) -> None:
-    """Writes every cell anew with its records changed, and a suffix at its baseline's name."""
+    """Writes every cell anew with its records changed, and a suffix at its baseline's name, which
+    is that of a folder."""
     for path in sorted((root / "cells").rglob("*.jsonl")):
         told, records = read_cell(path)
+        told["baseline"] += suffix.replace("/", "|").replace("\0", "")
         cell = Cell(*(told[key] for key in ("suite", "baseline", "shots", "train_seed", "seed")))
-        head = {**told, "baseline": cell.baseline + suffix, **more}
-        write_cell(root, cell, head, [change(record) for record in records])
+        path.unlink()
+        write_cell(root, cell, {**told, **more}, [change(record) for record in records])
 
 
 def large_run(root: Path, episodes: int, baselines: int) -> Path:

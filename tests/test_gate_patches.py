@@ -167,6 +167,8 @@ def test_an_interrupt_leaves_nothing_behind(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
+        # A shell's background job ignores the interrupt, and its children with it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 120
     while not list(tmp_path.glob("fewgen-compare-*/base/round-0")):
