@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import sacrebleu
+from scipy import stats
 
 from bench.across import THRESHOLDS, aggregate
 from bench.cli import main
@@ -23,6 +24,7 @@ from bench.report.site import visible
 from bench.report.tables import over_table
 from bench.tables import entries, leaderboard
 from tests.report_runs import changed_records, floor_run, learner
+from tests.runs import write_run
 from tests.test_cli import command
 
 
@@ -380,6 +382,20 @@ def suites(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for path in (root / "cells" / "dialogue" / "learner").rglob("*.jsonl"):
         path.unlink()
     return root
+
+
+@pytest.mark.parametrize(("episodes", "ends"), [(12, (12, 19)), (4, (10, 13))])
+def test_the_cost_of_a_row_has_the_interval_of_a_median(
+    episodes: int, ends: tuple[int, int], tmp_path: Path
+) -> None:
+    """Episodes take 10, 11, 12 ... ms. Of twelve the third and the third last hold the median with
+    96.1 %, by the binomial distribution; no two of four do so with 95 %."""
+    held = [stats.binom.cdf(12 - k, 12, 0.5) - stats.binom.cdf(k - 1, 12, 0.5) for k in (3, 4)]
+    assert held[0] > 0.95 > held[1]
+    [block] = read_blocks([write_run(tmp_path, {"good": 0.9}, episodes=episodes)])
+    [(_, cost, *_)] = cost_plot(block).rows
+    median = 10 + (episodes - 1) / 2
+    assert [float(number) for number in re.findall(r"[\d.]+", cost)] == [median, *ends]
 
 
 def test_suites_stand_side_by_side_with_what_is_over_them(suites: Path) -> None:

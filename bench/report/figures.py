@@ -43,7 +43,7 @@ class Point:
     """A row in the plane of cost and quality.
 
     Attributes:
-        cost: milliseconds with their quartiles; None where nothing adapts.
+        cost: the median of milliseconds in its interval; None where nothing adapts.
         score: with its interval.
         on_front: whether it is on the Pareto front.
         where: what the cost was measured on.
