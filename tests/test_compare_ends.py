@@ -59,14 +59,17 @@ def test_what_cannot_be_written_leaves_the_screen(
     assert "Error: no space left" in done.output
 
 
-def test_what_cannot_be_printed_is_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_be_printed_is_let_go(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     with open("/dev/full", "w") as full:
         monkeypatch.setattr(sys, "stdout", full)
         say("lost\n")
-        print("lost, too", flush=True)  # goes nowhere, and so does the flush of its end
-    with open(os.devnull, "w", encoding="ascii") as narrow:
+        assert print("lost, too", flush=True) is None  # no error, also not of the flush at its end
+        assert os.path.samestat(os.fstat(full.fileno()), os.stat(os.devnull))
+    screen = tmp_path / "screen"
+    with open(screen, "w", encoding="latin-1") as narrow:
         monkeypatch.setattr(sys, "stdout", narrow)
-        say("Köln\n")
+        say("1 → 2\n")
+    assert screen.read_text(encoding="latin-1") == "1 \\u2192 2\n"
 
 
 def ended(words: list[str | Path], out: int, err: int = subprocess.DEVNULL) -> int:
