@@ -1,6 +1,6 @@
 """Frozen episodes: which tasks a cell visits and which examples each visit shows."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -43,7 +43,7 @@ def draw_episode(
     """
     part = support_part(task)
     stream = Stream(seed, "episode", suite, task.name, index)
-    support = tuple(islice(stream.visit(task.parts.get(part, ())), shots))
+    support = _support(stream, task, shots)
     groups = {example.group for example in support}
     pool = stream.visit(task.parts.get("test", ()))
     query = tuple(islice((e for e in pool if e.group not in groups), queries))
@@ -55,6 +55,21 @@ def draw_episode(
     content = [[(e.input, e.references) for e in examples] for examples in (support, query)]
     digest = digest_of(suite, task.name, content)
     return Episode(task.name, seed, index, support, query, part, digest)
+
+
+def draw_support(
+    suite: str, task: Task, shots: int, seed: int, index: int, without: Container[str] = ()
+) -> tuple[Example, ...]:
+    """The support of `draw_episode`, of examples whose group is not among `without`; fewer than K
+    where the task has no more."""
+    return _support(Stream(seed, "episode", suite, task.name, index), task, shots, without)
+
+
+def _support(
+    stream: Stream, task: Task, shots: int, without: Container[str] = ()
+) -> tuple[Example, ...]:
+    visited = stream.visit(task.parts.get(support_part(task), ()))
+    return tuple(islice((e for e in visited if e.group not in without), shots))
 
 
 def usable_tasks(dataset: Dataset, split: str, shots: int) -> tuple[list[str], list[str]]:
@@ -78,6 +93,27 @@ def usable_tasks(dataset: Dataset, split: str, shots: int) -> tuple[list[str], l
         else:
             usable.append(name)
     return usable, reasons
+
+
+def measured_tasks(dataset: Dataset, split: str, shots: int) -> tuple[list[str], list[str]]:
+    """Tasks of a split that an episode can be drawn from, and a reason for each that has none.
+
+    A meta-train task must be usable in training, and hold queries in `test`, which that never
+    reads.
+    """
+    usable, reasons = usable_tasks(dataset, split, shots)
+    if split != "meta-train":
+        return usable, reasons
+    kept = []
+    for name in usable:
+        task = dataset.task(name)
+        if not task.parts.get("test"):
+            reasons.append(f"{name}: no examples in test")
+        elif not _leaves_queries(task, "train", "test", shots):
+            reasons.append(f"{name}: {shots} examples of train can hold every group of its queries")
+        else:
+            kept.append(name)
+    return kept, reasons
 
 
 def _leaves_queries(task: Task, support: str, query: str, shots: int) -> bool:
