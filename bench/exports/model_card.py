@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 TASK = "text-generation"
 MARKS = (
     f"{LOST.capitalize()}: the score under the own support minus that under another task's, on\n"
-    f"the same episodes; {FLAG}: not shown to be above 0, so nothing shows that the method uses its\n"
-    "support."
+    f"the same episodes; {FLAG}: not shown to be above 0, so nothing shows that the method uses\n"
+    "its support."
 )
 OF_A_SUITE = ("max_new_tokens",)  # settings in which rows of one model differ
 

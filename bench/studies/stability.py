@@ -19,7 +19,8 @@ def _told(block: Block) -> Iterator[str]:
     if len(complete) < 2:
         return
     head, lines = complete[0][0].header, [line for _, line in complete]
-    place = f"{head['suite']}, K = {head['shots']}"
+    split = "" if head["split"] == "meta-test" else f", {head['split']}"
+    place = f"{head['suite']}, K = {head['shots']}{split}"
     taus = halves([row for row, _ in complete], block.metric)
     if taus:
         mean = sum(taus) / len(taus)
