@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.baseline import Baseline, GradientLearner, Learner
-from bench.episodes import measured_tasks, usable_tasks
+from bench.episodes import usable_tasks
 from bench.errors import UserError
 from bench.metrics import Metric, build_metrics, language_of
 from bench.plan import Plan
@@ -55,7 +55,7 @@ class Context:
         self.suite = lru_cache(maxsize=None)(load_suite)
         self.dataset = lru_cache(maxsize=None)(self._dataset)
         self.tasks = lru_cache(maxsize=None)(self._tasks)
-        self.usable = lru_cache(maxsize=None)(lambda suite, shots: self._usable(suite, shots)[0])
+        self.usable = lru_cache(maxsize=None)(self._usable)
         self.left_out_of_training = lru_cache(maxsize=None)(self._left_out_of_training)
         self.metrics = lru_cache(maxsize=None)(self._metrics)
         self.baseline = lru_cache(maxsize=None)(self._baseline)
@@ -86,7 +86,7 @@ class Context:
             UserError: none remain, or one that the plan names cannot be used.
         """
         dataset, split = self.dataset(suite), self.plan.split
-        usable, reasons = self._usable(suite, shots)
+        usable, reasons = self.usable(suite, shots)
         for name in self.plan.tasks:
             if name not in usable:
                 why = [reason for reason in reasons if reason.startswith(f"{name}:")]
@@ -105,7 +105,7 @@ class Context:
         split = self.plan.split
         if split == "meta-train":
             shots = max(self.plan.shots)
-        return measured_tasks(self.dataset(suite), split, shots)
+        return usable_tasks(self.dataset(suite), split, shots, measured=True)
 
     def _left_out_of_training(self, suite: str) -> list[str]:
         """A reason for each meta-train task that is too small."""

@@ -72,48 +72,38 @@ def _support(
     return tuple(islice((e for e in visited if e.group not in without), shots))
 
 
-def usable_tasks(dataset: Dataset, split: str, shots: int) -> tuple[list[str], list[str]]:
+def usable_tasks(
+    dataset: Dataset, split: str, shots: int, measured: bool = False
+) -> tuple[list[str], list[str]]:
     """Tasks of a split that hold K + 1 examples, and one reason for each that does not.
 
-    A meta-train task needs them in `train`; others K in the support part and one in `test`.
+    A meta-train task needs them in `train`; others K in the support part and one in `test`. Where
+    meta-train tasks are to be `measured`, they need that too: queries that training never reads.
     """
+    trained = split == "meta-train"
+    asked = [*(["train"] if trained else []), *(["test"] if measured or not trained else [])]
     usable, reasons = [], []
     for name in dataset.names(split):
         task = dataset.task(name)
-        part = "train" if split == "meta-train" else support_part(task)
-        found, needed = len(task.parts.get(part, ())), shots + (split == "meta-train")
-        if found < needed:
-            reasons.append(f"{name}: {found} examples in {part}, {needed} needed")
-        elif split != "meta-train" and not task.parts.get("test"):
-            reasons.append(f"{name}: no examples in test")
-        elif not _leaves_queries(task, part, part if split == "meta-train" else "test", shots):
-            reasons.append(
-                f"{name}: {shots} examples of {part} can hold every group of its queries"
-            )
+        part = "train" if trained else support_part(task)
+        if reason := _unusable(task, part, asked, shots, shots + trained):
+            reasons.append(f"{name}: {reason}")
         else:
             usable.append(name)
     return usable, reasons
 
 
-def measured_tasks(dataset: Dataset, split: str, shots: int) -> tuple[list[str], list[str]]:
-    """Tasks of a split that an episode can be drawn from, and a reason for each that has none.
-
-    A meta-train task must be usable in training, and hold queries in `test`, which that never
-    reads.
-    """
-    usable, reasons = usable_tasks(dataset, split, shots)
-    if split != "meta-train":
-        return usable, reasons
-    kept = []
-    for name in usable:
-        task = dataset.task(name)
-        if not task.parts.get("test"):
-            reasons.append(f"{name}: no examples in test")
-        elif not _leaves_queries(task, "train", "test", shots):
-            reasons.append(f"{name}: {shots} examples of train can hold every group of its queries")
-        else:
-            kept.append(name)
-    return kept, reasons
+def _unusable(task: Task, part: str, asked: Sequence[str], shots: int, needed: int) -> str:
+    """Why a task is too small for a support from one part and queries from each of others."""
+    found = len(task.parts.get(part, ()))
+    if found < needed:
+        return f"{found} examples in {part}, {needed} needed"
+    for query in asked:
+        if not task.parts.get(query):
+            return f"no examples in {query}"
+        if not _leaves_queries(task, part, query, shots):
+            return f"{shots} examples of {part} can hold every group of its queries"
+    return ""
 
 
 def _leaves_queries(task: Task, support: str, query: str, shots: int) -> bool:

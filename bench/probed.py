@@ -21,7 +21,7 @@ class Loss:
     Attributes:
         own: the score of the probed episodes, `wrong` the same under the wrong support.
         interval: 95 %, over tasks and train seeds, paired.
-        episodes: that were probed; those of several train seeds count once.
+        episodes: that were probed; those of several train seeds count once, `tasks` theirs.
     """
 
     estimate: "Estimate"
@@ -29,6 +29,7 @@ class Loss:
     own: float
     wrong: float
     episodes: int
+    tasks: int
 
     @property
     def uses_support(self) -> bool:
@@ -65,7 +66,8 @@ def loss_of(row: "Row", metric: "Metric", probe: str = OTHER_TASK) -> Loss | Non
     low, high = metric.limits
     bounds: Interval = found.interval().within((low - high, high - low))
     scores = corpus_score(own, metric), corpus_score(wrong, metric)
-    return Loss(found, bounds, *scores, len({entry.key for entry in own}))
+    keys = {entry.key for entry in own}
+    return Loss(found, bounds, *scores, len(keys), len({task for task, _, _ in keys}))
 
 
 def loss_columns(row: "Row", metric: str) -> dict[str, Any]:

@@ -101,7 +101,7 @@ def probed_episodes(
     reasons: dict[str, None] = {}
     for probe, found in made.items():
         for episode in episodes[: context.plan.probe_episodes]:
-            names = context.usable(suite, len(episode.support))
+            names, _ = context.usable(suite, len(episode.support))
             try:
                 wrong = wrong_support(probe, episode, suite, context.dataset(suite), names)
                 found[episode.index] = replace(episode, support=wrong)

@@ -76,6 +76,7 @@ def _compared(
         "second": corpus_score(sides[1][0], metric),
         "difference": found.value,
         **_ends("", found, metric),
+        "tasks": min(len({entry.task for entry in side[0]}) for side in sides),
         "episodes": min(len({entry.key for entry in side[0]}) for side in sides),
     }
     if against[0] and against[1]:

@@ -83,9 +83,14 @@ def loss_lines(row: Row) -> list[Line]:
                 "difference": found.estimate.value,
                 "low": found.interval.low,
                 "high": found.interval.high,
+                "tasks": found.tasks,
                 "episodes": found.episodes,
                 "flagged": not found.uses_support,
-                "ignores": not (found.estimate.value or found.estimate.error),
+                "ignores": all(
+                    record["probes"][probe] == record["statistics"]
+                    for record in row.records()
+                    if probe in record.get("probes", {})
+                ),
             }
         )
     return lines
