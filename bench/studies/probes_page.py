@@ -122,8 +122,8 @@ def _on_memory(found: Found) -> str:
         return f"Memorised meta-train tasks: {_listed(some)}."
     most = max(tested, key=lambda line: line["excess"])
     return (
-        f"Nothing shows memorised meta-train tasks: the most by which one is ahead of "
-        f"{found.reference} is {most['excess']:+.1f} [{most['excess_low']:+.1f}, "
+        "Nothing shows memorised meta-train tasks: the largest advantage on them in excess of "
+        f"{found.reference}'s is {most['excess']:+.1f} [{most['excess_low']:+.1f}, "
         f"{most['excess_high']:+.1f}] ({most['baseline']} on {most['suite']}, {_support(most)})."
     )
 
@@ -255,8 +255,8 @@ def notes(found: Found, roots: Sequence[Path]) -> Iterator[str]:
         yield (
             "Meta-train tasks are asked queries of their test part, which no training reads. They "
             "may be easier for other reasons, or known from pre-training, to "
-            f"{found.reference} as well: what counts is the excess over it, shown at {ALPHA:.0%} by "
-            "p-values adjusted for all methods, suites and both supports (Holm)."
+            f"{found.reference} as well: what counts is the excess over it, shown at {ALPHA:.0%} "
+            "by p-values adjusted for all methods, suites and both supports (Holm)."
         )
         yield (
             "A meta-training draws its tasks at random, and need not have met every one that is "
