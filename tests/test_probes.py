@@ -430,7 +430,7 @@ def test_pivots_mark_the_column_in_which_a_row_loses_nothing(tmp_path: Path) -> 
     assert frame["translation:probe_loss_low"].item() > 0
 
 
-def test_the_report_and_the_model_card_mark_it_too(run: Path, tmp_path: Path) -> None:
+def test_the_report_and_exports_mark_it_too(run: Path, tmp_path: Path) -> None:
     probe(run, {"good": 0.3, "deaf": 2.0})
     done = CliRunner().invoke(main, ["report", str(run), "--out", str(tmp_path / "site")])
     assert done.exit_code == 0, done.output
@@ -438,6 +438,28 @@ def test_the_report_and_the_model_card_mark_it_too(run: Path, tmp_path: Path) ->
     assert "deaf †" in page
     assert "lost, wrong support" in page
     assert "good †" not in page
+    for kind in ("model-card", "every-eval-ever"):
+        done = CliRunner().invoke(
+            main, ["export", str(run), "--to", kind, "--out", str(tmp_path / kind)]
+        )
+        assert done.exit_code == 0, done.output
+    cards = {path.parent.name: path.read_text() for path in tmp_path.glob("model-card/*/README.md")}
+    assert "chrF +0.0 [+0.0, +0.0] †" in cards["tiny-deaf"]
+    assert "nothing shows that the method uses" in cards["tiny-good"]
+    assert "wrong support" not in cards["tiny-bare"]
+    told = [
+        json.loads(path.read_text()) for path in tmp_path.glob("every-eval-ever/data/**/*.json")
+    ]
+    details = {
+        (document["model_info"]["name"], result["metric_config"]["metric_id"]): result[
+            "score_details"
+        ]["details"]
+        for document in told
+        for result in document["evaluation_results"]
+    }
+    assert details["tiny + deaf", "chrf"]["probe_loss"] == "0.0"
+    assert float(details["tiny + good", "chrf"]["probe_loss_low"]) > 0
+    assert "probe_loss" not in details["tiny + bare", "chrf"]
 
 
 def test_damaged_probes_are_refused(run: Path) -> None:
