@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 SCORES = {"bleu": "BLEU", "chrf": "chrF", "rougeL": "ROUGE-L", "exact": "exact"}
 MISSING = "–"  # noqa: RUF001, an en dash is what tables show for nothing
 FRONT = "•"  # on the Pareto front
-FLAG = "†"  # loses nothing under another task's support
+FLAG = "†"  # not shown to lose under another task's support
 
 
 @dataclass(frozen=True)

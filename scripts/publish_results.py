@@ -109,7 +109,7 @@ def marks(text: str) -> dict[str, list[str]]:
         if found := CAPTION.match(line):
             made[found[1]] = last = []
         elif line.startswith(f"{FLAG} "):
-            last.append(f"{FLAG} loses nothing under another task's support:{line[1:]}")
+            last.append(f"{FLAG} not shown to lose under another task's support:{line[1:]}")
     return made
 
 
