@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from bench.costs import own_ms
 from bench.errors import UserError
 from bench.shown import MISSING, title
 from bench.statistics import Estimate, Resampled, of_resamples
@@ -166,9 +167,7 @@ def training_of(row: Measured, unit: str) -> Estimate:
 
 def answers_of(row: Measured) -> Resampled:
     """Device-seconds of a task's answers, prompts included, without what their thread waited."""
-    return row.mean(
-        lambda r: (r["costs"]["generate_ms"] - (r["costs"].get("generate_waited_ms") or 0)) / 1e3
-    )
+    return row.mean(lambda record: own_ms(record["costs"], "generate") / 1e3)
 
 
 def _gains(block: Compared, row: Measured, shares: Sequence[int]) -> Iterator[Line]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.costs import inner_steps
+from bench.costs import inner_steps, own_ms
 from bench.statistics import Array, Entry, Estimate, Resampled, of_resamples, resampled
 from bench.studies.payback import Curve
 from bench.tables import Row, entries
@@ -39,8 +39,8 @@ def seconds(cost: Cost, steps: int) -> float:
     if not steps:
         return 0.0
     inner, whole = cost["inner_steps_ms"], cost["adapt_ms"]
-    own = 1 - (cost.get("adapt_waited_ms") or 0.0) / whole if whole else 1.0
-    return float(sum(inner[:steps]) + whole - sum(inner)) * own / 1e3
+    share = (sum(inner[:steps]) + whole - sum(inner)) / whole if whole else 0.0
+    return own_ms(cost, "adapt") * share / 1e3
 
 
 def flops(cost: Cost, steps: int) -> float:
