@@ -14,7 +14,7 @@ from bench.errors import UserError
 from bench.likeness import Likeness, Pair, likeness, own_features, suite_tasks
 from bench.registry import load_suite, names
 from bench.statistics import Entry, Estimate, holm, of_resamples, pairwise
-from bench.studies.curves import SECONDS, Measured
+from bench.studies.curves import SECONDS, Measured, busy
 from bench.tables import ALPHA, entries, metrics
 
 RECORDS = Path(__file__).parents[1] / "results" / "records"
@@ -250,7 +250,7 @@ def _thin(made: Advice, block: Sequence[Answered], fitting: Sequence[Candidate])
     places = {_device(c.row.row.header) for c in made.candidates if c.needs.value}
     if len(places) > 1:
         found.append(f"Times are of several devices: {'; '.join(sorted(places))}.")
-    return found
+    return found + busy([c.row for c in made.candidates if c.needs.value])
 
 
 def _device(head: dict[str, Any]) -> str:

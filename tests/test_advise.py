@@ -177,6 +177,10 @@ def test_what_makes_evidence_thin(tmp_path: Path) -> None:
     few = tmp_path / "few"
     roots = run(few, "plain", 0.4, episodes=4), run(few, "learned", 0.9, 9.0, episodes=4)
     assert ask(*roots).thin == ["Only 4 task(s) were measured; 10 are the least."]
+    busy = tmp_path / "busy"
+    train = {"seconds": 9.0, "waited_ms": 8e3, "tokens": 1, "flops": 1e9}
+    roots = run(busy, "plain", 0.4), run(busy, "learned", 0.9, 9.0, train=train)
+    assert [line[:24] for line in ask(*roots).thin] == ["Threads waited up to 89%"]
     once = tmp_path / "once"
     roots = run(once, "plain", 0.4), run(once, "learned", 0.9, 9.0, train_seeds=(0,))
     assert ask(*roots).thin == ["One train seed: another training may rank otherwise (learned)."]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bench.errors import UserError
 from bench.records import Cell, write_cell, write_json
+from bench.shown import MISSING
 from bench.streams import digest_of
 from bench.studies import load_study
 from bench.studies.curves import SECONDS, seconds
@@ -194,12 +195,12 @@ ROWS = {
 }
 
 
-def made_run(root: Path, rows: dict[str, dict[int, int]] = ROWS) -> Path:
+def made_run(root: Path, rows: dict[str, dict[int, int]] = ROWS, waited: float = 500.0) -> Path:
     for name, words in rows.items():
         trained = name in ("fomaml", "joint")
         for train_seed in (0, 1) if trained else (None,):
             cell = Cell("translation", name, 8, train_seed, 0)
-            train = {"seconds": 1.5, "waited_ms": 500.0, "tokens": 9, "flops": 7e9, "steps": 3}
+            train = {"seconds": 1.5, "waited_ms": waited, "tokens": 9, "flops": 7e9, "steps": 3}
             more = {"train": train if trained else {}, "matrix_rate": 1e11}
             records = [record(cell, i, words, 5.0) for i in range(12)]
             write_cell(root, cell, header(**more), records)
@@ -218,7 +219,7 @@ def test_records_give_the_n_they_were_made_with(tmp_path: Path) -> None:
     shown = found.shown.set_index("baseline")
     assert shown.loc["joint", "N by s"] == "never [never, never]"
     assert shown.loc["fomaml", "steps to equal"] == "2 of 4"
-    assert shown.loc["zero-shot", "s a task"] == "–"  # noqa: RUF001
+    assert shown.loc["zero-shot", "s a task"] == MISSING
     assert shown.loc["fomaml", "training s"] == "1.00 [1.00, 1.00]"
 
 
@@ -243,6 +244,18 @@ def test_seconds_leave_out_what_was_waited() -> None:
     assert seconds(cost, 2) == pytest.approx(0.007)
     assert seconds(cost, 1) == pytest.approx((4 + 2) / 2 / 1e3)  # with what is beside the steps
     assert seconds(cost, 0) == 0
+
+
+def test_seconds_that_were_all_waited_are_not_told(tmp_path: Path) -> None:
+    found = load_study("cost").analyse({"run": made_run(tmp_path, waited=1600.0)})
+    shown = found.shown.set_index("baseline")
+    columns = ["training s", "N by s", "points per s, 100 tasks"]
+    assert set(shown.loc["fomaml", columns]) == {MISSING}
+    assert shown.loc["fomaml", "N by GFLOP"] == "1 [1, 1]"
+    assert any("waited up to 100%" in note for note in found.notes)
+    assert (
+        "device-seconds after so many new tasks: translation, K = 8: not measured" in found.answer
+    )
 
 
 def test_a_rival_is_needed_that_is_not_meta_trained(tmp_path: Path) -> None:

@@ -10,8 +10,6 @@ from bench.studies.study import Findings, Study, Values
 if TYPE_CHECKING:
     from bench.studies.cost_lines import Compared
 
-MUCH = 0.3  # of the time waited for cores
-
 
 class Cost(Study):
     """Quality per device-second and per operation, meta-training included.
@@ -134,6 +132,8 @@ def _changes(blocks: "Sequence[Compared]") -> list[str]:
 
 
 def _notes(blocks: "Sequence[Compared]") -> list[str]:
+    from bench.studies.curves import busy
+
     head = blocks[0].rival.row.header
     seeds = {len(row.training("s")) for block in blocks for row in block.rows if row.trained}
     notes = [
@@ -150,12 +150,7 @@ def _notes(blocks: "Sequence[Compared]") -> list[str]:
         notes.append(
             "There is one train seed: every interval of a trained row is of that training."
         )
-    waited = max(row.waited for block in blocks for row in block.rows)
-    if waited > MUCH:
-        notes.append(
-            f"Threads waited up to {waited:.0%} of the time for cores that others had: these "
-            "seconds mean little; run it where nothing else runs."
-        )
+    notes += busy([row for block in blocks for row in block.rows])
     return notes + _left_out(blocks)
 
 

@@ -69,7 +69,7 @@ class Compared:
             (row.name, unit): row.curve(unit)
             for row in self.rows
             for unit in COUNTED
-            if row.steps and not row.varies and _counted(row, unit)
+            if _counted(row, unit) and not row.varies
         }
 
     @cached_property
@@ -81,7 +81,7 @@ class Compared:
             )
             for row in self.rows
             for (name, unit), curve in self.curves.items()
-            if name == row.name and row.trained and (self.rival.name, unit) in self.curves
+            if name == row.name and _trained(row, unit) and (self.rival.name, unit) in self.curves
         }
 
     @cached_property
@@ -107,11 +107,20 @@ class Compared:
 
 
 def _counted(row: Measured, unit: str) -> bool:
-    """Whether a row's costs are known in a unit."""
-    steps = [record["costs"]["inner_step_flops"] for record in row.row.records()]
-    return unit == SECONDS or (
-        None not in steps and bool(row.training(unit).all() or not row.trained)
-    )
+    """Whether the cost of a row's adaptation is known in a unit."""
+    flops = (record["costs"]["inner_step_flops"] for record in row.row.records())
+    return row.steps > 0 and (unit == SECONDS or None not in flops)
+
+
+def _trained(row: Measured, unit: str) -> bool:
+    """Whether a row was meta-trained at a cost that is known in a unit: operations may be
+    uncounted, and no second is left where a thread seems to have waited all the time."""
+    return row.trained and bool(row.training(unit).all())
+
+
+def _whole(row: Measured, unit: str) -> bool:
+    """Whether all that a row costs is known in a unit."""
+    return _counted(row, unit) and (_trained(row, unit) or not row.trained)
 
 
 def lines_of(block: Compared, shares: Sequence[int]) -> Iterator[Line]:
@@ -147,12 +156,10 @@ def _scores(row: Measured) -> Iterator[Line]:
 
 def _costs(row: Measured) -> Iterator[Line]:
     for unit in COUNTED:
-        if not _counted(row, unit):
-            continue
-        for steps in row.knots:
+        for steps in row.knots if _counted(row, unit) else ():
             found = estimate_of(row.cost(unit, steps))
             yield _line("adaptation of a task", unit, found, POSITIVE, steps=steps)
-        if row.trained:
+        if _trained(row, unit):
             yield _line("meta-training", unit, training_of(row, unit), POSITIVE)
     yield _line("answers of a task", SECONDS, estimate_of(answers_of(row)), POSITIVE)
 
@@ -174,11 +181,11 @@ def _gains(block: Compared, row: Measured, shares: Sequence[int]) -> Iterator[Li
     name = title(row.metric.name)
     yield _line("gain over no adaptation", name, block.gain(row), steps=row.steps)
     for unit in COUNTED:
-        if not row.steps or not _counted(row, unit):
+        if not _counted(row, unit):
             continue
         per = f"{name} per {unit}"
         yield _line("gain per adaptation", per, block.gain(row, unit), steps=row.steps)
-        for tasks in shares if row.trained else ():
+        for tasks in shares if _trained(row, unit) else ():
             found = block.gain(row, unit, tasks)
             yield _line("gain per whole cost", per, found, steps=row.steps, tasks=tasks)
 
@@ -205,14 +212,16 @@ def shown_of(block: Compared) -> "pd.DataFrame":
 
 def _cells(block: Compared, row: Measured) -> Mapping[str, str]:
     def gained(unit: str, tasks: float) -> str:
-        known = row.steps and _counted(row, unit)
+        known = _counted(row, unit) if math.isinf(tasks) else _whole(row, unit)
         return _told(block.gain(row, unit, tasks)) if known else MISSING
 
     def spent(unit: str) -> str:
-        known = row.steps and _counted(row, unit)
+        known = _counted(row, unit)
         return _told(estimate_of(row.cost(unit, row.steps)), POSITIVE) if known else MISSING
 
-    trained = {u: row.trained and _counted(row, u) for u in COUNTED}
+    def training(unit: str) -> str:
+        return _told(training_of(row, unit), POSITIVE) if _trained(row, unit) else MISSING
+
     usual = block.steps_to(row)
     return {
         "suite": str(row.row.header["suite"]),
@@ -221,10 +230,7 @@ def _cells(block: Compared, row: Measured) -> Mapping[str, str]:
         "score": f"{title(row.metric.name)} {_told(estimate_of(row.score()), row.metric.limits)}",
         "s a task": spent(SECONDS),
         "GFLOP a task": spent(FLOPS),
-        **{
-            f"training {u}": _told(training_of(row, u), POSITIVE) if trained[u] else MISSING
-            for u in COUNTED
-        },
+        **{f"training {u}": training(u) for u in COUNTED},
         "points per s": gained(SECONDS, math.inf),
         "points per GFLOP": gained(FLOPS, math.inf),
         f"points per s, {SHARED} tasks": gained(SECONDS, SHARED),

@@ -1,6 +1,6 @@
 """Quality and cost of a row after each number of inner steps, on its data and on resamples."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from bench.metrics import Metric
 
 SECONDS, FLOPS = "s", "GFLOP"
+MUCH = 0.3  # of the time waited for cores
 Cost = Mapping[str, Any]
 
 
@@ -127,15 +128,14 @@ class Measured:
 
     @property
     def waited(self) -> float:
-        """The share of the time of meta-training and adaptation, 0 to 1, in which the thread waited
-        for a core that others had; 0 where the system does not tell."""
+        """The largest share of a meta-training's time, or of all adaptation's, in which the thread
+        waited for a core that others had; 0 where the system does not tell."""
         trained = [h.get("train") or {} for h in self.row.headers]
         costs = [record["costs"] for record in self.row.records()]
-        spent = (
-            sum(c.get("seconds", 0.0) for c in trained) + sum(c["adapt_ms"] for c in costs) / 1e3
-        )
-        waited = [c.get("waited_ms") for c in trained] + [c.get("adapt_waited_ms") for c in costs]
-        return sum(w or 0.0 for w in waited) / 1e3 / spent if spent else 0.0
+        parts = [(c.get("seconds", 0.0) * 1e3, c.get("waited_ms") or 0.0) for c in trained]
+        adapted = sum(cost["adapt_ms"] for cost in costs)
+        parts.append((adapted, adapted - sum(own_ms(cost, "adapt") for cost in costs)))
+        return max((waited / spent for spent, waited in parts if spent), default=0.0)
 
     def curve(self, unit: str) -> Curve:
         """Scores and costs after every whole number of steps, scores interpolated between those
@@ -151,6 +151,18 @@ class Measured:
             knots=self.knots,
             units=scored[0].units,
         )
+
+
+def busy(rows: Sequence[Measured]) -> list[str]:
+    """A sentence where threads waited so much for cores that seconds mean little."""
+    waited = min(max((row.waited for row in rows), default=0.0), 1.0)
+    if waited <= MUCH:
+        return []
+    return [
+        f"Threads waited up to {waited:.0%} of the time for cores that others had: these seconds "
+        "mean little, and what was waited for all the time has none; measure where nothing else "
+        "runs."
+    ]
 
 
 def _between(knots: tuple[int, ...], values: Array, whole: Any) -> Array:
