@@ -223,6 +223,17 @@ def test_records_give_the_n_they_were_made_with(tmp_path: Path) -> None:
     assert shown.loc["fomaml", "training s"] == "1.00 [1.00, 1.00]"
 
 
+def test_resamples_make_the_tables_own_estimate(tmp_path: Path) -> None:
+    from bench.statistics import estimate, resampled
+    from bench.studies.curves import estimate_of
+    from bench.tables import entries, metrics, read_rows
+
+    for row in read_rows([made_run(tmp_path)]):
+        chrf = next(metric for metric in metrics(row) if metric.name == "chrf")
+        found = entries(row, "chrf")
+        assert estimate_of(resampled(found, chrf)) == estimate(found, chrf)
+
+
 def test_gains_are_points_over_costs(tmp_path: Path) -> None:
     table = load_study("cost").analyse({"run": made_run(tmp_path)}).table
     row = table[table["baseline"] == "fomaml"]
