@@ -14,7 +14,7 @@ from bench.errors import UserError
 from bench.likeness import Likeness, Pair, likeness, own_features, suite_tasks
 from bench.registry import load_suite, names
 from bench.statistics import Entry, Estimate, holm, of_resamples, pairwise
-from bench.studies.curves import SECONDS, Measured, busy
+from bench.studies.step_curves import SECONDS, Measured, busy
 from bench.tables import ALPHA, entries, metrics
 
 RECORDS = Path(__file__).parents[1] / "results" / "records"

@@ -17,8 +17,8 @@ from bench.records import Cell, write_cell, write_json
 from bench.shown import MISSING
 from bench.streams import digest_of
 from bench.studies import load_study
-from bench.studies.curves import SECONDS, seconds
 from bench.studies.payback import Array, Curve, fewest_steps, payback
+from bench.studies.step_curves import SECONDS, seconds
 from tests.runs import METRICS, header
 
 UNITS, REPEATS = 24, 300
@@ -225,7 +225,7 @@ def test_records_give_the_n_they_were_made_with(tmp_path: Path) -> None:
 
 def test_resamples_make_the_tables_own_estimate(tmp_path: Path) -> None:
     from bench.statistics import estimate, resampled
-    from bench.studies.curves import estimate_of
+    from bench.studies.step_curves import estimate_of
     from bench.tables import entries, metrics, read_rows
 
     for row in read_rows([made_run(tmp_path)]):
@@ -280,7 +280,7 @@ def test_a_rival_is_needed_that_is_not_meta_trained(tmp_path: Path) -> None:
 
 
 def test_what_was_not_scored_is_interpolated(tmp_path: Path) -> None:
-    from bench.studies.curves import Measured
+    from bench.studies.step_curves import Measured
     from bench.tables import metrics, read_rows
 
     rows = read_rows([made_run(tmp_path)])

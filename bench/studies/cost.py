@@ -62,7 +62,7 @@ class Cost(Study):
 
 def answer(blocks: "Sequence[Compared]") -> str:
     """From how many tasks on the cheapest meta-trained method pays, by block."""
-    from bench.studies.curves import FLOPS, SECONDS
+    from bench.studies.step_curves import FLOPS, SECONDS
 
     rival = blocks[0].rival.name
     parts = [f"{block.place}: {_first(block, SECONDS)}" for block in blocks]
@@ -112,8 +112,8 @@ def _caption(block: "Compared") -> str:
 
 def _changes(blocks: "Sequence[Compared]") -> list[str]:
     """What would move N, the rival's own shorter adaptation first."""
-    from bench.studies.curves import SECONDS
     from bench.studies.payback import fewest_steps
+    from bench.studies.step_curves import SECONDS
 
     rival, shorter = blocks[0].rival, []
     for block in blocks:
@@ -132,7 +132,7 @@ def _changes(blocks: "Sequence[Compared]") -> list[str]:
 
 
 def _notes(blocks: "Sequence[Compared]") -> list[str]:
-    from bench.studies.curves import busy
+    from bench.studies.step_curves import busy
 
     head = blocks[0].rival.row.header
     seeds = {len(row.training("s")) for block in blocks for row in block.rows if row.trained}

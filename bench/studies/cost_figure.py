@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 
 from bench.shown import title
 from bench.studies.cost_lines import Compared, answers_of
-from bench.studies.curves import SECONDS, Measured, estimate_of
 from bench.studies.figures import curve, legend, panels, styles
+from bench.studies.step_curves import SECONDS, Measured, estimate_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

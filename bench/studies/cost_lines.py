@@ -12,8 +12,8 @@ from bench.costs import own_ms
 from bench.errors import UserError
 from bench.shown import MISSING, title
 from bench.statistics import Estimate, Resampled, of_resamples
-from bench.studies.curves import COUNTED, FLOPS, SECONDS, Measured, estimate_of
 from bench.studies.payback import Curve, Payback, fewest_steps, payback
+from bench.studies.step_curves import COUNTED, FLOPS, SECONDS, Measured, estimate_of
 from bench.tables import Row
 
 if TYPE_CHECKING:
