@@ -225,17 +225,17 @@ def test_recorded_statistics_score_the_same_after_json(name):
     scorer = metric(name)
     pairs = zip(predictions, several, strict=True)
     recorded = json.loads(json.dumps([scorer.statistics(p, r) for p, r in pairs]))
-    (reader,) = metrics_of("xx", [name])
+    (reader,) = metrics_of("xx", {name: ""})
     assert reader.score(np.sum(recorded, axis=0)) == corpus(scorer, predictions, several)
 
 
 def test_metrics_come_in_a_fixed_order():
     assert [m.name for m in build_metrics("en")] == list(BUILT_IN)
-    assert [m.name for m in metrics_of(None, ["mine", "bleu"])] == ["mine", "bleu"]
+    assert [m.name for m in metrics_of(None, {"mine": "", "bleu": ""})] == ["mine", "bleu"]
 
 
 def test_a_recorded_extra_scores_without_its_library():
-    (mine,) = metrics_of(None, ["mine"])
+    (mine,) = metrics_of(None, {"mine": ""})
     assert mine.score(np.array([3.0, 4.0])) == 0.75
     with pytest.raises(NotImplementedError, match="mine"):
         mine.statistics("a", ["a"])
@@ -295,7 +295,7 @@ def test_an_extra_metric_is_averaged_on_its_own_scale(script):
     assert mine.statistics("ab", ["abc"]) == [1, 1]
     assert corpus(mine, ["ab", "a"], [["abc"], ["abcd", "ab"]]) == 2
     assert mine.signature().startswith("nrefs:var|metric:mine|agg:mean|script:")
-    (reader,) = metrics_of(None, ["mine"])
+    (reader,) = metrics_of(None, {"mine": ""})
     assert reader.score(np.array([4.0, 2.0])) == 2
 
 

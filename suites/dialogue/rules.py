@@ -1,6 +1,8 @@
 """Which rules of her persona a clerk's turn shows, read by the words and manners of all clerks.
 
-Commas are not read: where they stand follows from the rest.
+What every clerk does alike is no decision, but a word that stands where no clerk has it is not
+read: an interjection that does not begin the turn, a slot that is asked for or a price apart from
+its verb. Commas are not read at all: where they stand follows from the rest.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -77,8 +79,9 @@ def _reading(
     for name in ("address", "good", "bad", "sort", "thing", "coins", "it"):
         rest += [words[place] for place in at.get(name, ())[1:]]
     for name in (*ACT_WORDS, "coins"):
-        if name in at:
-            shown["words", name] = words[at[name][0]]
+        place = at.get(name, (-1,))[0]
+        if place >= 0 and (name != "coins" or _before(classes, place) == "price"):
+            shown["words", name] = words[place]
     shown |= _manners(words, at)
     slots, loose = _slots(words, classes, act)
     shown |= slots
@@ -89,6 +92,10 @@ def _reading(
     questions = at.get("?", ())[1 if act == "ask" else 0 :]
     shown[REST] = " ".join([*rest, *loose, *("?" for _ in questions)])
     return -len(rest) - len(loose) - _unlikely(wish, words, at), shown
+
+
+def _before(classes: Sequence[str], place: int) -> str:
+    return classes[place - 1] if place else ""
 
 
 def _side(act: int, others: Sequence[Sequence[int]]) -> str:
@@ -112,8 +119,9 @@ def _unlikely(wish: _Wish, words: Sequence[str], at: Mapping[str, Sequence[int]]
 def _manners(words: Sequence[str], at: Mapping[str, Sequence[int]]) -> Reading:
     """The interjection, the address and its place."""
     mood = next((at[name][0] for name in ("good", "bad") if name in at), None)
-    shown = {("manner", "interjection"): "no" if mood is None else "yes"}
-    if mood is not None:
+    said = "no" if mood is None else "yes" if mood == 0 else "late"
+    shown = {("manner", "interjection"): said}
+    if mood == 0:
         shown["words", "mood"] = words[mood]
     address = at["address"][0] if "address" in at else None
     shown["address", "which"] = "" if address is None else words[address]
@@ -129,15 +137,19 @@ def _slots(words: Sequence[str], classes: Sequence[str], act: str) -> tuple[Read
     """Slots that are told or asked for, and names of slots that stand alone."""
     shown, loose, told = dict[tuple[str, str], str](), list[str](), list[str]()
     for place, name in enumerate(classes):
+        after = [*classes[place + 1 : place + 2]]
         if name == "slots":
             own = CLASS_OF[words[place]][1]
-            if [own] == [*classes[place + 1 : place + 2]]:
+            if [own] == after:
                 continue  # it names the value behind it
-            if act == "ask" and ("slots", "asked") not in shown:
+            if _before(classes, place) == act == "ask":
                 shown["slots", "asked"], shown["words", "asked"] = own, words[place]
             else:
                 loose.append(words[place])
         if name in SLOTS:
+            if act == "taken+offer" and after not in (["taken"], ["offer"]):
+                loose.append(words[place])
+                continue
             before = sum(other.partition(" ")[0] == name for other in told)
             what = f"{name} {before + 1}" if before else name
             told.append(what)

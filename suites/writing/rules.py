@@ -11,12 +11,12 @@ from suites.writing.stanzas import LEXICON, LINES, MARKS, REFRAINS, RHYMES
 
 KINDS = ("form", "answered", "refrain", "scheme", "image", "article", "marks", "words")
 PART_OF = {"people": "figure", "ways": "way", "tones": "tone", "links": "link"}
-# A word that answers, to what it stands for in a form, the opening's word and which variant it is.
+# A word that answers, to what it stands for in a form and the opening's word.
 ANSWER = {
-    word: (PART_OF[field], said, str(variant))
+    word: (PART_OF[field], said)
     for field, meanings in LEXICON.items()
     for said, words in meanings.items()
-    for variant, word in enumerate(words)
+    for word in words
 }
 # A word that rhymes, to the number of its class and its field of images.
 IMAGE = {word: (n, field) for n, (_, own) in enumerate(RHYMES) for field, word in own.items()}
@@ -60,11 +60,11 @@ def _line(
         shown["scheme", place] = answers[0] if answers else "neither"
     form = [f"{{{ANSWER[word][0]}}}" if word in ANSWER else word for word in body]
     shown[("form", "refrain")[number - 1], ""] = " ".join([*form, "{rhyme}"])
-    variants: dict[str, set[str]] = {}
+    said: dict[str, set[str]] = {}
     for word in body:
         if word in ANSWER:
-            variants.setdefault(ANSWER[word][0], set()).add(ANSWER[word][2])
-    shown |= {("words", f"{part} {place}"): "+".join(sorted(v)) for part, v in variants.items()}
+            said.setdefault(ANSWER[word][0], set()).add(word)
+    shown |= {("words", f"{part} {place}"): "+".join(sorted(w)) for part, w in said.items()}
     unknown = [word for word in body if word not in ANSWER and word not in FRAME]
     return shown, unknown + ([end] if end not in IMAGE else [])
 
