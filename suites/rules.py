@@ -9,6 +9,7 @@ that nothing is said which the family does not need there.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from bench.shares import Share
@@ -21,6 +22,7 @@ Reading = Mapping[tuple[str, str], str]
 Reader = Callable[[str, str], Sequence[Reading]]
 
 REST = ("rest", "")
+KEPT = 4096  # texts whose reading is kept
 
 
 class Rules(Share):
@@ -33,7 +35,10 @@ class Rules(Share):
     def __init__(self, suite: str, kinds: Sequence[str], read: Reader, version: str = "1") -> None:
         """Of a suite whose reader `read` knows decisions of `kinds`; `version` is the reader's."""
         super().__init__("rules", [*kinds, REST[0]])
-        self._suite, self._read, self._version = suite, read, version
+        self._suite, self._version = suite, version
+        # Every baseline meets the same references, and often the same answers.
+        self._read = lru_cache(maxsize=KEPT)(read)
+        self._decisions = lru_cache(maxsize=KEPT)(self.decisions)
 
     def signature(self) -> str:
         """In the form of sacreBLEU's; the version is the definition's, not the project's."""
@@ -75,7 +80,7 @@ class Rules(Share):
         }
 
     def _counts(self, asked: str, reference: str, text: str) -> list[float]:
-        shown = self.decisions(asked, reference)
+        shown = self._decisions(asked, reference)
         taken = [
             {key for key, value in shown.items() if reading.get(key) == value}
             for reading in self._read(asked, text)

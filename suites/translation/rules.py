@@ -93,7 +93,8 @@ def _phrases(meaning: Meaning) -> dict[str, Noun]:
     return found | ({"place": meaning.place} if meaning.place else {})
 
 
-def _expected(meaning: Meaning) -> set[tuple[str, str]]:
+@lru_cache(maxsize=4096)
+def _expected(meaning: Meaning) -> frozenset[tuple[str, str]]:
     """(marker, host) wherever a language may mark."""
     found = {("past" if meaning.past else "present", "verb"), ("object", "object")}
     found |= {("negation", "verb")} if meaning.negated else set()
@@ -102,7 +103,7 @@ def _expected(meaning: Meaning) -> set[tuple[str, str]]:
         found |= {("plural", host)} if phrase.plural else set()
         if phrase.definite or not phrase.plural:
             found.add(("definite" if phrase.definite else "indefinite", host))
-    return found
+    return frozenset(found)
 
 
 # -- what a sentence shows -------------------------------------------------------------------
