@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from bench.blocks import blocks
 from bench.errors import UserError
-from bench.statistics import Entry, Interval, Scorer, _cells, _keys, _Resamples, of_resamples
+from bench.statistics import Entry, Interval, Key, Scorer, _cells, _keys, _Resamples, of_resamples
 from bench.streams import Stream
 from bench.tables import Row, entries, metrics
 
@@ -62,7 +62,8 @@ def weighted_tau_b(x: Array, y: Array, weights: Array) -> Array:
     def summed(signs: Array) -> Array:
         # Sums of whole numbers: exact, whatever the order.
         between = member.T @ signs @ member
-        return np.einsum("rk,rk->r", weights @ between, weights)
+        lists: Array = np.einsum("rk,rk->r", weights @ between, weights)
+        return lists
 
     return _tau(summed(kept[0] * kept[1]), summed(kept[0] ** 2), summed(kept[1] ** 2))
 
@@ -178,8 +179,9 @@ def _seen(block: Sequence[Row], name: str, scorer: Scorer, draws: _Resamples) ->
     measured = [entries(row, name) for row in block]
     keys = _keys(measured[0])
     trained = sorted({e.train_seed for row in measured for e in row if e.train_seed is not None})
-    corpus, episode = {}, {}
-    for train in trained or [None]:
+    corpus, episode = dict[int | None, Array](), dict[int | None, Array]()
+    seeds: list[int | None] = [*trained] or [None]
+    for train in seeds:
         own = [[e for e in row if e.train_seed in (train, None)] for row in measured]
         if not all(own):
             raise UserError("rows have different train seeds; run all with the same ones")
@@ -190,7 +192,7 @@ def _seen(block: Sequence[Row], name: str, scorer: Scorer, draws: _Resamples) ->
     return _Seen(corpus, episode)
 
 
-def _each(row: Sequence[Entry], scorer: Scorer, keys: Sequence[object]) -> Array:
+def _each(row: Sequence[Entry], scorer: Scorer, keys: Sequence[Key]) -> Array:
     """The score of each episode, in the order of keys."""
     sums = {entry.key: entry.sums for entry in row}
     stacked = np.array([sums[key] for key in keys])

@@ -17,7 +17,7 @@ from sacrebleu.metrics.chrf import CHRF
 from bench import languages
 from bench.errors import UserError
 from bench.languages import base_code, bleu_tokenizer
-from bench.metrics import BUILT_IN, build_metrics, language_of, metrics_of
+from bench.metrics import BUILT_IN, MeanMetric, build_metrics, language_of, metrics_of
 from bench.tokenizers import ScriptTokenizer
 
 WORDS = ["the", "a", "cat", "dog", "sat", "on", "mat", "ran,", "red.", "3.5", "it's", "New-York"]
@@ -334,3 +334,33 @@ def test_two_metrics_of_one_name_are_refused(script):
         build_metrics(None, [path, path])
     with pytest.raises(UserError, match="second column 'bleu'"):
         build_metrics(None, ["bleu"])
+
+
+def test_a_suites_own_metric_stands_between_and_keeps_its_name():
+    class Rules(MeanMetric):
+        pass
+
+    own = Rules("rules")
+    made = build_metrics("en", num_refs=1, own=[own])
+    assert [metric.name for metric in made] == [*BUILT_IN, "rules"]
+    assert made[-1] is own
+    assert own.num_refs == 1
+    with pytest.raises(UserError, match="second column 'rules'"):
+        build_metrics("en", ["somewhere/rules.py"], own=[own])
+
+
+def test_a_signature_says_how_recorded_sums_make_a_score():
+    sums = np.array([3.0, 4, 1, 2, 2, 2])
+    share, mean = metrics_of("en", {"rules": "nrefs:1|agg:share|kinds:a+b|version:1", "mine": "x"})
+    assert share.score(sums) == 75
+    assert {part.name: part.score(sums) for part in share.parts(sums)} == {
+        "rules-a": 50,
+        "rules-b": 100,
+    }
+    assert mean.score(sums[:2]) == 0.75
+    assert mean.parts(sums[:2]) == ()
+    assert share.limits == (0, 100)
+    assert share.scores(np.zeros((1, 6))).tolist() == [0]
+    for reader in (share, mean):
+        with pytest.raises(NotImplementedError, match="was recorded elsewhere"):
+            reader.statistics("a", ["b"])

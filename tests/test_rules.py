@@ -1,6 +1,7 @@
 """Rule-following: decisions read from texts are those of the tasks that wrote them."""
 
 import random
+import time
 from collections import Counter
 from typing import Any
 
@@ -149,6 +150,42 @@ def test_what_is_said_besides_costs_one_decision(family: Family) -> None:
     more = counts(family, f"blub {example.target}", example)
     assert (more[0], more[1]) == (right - 1, counted) or more[0] < right
     assert by_kind(family.rules, more)["rest"] == (0, 1)
+
+
+def vocabulary(family: Family, suite: str) -> list[str]:
+    """Words of many tasks, and some that are of none."""
+    data = load_suite(suite).embedded()
+    texts = [
+        e.target for name in data.names("meta-test")[:20] for e in data.task(name).parts["test"][:9]
+    ]
+    return [
+        *sorted({word for text in texts for word in text.split()}),
+        "",
+        "-",
+        "--mi",
+        "blub",
+        "7",
+    ]
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_any_text_is_read_and_in_time(suite: str) -> None:
+    """Soups of the family's words, and words repeated without end, as bad models write them."""
+    family, dice = FAMILIES[suite], random.Random(0)
+    words = vocabulary(family, suite)
+    for number in range(150):
+        task = family.task(number)
+        example = family.example(task, family.draw(Stream(number, "soup")))
+        own = example.target.split()
+        soups = [dice.choices(words, k=dice.randrange(60)), dice.choices(own, k=60), own * 9]
+        soups += [[word] * 40 for word in own[:4]]
+        for soup in soups:
+            text = dice.choice([" ", "\n", "  "]).join(soup)
+            start = time.process_time()
+            found = counts(family, text, example)
+            assert time.process_time() - start < 1
+            assert len(found) == 2 + 2 * len(family.rules.kinds)
+            assert 0 <= found[0] <= found[1]
 
 
 def test_a_reference_that_no_task_could_write_is_told(family: Family) -> None:

@@ -13,6 +13,7 @@ from suites.dialogue.desks import ADDRESSES, DOMAINS, FIELD_OF_SLOT, LEXICON, SL
 from suites.rules import REST, Reading, Rules
 
 KINDS = ("act", "slots", "thing", "address", "manner", "words")
+MOST = 4  # words of two classes: repetitions without end are looked at no further
 ACT_WORDS = ("ask", "confirm", "taken", "offer", "price", "cancel")
 SLOT_OF_FIELD = {field: slot for slot, field in FIELD_OF_SLOT.items()}
 # A word to (class, meaning): the slot of a value, else the field, and what the guest would say.
@@ -55,13 +56,15 @@ def read(asked: str, answer: str) -> list[Reading]:
 def _classes(wish: _Wish, words: Sequence[str]) -> Iterator[list[str]]:
     """Ways to class the words, "" for those that no clerk says; none where all are such. A sort
     may be called as a slot's value is."""
-    ways = []
+    ways = list[list[str]]()
     for word in words:
         own = {CLASS_OF[word][0]} if word in CLASS_OF else set[str]()
         own |= {"sort"} if word in wish.sorts else set()
         own |= {"thing"} if word == wish.thing else set()
         own |= {"address"} if word and word in ADDRESSES else set()
-        ways.append(sorted(own) or [word if word in ("it", ",", "?") else ""])
+        open_ = len(own) > 1 and sum(len(way) > 1 for way in ways) < MOST
+        kept = sorted(own)[: None if open_ else 1]
+        ways.append(kept or [word if word in ("it", ",", "?") else ""])
     if any(word[0] not in ("", ",", "?", "it") for word in ways):
         yield from map(list, product(*ways))
 

@@ -20,7 +20,7 @@ MARKER_OF = {form: name for name, forms in MARKERS.items() for form in forms}
 VERBAL = ("past", "present", "negation", "agreement")
 CLAUSE = ("subject", "verb", "object")
 QUALITY = "quality of "
-MOST = 4  # tokens of one meaning that are looked at
+MOST = 3  # tokens that may change places: repetitions without end are looked at no further
 
 
 # -- what the English sentence means ---------------------------------------------------------
@@ -166,7 +166,7 @@ def _assignments(roles: Mapping[str, str], bases: Sequence[str]) -> Iterator[dic
     ways = []
     for meaning in dict.fromkeys(roles.values()):
         own = [role for role, other in roles.items() if other == meaning]
-        places: list[int | None] = [*said.get(meaning, [])[:MOST]]
+        places: list[int | None] = [*said.get(meaning, [])[: MOST if len(own) > 1 else 1]]
         places += [None] * (len(own) - len(places))
         ways.append(
             [list(zip(own, order, strict=True)) for order in {*permutations(places, len(own))}]
