@@ -257,7 +257,8 @@ def _parts(form: str) -> list[str]:
 
 
 def stanza(poet: stanzas.Poet, opening: stanzas.Opening) -> Decided:
-    shown: Decided = {REST: "", ("form", ""): poet.line, ("refrain", ""): poet.refrain}
+    shown: Decided = {REST: "", ("form", "1"): poet.line, ("refrain", "2"): poet.refrain}
+    shown["form", "lines"] = "2"
     for place, form in enumerate((poet.line, poet.refrain)):
         number, answered = str(place + 1), place ^ poet.second_first
         rhymes = place if poet.crossed else 1 - place

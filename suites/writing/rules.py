@@ -1,6 +1,7 @@
 """Which rules of a poet two lines show, read by the words, forms and images of all poets.
 
-Only words with which some poet answers are read: an opening that is given back shows nothing.
+Only words with which some poet answers are read: an opening that is given back shows nothing. A line
+whose frame is that of a refrain is one, wherever it stands.
 """
 
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ IMAGE = {word: (n, field) for n, (_, own) in enumerate(RHYMES) for field, word i
 ARTICLES = ("the", "a", "my")
 SIGNS = tuple(mark.strip() for mark in MARKS if mark)
 FRAME = {word for form in (*LINES, *REFRAINS) for word in form.split() if "{" not in word}
+MOST = 4  # lines that are read
 Shown = dict[tuple[str, str], str]
 
 
@@ -31,11 +33,11 @@ def read(asked: str, answer: str) -> list[Reading]:
     lines alike, it may answer either."""
     lines = [line.split() for line in answer.splitlines() if line.strip()]
     opening = [line.split() for line in asked.splitlines()]
-    if not any(word in ANSWER or word in IMAGE for line in lines[:2] for word in line):
+    lines, count = lines[:MOST], len(lines)
+    if not any(word in ANSWER or word in IMAGE for line in lines for word in line):
         return []
-    shown, rest = Shown(), [word for line in lines[2:] for word in line]
-    ways = []
-    for number, words in enumerate(lines[:2], 1):
+    shown, rest, ways = Shown({("form", "lines"): str(count)}), list[str](), []
+    for number, words in enumerate(lines, 1):
         found, unknown = _line(number, words, opening)
         shown |= found
         rest += unknown
@@ -58,8 +60,9 @@ def _line(
         rhyme, shown["image", place] = IMAGE[end]
         answers = [str(n) for n, line in enumerate(opening, 1) if line[-1] in RHYMES[rhyme][0]]
         shown["scheme", place] = answers[0] if answers else "neither"
-    form = [f"{{{ANSWER[word][0]}}}" if word in ANSWER else word for word in body]
-    shown[("form", "refrain")[number - 1], ""] = " ".join([*form, "{rhyme}"])
+    parts = [f"{{{ANSWER[word][0]}}}" if word in ANSWER else word for word in body]
+    form = " ".join([*parts, "{rhyme}"])
+    shown["refrain" if form in REFRAINS else "form", place] = form
     said: dict[str, set[str]] = {}
     for word in body:
         if word in ANSWER:
