@@ -1,7 +1,7 @@
 """Which rules of a poet two lines show, read by the words, forms and images of all poets.
 
-Only words with which some poet answers are read: an opening that is given back shows nothing. A line
-whose frame is that of a refrain is one, wherever it stands.
+Only words with which some poet answers are read: an opening that is given back shows nothing. A
+line whose frame is that of a refrain is one, wherever it stands.
 """
 
 from collections.abc import Sequence
