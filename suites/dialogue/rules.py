@@ -150,7 +150,7 @@ def _slots(words: Sequence[str], classes: Sequence[str], act: str) -> tuple[Read
             else:
                 loose.append(words[place])
         if name in SLOTS:
-            if act == "taken+offer" and after not in (["taken"], ["offer"]):
+            if act == "taken+offer" and name == "time" and after not in (["taken"], ["offer"]):
                 loose.append(words[place])
                 continue
             before = sum(other.partition(" ")[0] == name for other in told)
