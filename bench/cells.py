@@ -135,9 +135,8 @@ def _statistics(
     context: Context, cell: Cell, episode: Episode, predictions: Sequence[str]
 ) -> dict[str, list[list[float]]]:
     """By metric, the sufficient statistics of each query's answer."""
-    pairs = list(zip(predictions, episode.query, strict=True))
     return {
-        metric.name: [metric.statistics(text, query.references) for text, query in pairs]
+        metric.name: metric.of_episode(predictions, episode.query)
         for metric in context.metrics(cell.suite)
     }
 

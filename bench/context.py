@@ -105,7 +105,9 @@ class Context:
     def _metrics(self, suite: str) -> list[Metric]:
         counts = {len(example.references) for example in self._queries(suite)}
         num_refs = counts.pop() if len(counts) == 1 else None
-        metrics = build_metrics(self.language(suite), self.plan.metrics, num_refs)
+        language = self.language(suite)
+        own = self.suite(suite).metrics(not self.plan.data, language)
+        metrics = build_metrics(language, self.plan.metrics, num_refs, own)
         primary, known = self.suite(suite).primary, [metric.name for metric in metrics]
         if primary not in known:
             raise UserError(
