@@ -100,7 +100,7 @@ class Context:
 
     def _left_out_of_training(self, suite: str) -> list[str]:
         """A reason for each meta-train task that is too small."""
-        return usable_tasks(self.dataset(suite), "meta-train", max(self.plan.shots))[1]
+        return usable_tasks(self.dataset(suite), "meta-train", max(self.plan.trained_shots))[1]
 
     def _metrics(self, suite: str) -> list[Metric]:
         counts = {len(example.references) for example in self._queries(suite)}

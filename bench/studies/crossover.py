@@ -1,0 +1,371 @@
+"""Quality against shots: whether meta-learning is always better, and where a rival overtakes."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.context import Context
+from bench.errors import UserError
+from bench.exports.runs import read_run
+from bench.plan import Plan, make_plan
+from bench.runner import pinned
+from bench.shown import title
+from bench.studies.figures import curve, legend, panels, styles
+from bench.studies.study import Findings, Study, Values
+from bench.tables import ALPHA, Row, entries, metrics, read_rows
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from bench.statistics import Entry, Estimate, Interval
+    from bench.studies.crossing import Crossing
+
+COLUMNS = (
+    "suite dataset revision metric baseline init shots quantity value low high p p_holm".split()
+)
+SKIPPED = 3  # reasons that are told of a K that is left out
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A method on a suite.
+
+    Attributes:
+        rows: of each K, rising.
+        scores: the primary metric at each K, with its interval.
+        differences: to the rival at each K; empty for the rival itself.
+        mean: of the differences over log2 K.
+    """
+
+    rows: Mapping[int, Row]
+    scores: "Mapping[int, tuple[float, Interval]]"
+    differences: "Mapping[int, Estimate]"
+    mean: "Estimate | None"
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What the cells of all K share."""
+        return next(iter(self.rows.values())).header
+
+    @property
+    def baseline(self) -> str:
+        """The method's name."""
+        return str(self.head["baseline"])
+
+    @property
+    def place(self) -> str:
+        """Suite and data."""
+        return f"{self.head['suite']} ({self.head['dataset']})"
+
+    @property
+    def crossing(self) -> "Crossing":
+        """Where the rival overtakes."""
+        from bench.studies.crossing import Crossing
+
+        found = list(self.differences.values())
+        bounds = [one.interval(1 - ALPHA) for one in found]
+        return Crossing(list(self.differences), [one.value for one in found], bounds)
+
+
+class Crossover(Study):
+    """Every method at every K, meta-trained once; the rival is the analysis's word."""
+
+    name = "crossover"
+    question = "Is meta-learning always better, and if not, from how many examples on?"
+
+    def __init__(self) -> None:
+        self._left_out: list[str] = []
+
+    def plans(self, values: Values) -> dict[str, Values]:
+        """One plan, without each K that not all of the tasks hold which hold the smallest one.
+
+        Raises:
+            UserError: there are no two K, or nothing to compare.
+        """
+        plan = make_plan(values, f"study {self.name}")
+        rival = self.analysis["rival"]
+        if rival not in plan.baselines or len(plan.baselines) < 2:
+            raise UserError(
+                f"study {self.name} compares with {rival!r}: --baseline {rival} and another are "
+                "needed"
+            )
+        context = Context(pinned(plan), Path())
+        shots = sorted(plan.shots)
+        missing = {k: list(_missing(context, shots[0], k)) for k in shots}
+        held = [k for k in shots if not missing[k]]
+        if len(held) < 2:
+            why = next((lines[0] for lines in missing.values() if lines), "only one is named")
+            raise UserError(f"study {self.name} needs two --shots or more: {why}")
+        self._left_out = [
+            f"K = {k} is left out, as not all tasks hold it: {_first(lines)}."
+            for k, lines in missing.items()
+            if lines
+        ]
+        return {"run": {**values, "shots": held}}
+
+    def analyse(self, runs: Mapping[str, Path]) -> Findings:
+        """Curves, differences to the rival at each K, and where it overtakes."""
+        rival, plan = self.analysis["rival"], _plan(runs["run"])
+        suites = [_curves(rows, rival) for rows in _suites(runs["run"]).values()]
+        compared = [one for found in suites for one in found if one.differences]
+        return Findings(
+            _answer(compared, rival),
+            _table(suites),
+            _shown(compared, rival, self.analysis["chosen_at"]),
+            _figure(suites),
+            _caption(compared, rival),
+            self._changes(plan),
+            [*self._left_out, *_notes(suites, compared, plan)],
+        )
+
+    def _changes(self, plan: Plan) -> list[str]:
+        """What would change the conclusion."""
+        told = [
+            f"Steps and rates of inner loops were chosen at K = {self.analysis['chosen_at']} and "
+            "are the same for all K: choosing them for each K may move every crossing.",
+            f"Meta-training drew K from {_listed(plan.trained_shots)} and had "
+            f"{plan.train_budget:,} tokens; other K or a larger budget may do better.",
+            f"All methods start from the backbone {Path(plan.backbone).name}; one that knows more "
+            "of a task leaves less to learn from its examples.",
+        ]
+        if len(plan.train_seeds) == 1:
+            told.append(
+                "There is one meta-training of each method: all intervals are conditional on it, "
+                "and another may lie outside of them."
+            )
+        return told
+
+
+# -- what is read --------------------------------------------------------------------------
+
+
+def _missing(context: Context, fewest: int, shots: int) -> Iterator[str]:
+    """A reason for each task that is measured with the fewest examples and cannot be with
+    `shots`."""
+    from bench.episodes import usable_tasks
+
+    for suite in context.plan.suites:
+        wanted = set(context.tasks(suite, fewest)[0])
+        for reason in usable_tasks(context.dataset(suite), context.plan.split, shots)[1]:
+            if reason.partition(":")[0] in wanted:
+                yield f"{suite}: {reason}"
+
+
+def _first(lines: Sequence[str]) -> str:
+    more = f" and {len(lines) - SKIPPED} more" if len(lines) > SKIPPED else ""
+    return "; ".join(lines[:SKIPPED]) + more
+
+
+def _plan(root: Path) -> Plan:
+    return Plan.model_validate(read_run(root).plan)
+
+
+def _suites(root: Path) -> dict[str, list[Row]]:
+    """The rows of a run by suite, in the order of its plan."""
+    suites: dict[str, list[Row]] = {name: [] for name in _plan(root).suites}
+    for row in read_rows([root]):
+        suites[row.header["suite"]].append(row)
+    return suites
+
+
+def _curves(rows: Sequence[Row], rival: str) -> list[Curve]:
+    """The methods of a suite, the rival first."""
+    from bench.statistics import corpus_score, difference, interval
+    from bench.studies.crossing import mean_difference
+
+    name = rows[0].header["primary"]
+    metric = next(metric for metric in metrics(rows[0]) if metric.name == name)
+    by_name: dict[str, dict[int, Row]] = {}
+    for row in sorted(rows, key=lambda row: int(row.header["shots"])):
+        by_name.setdefault(row.header["baseline"], {})[row.header["shots"]] = row
+    found: "dict[str, dict[int, list[Entry]]]" = {
+        baseline: {k: entries(row, name) for k, row in own.items()}
+        for baseline, own in by_name.items()
+    }
+    made = []
+    for baseline in sorted(found, key=lambda other: other != rival):
+        own = found[baseline]
+        scores = {
+            k: (corpus_score(some, metric), interval(some, metric)) for k, some in own.items()
+        }
+        to_rival, mean = {}, None
+        if baseline != rival:
+            to_rival = {k: difference(some, found[rival][k], metric) for k, some in own.items()}
+            mean = mean_difference(own, found[rival], metric)
+        made.append(Curve(by_name[baseline], scores, to_rival, mean))
+    return made
+
+
+# -- what is told --------------------------------------------------------------------------
+
+
+def _answer(compared: Sequence[Curve], rival: str) -> str:
+    """Whether meta-trained methods are always ahead, counted; all methods where none is
+    meta-trained."""
+    from bench.studies.crossing import BEHIND, NEVER, OVERTAKEN, THROUGHOUT, VERDICTS
+
+    trained = [one for one in compared if one.head["init"] == "meta-trained"]
+    counted = trained or compared
+    found = Counter(one.crossing.verdict for one in counted)
+    worse = [one for one in counted if any(one.crossing.behind)]
+    if found[THROUGHOUT] == len(counted):
+        lead = "Yes, as far as K was measured"
+    else:
+        lead = "No" if worse else "Not shown either way"
+    told = [f"{verdict} {found[verdict]}" for verdict in VERDICTS if found[verdict]]
+    overtaken = [one for one in counted if one.crossing.verdict == OVERTAKEN]
+    where = [f"{one.baseline} on {one.head['suite']} {one.crossing}" for one in overtaken]
+    shots = list(counted[0].differences)
+    return (
+        f"{lead}: of {len(counted)} pairs of a suite and a {'meta-trained ' if trained else ''}"
+        f"method, against {rival} at K = {_listed(shots)}: {', '.join(told)}"
+        + (f". It overtakes at K = {'; '.join(where)}" if where else "")
+        + (f". It is shown ahead somewhere in {len(worse)}" if worse else "")
+        + "."
+    )
+
+
+def _table(suites: Sequence[Sequence[Curve]]) -> "pd.DataFrame":
+    """Every figure with its interval."""
+    import pandas as pd
+
+    compared = [one for found in suites for one in found if one.differences]
+    adjusted = iter(_adjusted(compared))
+    lines = []
+    for one in (one for found in suites for one in found):
+        told = {key: one.head[key] for key in ("suite", "dataset", "revision", "baseline", "init")}
+        told["metric"] = one.head["primary"]
+        for k, (value, bounds) in one.scores.items():
+            lines.append({**told, "shots": k, "quantity": "score", **_bounded(value, bounds)})
+        for k, estimate in one.differences.items():
+            figures = _bounded(estimate.value, estimate.interval(1 - ALPHA))
+            ps = {"p": estimate.p(), "p_holm": next(adjusted)}
+            lines.append({**told, "shots": k, "quantity": "difference", **figures, **ps})
+        if one.mean:
+            figures = _bounded(one.mean.value, one.mean.interval(1 - ALPHA))
+            lines.append({**told, "quantity": "mean difference", **figures, "p": one.mean.p()})
+            figures = _bounded(one.crossing.value, one.crossing.interval)
+            lines.append({**told, "quantity": "crossing", **figures})
+            lines[-1]["verdict"] = one.crossing.verdict
+    return pd.DataFrame(lines, columns=[*COLUMNS, "verdict"]).astype({"shots": "Int64"})
+
+
+def _bounded(value: float, bounds: "Interval") -> dict[str, float]:
+    return {"value": value, "low": bounds.low, "high": bounds.high}
+
+
+def _adjusted(compared: Sequence[Curve]) -> list[float]:
+    """The p-values of all differences, adjusted together (Holm, 1979)."""
+    from bench.statistics import holm
+
+    return holm([found.p() for one in compared for found in one.differences.values()])
+
+
+def _shown(compared: Sequence[Curve], rival: str, middle: int) -> "pd.DataFrame":
+    """A line for each suite and method."""
+    import pandas as pd
+
+    lines = []
+    for one in compared:
+        shots = list(one.differences)
+        near = min(shots, key=lambda k: (abs(k.bit_length() - middle.bit_length()), k))
+        assert one.mean is not None
+        lines.append(
+            {
+                "suite": one.place,
+                "method": one.baseline,
+                "metric": title(one.head["primary"]),
+                f"{rival} overtakes at K": str(one.crossing),
+                "shown": one.crossing.verdict,
+                **{
+                    f"difference at K = {k}": _signed(one.differences[k])
+                    for k in sorted({shots[0], near, shots[-1]})
+                },
+                "mean difference": _signed(one.mean),
+            }
+        )
+    return pd.DataFrame(lines)
+
+
+def _signed(estimate: "Estimate") -> str:
+    bounds = estimate.interval(1 - ALPHA)
+    return f"{estimate.value:+.1f} [{bounds.low:+.1f}, {bounds.high:+.1f}]"
+
+
+def _figure(suites: Sequence[Sequence[Curve]]) -> "Figure":
+    """A panel a suite, a line a method."""
+    names = list(dict.fromkeys(one.baseline for found in suites for one in found))
+    style = styles(names)
+    figure, axes = panels([found[0].place for found in suites])
+    for panel, found in zip(axes, suites, strict=True):
+        for one in found:
+            values, bounds = zip(*one.scores.values(), strict=True)
+            lows, highs = [b.low for b in bounds], [b.high for b in bounds]
+            curve(panel, list(one.scores), values, lows, highs, style[one.baseline], one.baseline)
+        shots = list(found[0].scores)
+        panel.set_xscale("log", base=2)
+        panel.set_xticks(shots, [str(k) for k in shots])
+        panel.set_xlabel("K, support examples")
+        panel.set_ylabel(title(found[0].head["primary"]))
+    legend(figure, axes[0])
+    return figure
+
+
+def _caption(compared: Sequence[Curve], rival: str) -> str:
+    shots = list(compared[0].differences)
+    first, last = shots[0], shots[-1]
+    return (
+        f"Points of each suite's primary metric; a difference is the method less {rival} on the "
+        "same episodes, and the mean difference is over log2 K. Brackets are 95 % intervals, over "
+        f"tasks and train seeds, at each K by itself. {rival} overtakes at the last place "
+        "where the difference, a line between measured K on log2 K, comes down to 0 and from where "
+        "on it stays below; the interval is that of all K at which 0 is not refuted, behind the "
+        f"last K at which the method is shown ahead. < {first} and > {last}: outside of what was "
+        f"measured, or an interval open to that side; in {Crossover.name}.csv 0 and inf."
+    )
+
+
+def _notes(suites: Sequence[Sequence[Curve]], compared: Sequence[Curve], plan: Plan) -> list[str]:
+    ps = _adjusted(compared)
+    raw = [found.p() for one in compared for found in one.differences.values()]
+    tasks = [(found[0].place, len(_tasks(found[0]))) for found in suites]
+    trained = ", ".join(dict.fromkeys(c.baseline for c in compared if "train_shots" in _set(c)))
+    return [
+        *_dropped(suites),
+        f"Tasks measured at every K: {', '.join(f'{place} {count}' for place, count in tasks)}.",
+        f"Of {len(ps)} differences {sum(p < ALPHA for p in raw)} are shown at {ALPHA:.0%} by "
+        f"themselves, of which chance alone would show {ALPHA * len(ps):.0f} if no method "
+        f"differed, and {sum(p < ALPHA for p in ps)} after Holm's adjustment for all.",
+        *(
+            [f"One meta-training with K from {_listed(plan.train_shots)} serves all K: {trained}."]
+            if trained
+            else []
+        ),
+    ]
+
+
+def _set(one: Curve) -> Mapping[str, Any]:
+    settings: Mapping[str, Any] = one.head["settings"]
+    return settings
+
+
+def _tasks(one: Curve) -> set[str]:
+    return {record["task"] for row in one.rows.values() for record in row.records()}
+
+
+def _dropped(suites: Sequence[Sequence[Curve]]) -> Iterator[str]:
+    """From which K on the prompts of a method lack examples."""
+    for one in (one for found in suites for one in found):
+        lost = [k for k, row in one.rows.items() if any(r.get("dropped") for r in row.records())]
+        if lost:
+            yield (
+                f"{one.baseline} on {one.place} leaves out the examples that the context does not "
+                f"hold from K = {lost[0]} on."
+            )
+
+
+def _listed(values: Sequence[int]) -> str:
+    return ", ".join(map(str, values))
