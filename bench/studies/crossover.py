@@ -2,79 +2,38 @@
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from math import log2
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.context import Context
+from bench.episodes import usable_tasks
 from bench.errors import UserError
 from bench.exports.runs import read_run
 from bench.plan import Plan, make_plan
 from bench.runner import pinned
 from bench.shown import title
+from bench.statistics import Estimate, Interval, holm
+from bench.studies.crossing import OVERTAKEN, THROUGHOUT, VERDICTS
+from bench.studies.curves import Curve, read_curves
 from bench.studies.figures import curve, legend, panels, styles
 from bench.studies.study import Findings, Study, Values
-from bench.tables import ALPHA, Row, entries, metrics, read_rows
+from bench.tables import ALPHA
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-
-    from bench.statistics import Entry, Estimate, Interval
-    from bench.studies.crossing import Crossing
-
 COLUMNS = (
     "suite dataset revision metric baseline init shots quantity value low high p p_holm".split()
 )
 SKIPPED = 3  # reasons that are told of a K that is left out
 
 
-@dataclass(frozen=True)
-class Curve:
-    """A method on a suite.
-
-    Attributes:
-        rows: of each K, rising.
-        scores: the primary metric at each K, with its interval.
-        differences: to the rival at each K; empty for the rival itself.
-        mean: of the differences over log2 K.
-    """
-
-    rows: Mapping[int, Row]
-    scores: "Mapping[int, tuple[float, Interval]]"
-    differences: "Mapping[int, Estimate]"
-    mean: "Estimate | None"
-
-    @property
-    def head(self) -> dict[str, Any]:
-        """What the cells of all K share."""
-        return next(iter(self.rows.values())).header
-
-    @property
-    def baseline(self) -> str:
-        """The method's name."""
-        return str(self.head["baseline"])
-
-    @property
-    def place(self) -> str:
-        """Suite and data."""
-        return f"{self.head['suite']} ({self.head['dataset']})"
-
-    @property
-    def crossing(self) -> "Crossing":
-        """Where the rival overtakes."""
-        from bench.studies.crossing import Crossing
-
-        found = list(self.differences.values())
-        bounds = [one.interval(1 - ALPHA) for one in found]
-        return Crossing(list(self.differences), [one.value for one in found], bounds)
-
-
 class Crossover(Study):
     """Every method at every K, meta-trained once; the rival is the analysis's word."""
 
     name = "crossover"
-    question = "Is meta-learning always better, and if not, from how many examples on?"
+    question = "Is meta-learning always better, and from how many examples on is it not?"
 
     def __init__(self) -> None:
         self._left_out: list[str] = []
@@ -108,8 +67,9 @@ class Crossover(Study):
 
     def analyse(self, runs: Mapping[str, Path]) -> Findings:
         """Curves, differences to the rival at each K, and where it overtakes."""
-        rival, plan = self.analysis["rival"], _plan(runs["run"])
-        suites = [_curves(rows, rival) for rows in _suites(runs["run"]).values()]
+        root, rival = runs["run"], self.analysis["rival"]
+        plan = Plan.model_validate(read_run(root).plan)
+        suites = read_curves(root, plan.suites, plan.baselines, rival)
         compared = [one for found in suites for one in found if one.differences]
         return Findings(
             _answer(compared, rival),
@@ -145,58 +105,16 @@ class Crossover(Study):
 def _missing(context: Context, fewest: int, shots: int) -> Iterator[str]:
     """A reason for each task that is measured with the fewest examples and cannot be with
     `shots`."""
-    from bench.episodes import usable_tasks
-
     for suite in context.plan.suites:
-        wanted = set(context.tasks(suite, fewest)[0])
-        for reason in usable_tasks(context.dataset(suite), context.plan.split, shots)[1]:
-            if reason.partition(":")[0] in wanted:
-                yield f"{suite}: {reason}"
+        usable, reasons = usable_tasks(context.dataset(suite), context.plan.split, shots)
+        for name in context.tasks(suite, fewest)[0]:
+            if name not in usable:
+                yield f"{suite}: {next(r for r in reasons if r.startswith(f'{name}: '))}"
 
 
 def _first(lines: Sequence[str]) -> str:
     more = f" and {len(lines) - SKIPPED} more" if len(lines) > SKIPPED else ""
     return "; ".join(lines[:SKIPPED]) + more
-
-
-def _plan(root: Path) -> Plan:
-    return Plan.model_validate(read_run(root).plan)
-
-
-def _suites(root: Path) -> dict[str, list[Row]]:
-    """The rows of a run by suite, in the order of its plan."""
-    suites: dict[str, list[Row]] = {name: [] for name in _plan(root).suites}
-    for row in read_rows([root]):
-        suites[row.header["suite"]].append(row)
-    return suites
-
-
-def _curves(rows: Sequence[Row], rival: str) -> list[Curve]:
-    """The methods of a suite, the rival first."""
-    from bench.statistics import corpus_score, difference, interval
-    from bench.studies.crossing import mean_difference
-
-    name = rows[0].header["primary"]
-    metric = next(metric for metric in metrics(rows[0]) if metric.name == name)
-    by_name: dict[str, dict[int, Row]] = {}
-    for row in sorted(rows, key=lambda row: int(row.header["shots"])):
-        by_name.setdefault(row.header["baseline"], {})[row.header["shots"]] = row
-    found: "dict[str, dict[int, list[Entry]]]" = {
-        baseline: {k: entries(row, name) for k, row in own.items()}
-        for baseline, own in by_name.items()
-    }
-    made = []
-    for baseline in sorted(found, key=lambda other: other != rival):
-        own = found[baseline]
-        scores = {
-            k: (corpus_score(some, metric), interval(some, metric)) for k, some in own.items()
-        }
-        to_rival, mean = {}, None
-        if baseline != rival:
-            to_rival = {k: difference(some, found[rival][k], metric) for k, some in own.items()}
-            mean = mean_difference(own, found[rival], metric)
-        made.append(Curve(by_name[baseline], scores, to_rival, mean))
-    return made
 
 
 # -- what is told --------------------------------------------------------------------------
@@ -205,8 +123,6 @@ def _curves(rows: Sequence[Row], rival: str) -> list[Curve]:
 def _answer(compared: Sequence[Curve], rival: str) -> str:
     """Whether meta-trained methods are always ahead, counted; all methods where none is
     meta-trained."""
-    from bench.studies.crossing import BEHIND, NEVER, OVERTAKEN, THROUGHOUT, VERDICTS
-
     trained = [one for one in compared if one.head["init"] == "meta-trained"]
     counted = trained or compared
     found = Counter(one.crossing.verdict for one in counted)
@@ -215,13 +131,12 @@ def _answer(compared: Sequence[Curve], rival: str) -> str:
         lead = "Yes, as far as K was measured"
     else:
         lead = "No" if worse else "Not shown either way"
-    told = [f"{verdict} {found[verdict]}" for verdict in VERDICTS if found[verdict]]
+    told = [f"{found[verdict]} {verdict}" for verdict in VERDICTS if found[verdict]]
     overtaken = [one for one in counted if one.crossing.verdict == OVERTAKEN]
     where = [f"{one.baseline} on {one.head['suite']} {one.crossing}" for one in overtaken]
-    shots = list(counted[0].differences)
     return (
         f"{lead}: of {len(counted)} pairs of a suite and a {'meta-trained ' if trained else ''}"
-        f"method, against {rival} at K = {_listed(shots)}: {', '.join(told)}"
+        f"method, against {rival} at K = {_listed(counted[0].shots)}: {', '.join(told)}"
         + (f". It overtakes at K = {'; '.join(where)}" if where else "")
         + (f". It is shown ahead somewhere in {len(worse)}" if worse else "")
         + "."
@@ -253,14 +168,12 @@ def _table(suites: Sequence[Sequence[Curve]]) -> "pd.DataFrame":
     return pd.DataFrame(lines, columns=[*COLUMNS, "verdict"]).astype({"shots": "Int64"})
 
 
-def _bounded(value: float, bounds: "Interval") -> dict[str, float]:
+def _bounded(value: float, bounds: Interval) -> dict[str, float]:
     return {"value": value, "low": bounds.low, "high": bounds.high}
 
 
 def _adjusted(compared: Sequence[Curve]) -> list[float]:
     """The p-values of all differences, adjusted together (Holm, 1979)."""
-    from bench.statistics import holm
-
     return holm([found.p() for one in compared for found in one.differences.values()])
 
 
@@ -270,9 +183,8 @@ def _shown(compared: Sequence[Curve], rival: str, middle: int) -> "pd.DataFrame"
 
     lines = []
     for one in compared:
-        shots = list(one.differences)
-        near = min(shots, key=lambda k: (abs(k.bit_length() - middle.bit_length()), k))
-        assert one.mean is not None
+        near = min(one.shots, key=lambda k: abs(log2(k / middle)))
+        assert one.mean
         lines.append(
             {
                 "suite": one.place,
@@ -282,7 +194,7 @@ def _shown(compared: Sequence[Curve], rival: str, middle: int) -> "pd.DataFrame"
                 "shown": one.crossing.verdict,
                 **{
                     f"difference at K = {k}": _signed(one.differences[k])
-                    for k in sorted({shots[0], near, shots[-1]})
+                    for k in sorted({one.shots[0], near, one.shots[-1]})
                 },
                 "mean difference": _signed(one.mean),
             }
@@ -290,7 +202,7 @@ def _shown(compared: Sequence[Curve], rival: str, middle: int) -> "pd.DataFrame"
     return pd.DataFrame(lines)
 
 
-def _signed(estimate: "Estimate") -> str:
+def _signed(estimate: Estimate) -> str:
     bounds = estimate.interval(1 - ALPHA)
     return f"{estimate.value:+.1f} [{bounds.low:+.1f}, {bounds.high:+.1f}]"
 
@@ -304,10 +216,9 @@ def _figure(suites: Sequence[Sequence[Curve]]) -> "Figure":
         for one in found:
             values, bounds = zip(*one.scores.values(), strict=True)
             lows, highs = [b.low for b in bounds], [b.high for b in bounds]
-            curve(panel, list(one.scores), values, lows, highs, style[one.baseline], one.baseline)
-        shots = list(found[0].scores)
+            curve(panel, one.shots, values, lows, highs, style[one.baseline], one.baseline)
         panel.set_xscale("log", base=2)
-        panel.set_xticks(shots, [str(k) for k in shots])
+        panel.set_xticks(found[0].shots, [str(k) for k in found[0].shots])
         panel.set_xlabel("K, support examples")
         panel.set_ylabel(title(found[0].head["primary"]))
     legend(figure, axes[0])
@@ -315,8 +226,7 @@ def _figure(suites: Sequence[Sequence[Curve]]) -> "Figure":
 
 
 def _caption(compared: Sequence[Curve], rival: str) -> str:
-    shots = list(compared[0].differences)
-    first, last = shots[0], shots[-1]
+    first, last = compared[0].shots[0], compared[0].shots[-1]
     return (
         f"Points of each suite's primary metric; a difference is the method less {rival} on the "
         "same episodes, and the mean difference is over log2 K. Brackets are 95 % intervals, over "
@@ -328,32 +238,26 @@ def _caption(compared: Sequence[Curve], rival: str) -> str:
     )
 
 
-def _notes(suites: Sequence[Sequence[Curve]], compared: Sequence[Curve], plan: Plan) -> list[str]:
-    ps = _adjusted(compared)
+def _notes(
+    suites: Sequence[Sequence[Curve]], compared: Sequence[Curve], plan: Plan
+) -> Iterator[str]:
+    """What else a reader must know."""
+    yield from _dropped(suites)
+    counts = ", ".join(f"{found[0].place} {len(found[0].tasks)}" for found in suites)
+    yield f"Tasks measured at every K: {counts}."
     raw = [found.p() for one in compared for found in one.differences.values()]
-    tasks = [(found[0].place, len(_tasks(found[0]))) for found in suites]
-    trained = ", ".join(dict.fromkeys(c.baseline for c in compared if "train_shots" in _set(c)))
-    return [
-        *_dropped(suites),
-        f"Tasks measured at every K: {', '.join(f'{place} {count}' for place, count in tasks)}.",
-        f"Of {len(ps)} differences {sum(p < ALPHA for p in raw)} are shown at {ALPHA:.0%} by "
-        f"themselves, of which chance alone would show {ALPHA * len(ps):.0f} if no method "
-        f"differed, and {sum(p < ALPHA for p in ps)} after Holm's adjustment for all.",
-        *(
-            [f"One meta-training with K from {_listed(plan.train_shots)} serves all K: {trained}."]
-            if trained
-            else []
-        ),
-    ]
-
-
-def _set(one: Curve) -> Mapping[str, Any]:
-    settings: Mapping[str, Any] = one.head["settings"]
-    return settings
-
-
-def _tasks(one: Curve) -> set[str]:
-    return {record["task"] for row in one.rows.values() for record in row.records()}
+    yield (
+        f"Of {len(raw)} differences {sum(p < ALPHA for p in raw)} are shown at {ALPHA:.0%} by "
+        f"themselves, of which chance alone would show {ALPHA * len(raw):.0f} if no method "
+        f"differed, and {sum(p < ALPHA for p in _adjusted(compared))} after Holm's adjustment "
+        "for all."
+    )
+    drawn = [one.baseline for one in compared if "train_shots" in one.head["settings"]]
+    if drawn:
+        yield (
+            f"One meta-training with K drawn from {_listed(plan.train_shots)} serves all K: "
+            f"{', '.join(dict.fromkeys(drawn))}."
+        )
 
 
 def _dropped(suites: Sequence[Sequence[Curve]]) -> Iterator[str]:
