@@ -63,9 +63,9 @@ def crossing(values: Sequence[float], half: float = 2.0) -> Crossing:
         ([8, 8, 8, 4, 1], 2, OVER, 64 * 4 ** (2 / 3), OVER, LASTING, "> 256 [161, > 256]"),
         ([8, 8, 8, 4, -1], 2, 64 * 4**0.8, 64 * 4**0.4, OVER, LASTING, "194 [111, > 256]"),
         ([-3, -3, -3, -3, -3], 2, UNDER, UNDER, UNDER, BEHIND, "< 1"),
-        ([1, 1, -1, -1, -1], 2, 8, UNDER, OVER, SAME, "none: not shown to differ at any K"),
-        ([1, 1, -1, -3, -5], 2, 8, UNDER, 32, NEVER, "none: never shown ahead [< 1, 32]"),
-        ([0, 0, 0, 0, 0], 0, OVER, UNDER, OVER, SAME, "none: not shown to differ at any K"),
+        ([1, 1, -1, -1, -1], 2, 8, UNDER, OVER, SAME, "none [< 1, > 256]"),
+        ([1, 1, -1, -3, -5], 2, 8, UNDER, 32, NEVER, "none [< 1, 32]"),
+        ([0, 0, 0, 0, 0], 0, OVER, UNDER, OVER, SAME, "none [< 1, > 256]"),
         ([3, 3, -3, 3, -3], 2, 128, 64 * 4 ** (1 / 6), 64 * 4 ** (5 / 6), OVERTAKEN, None),
         ([-3, 3, 3, -3, -3], 2, 32, 16 * 4 ** (1 / 6), 16 * 4 ** (5 / 6), OVERTAKEN, None),
         ([3, 0, 0, -3, -3], 0, 16, 4, 16, OVERTAKEN, "16 [4, 16]"),
@@ -230,6 +230,8 @@ def test_training_tasks_are_as_large_as_the_shots_of_training_need(tmp_path: Pat
     many = context(tmp_path, data=str(data), shots=[2], train_shots=[4])
     assert few.left_out_of_training("translation") == []
     assert many.left_out_of_training("translation")
+    with pytest.raises(UserError, match="holds train_shots = 9 support"):
+        context(tmp_path, data=str(data), train_shots=[9]).left_out_of_training("translation")
 
 
 # -- the study -----------------------------------------------------------------------------

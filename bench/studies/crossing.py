@@ -85,18 +85,15 @@ class Crossing:
         return LASTING if self.interval.high == OVER else OVERTAKEN
 
     def __str__(self) -> str:
-        """The K with its interval, or how it is censored."""
+        """The K with its interval, or how it is censored; none where the method is never shown
+        ahead, so that there is nothing to overtake."""
         last, bounds = self.shots[-1], self.interval
         if bounds.low == OVER:
             return f"> {last}"
         if bounds.high == UNDER:
             return f"< {self.shots[0]}"
-        if self.verdict == SAME:
-            return f"none: {SAME}"
-        interval = f"[{self._text(bounds.low)}, {self._text(bounds.high)}]"
-        if self.verdict == NEVER:
-            return f"none: {NEVER} {interval}"
-        return f"{self._text(self.value)} {interval}"
+        value = self._text(self.value) if any(self.ahead) else "none"
+        return f"{value} [{self._text(bounds.low)}, {self._text(bounds.high)}]"
 
     def _text(self, shots: float) -> str:
         if shots == UNDER:

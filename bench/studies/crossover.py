@@ -84,8 +84,9 @@ class Crossover(Study):
     def _changes(self, plan: Plan) -> list[str]:
         """What would change the conclusion."""
         told = [
-            f"Steps and rates of inner loops were chosen at K = {self.analysis['chosen_at']} and "
-            "are the same for all K: choosing them for each K may move every crossing.",
+            f"The default steps and rates of inner loops were chosen at K = "
+            f"{self.analysis['chosen_at']}, and the same are used at every K: choosing them for "
+            "each K may move every crossing.",
             f"Meta-training drew K from {_listed(plan.trained_shots)} and had "
             f"{plan.train_budget:,} tokens; other K or a larger budget may do better.",
             f"All methods start from the backbone {Path(plan.backbone).name}; one that knows more "
@@ -233,8 +234,9 @@ def _caption(compared: Sequence[Curve], rival: str) -> str:
         f"tasks and train seeds, at each K by itself. {rival} overtakes at the last place "
         "where the difference, a line between measured K on log2 K, comes down to 0 and from where "
         "on it stays below; the interval is that of all K at which 0 is not refuted, behind the "
-        f"last K at which the method is shown ahead. < {first} and > {last}: outside of what was "
-        f"measured, or an interval open to that side; in {Crossover.name}.csv 0 and inf."
+        "last K at which the method is shown ahead; none: it is at no K. "
+        f"< {first} and > {last}: outside of what was measured, or an interval open to that side; "
+        f"in {Crossover.name}.csv 0 and inf."
     )
 
 
@@ -248,7 +250,7 @@ def _notes(
     raw = [found.p() for one in compared for found in one.differences.values()]
     yield (
         f"Of {len(raw)} differences {sum(p < ALPHA for p in raw)} are shown at {ALPHA:.0%} by "
-        f"themselves, of which chance alone would show {ALPHA * len(raw):.0f} if no method "
+        f"themselves, of which chance alone would show {ALPHA * len(raw):.1f} if no method "
         f"differed, and {sum(p < ALPHA for p in _adjusted(compared))} after Holm's adjustment "
         "for all."
     )
