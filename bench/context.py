@@ -108,9 +108,9 @@ class Context:
         usable, reasons = usable_tasks(dataset, "meta-train", shots)
         if self.plan.train_shots and not usable:
             raise UserError(
-                f"{suite}: no meta-train task of {dataset.name} holds train_shots = {shots} support "
-                f"examples and a query; the largest reasons: {'; '.join(reasons[:3])}; lower "
-                "train_shots"
+                f"{suite}: no meta-train task of {dataset.name} holds train_shots = {shots} "
+                "support examples and a query; the largest reasons: "
+                f"{'; '.join(reasons[:3])}; lower train_shots"
             )
         return reasons
 
