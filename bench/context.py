@@ -99,8 +99,20 @@ class Context:
         return list(usable), reasons
 
     def _left_out_of_training(self, suite: str) -> list[str]:
-        """A reason for each meta-train task that is too small."""
-        return usable_tasks(self.dataset(suite), "meta-train", max(self.plan.shots))[1]
+        """A reason for each meta-train task that is too small.
+
+        Raises:
+            UserError: all are, for the K that the plan sets for meta-training.
+        """
+        dataset, shots = self.dataset(suite), max(self.plan.trained_shots)
+        usable, reasons = usable_tasks(dataset, "meta-train", shots)
+        if self.plan.train_shots and not usable:
+            raise UserError(
+                f"{suite}: no meta-train task of {dataset.name} holds train_shots = {shots} "
+                "support examples and a query; the largest reasons: "
+                f"{'; '.join(reasons[:3])}; lower train_shots"
+            )
+        return reasons
 
     def _metrics(self, suite: str) -> list[Metric]:
         counts = {len(example.references) for example in self._queries(suite)}

@@ -180,7 +180,7 @@ def _line(row: Row) -> dict[str, Any]:
     head, records = row.header, row.records()
     shared = "suite dataset revision split baseline init backbone shots order primary".split()
     train_seeds = {train for train, _ in row.cells if train is not None}
-    scored = bool(row.cells)
+    scored, drawn = bool(row.cells), head["settings"].get("train_shots")
     return {
         **{key: head.get(key) for key in shared},
         "group": "",
@@ -197,6 +197,7 @@ def _line(row: Row) -> dict[str, Any]:
         "episodes": len(row.digests),
         "support_part": ",".join(sorted({r["support_part"] for r in records})),
         "options": ", ".join(f"{k} = {v}" for k, v in (head.get("changed") or {}).items()),
+        **({"train_shots": ",".join(map(str, drawn))} if drawn else {}),
         "adapted_params": head.get("adapted_params"),
         "meta_params": head.get("meta_params"),
         **(_scores(row) if scored else {}),
