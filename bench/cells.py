@@ -100,6 +100,7 @@ def shared_header(context: Context, cell: Cell) -> dict[str, Any]:
     plan, uses_model = context.plan, isinstance(method, Learner)
     identity = context.backbone(None).identity if uses_model and not plan.pretrain else None
     untrained = method.init == "meta-trained" and plan.train_budget == 0
+    drawn = plan.train_shots if isinstance(method, Learner) and method.trains else []
     return {
         "order": method.order,
         "init": "pretrained" if untrained else method.init,
@@ -118,6 +119,7 @@ def shared_header(context: Context, cell: Cell) -> dict[str, Any]:
             "train_budget": plan.train_budget if context.trained(cell.baseline) else None,
             "pretrain": plan.pretrain and plan.pretrain.model_dump(),
             "loss_mean": plan.loss_mean if uses_model else None,
+            **({"train_shots": drawn} if drawn else {}),
         },
         "primary": context.suite(cell.suite).primary,
         "language": context.language(cell.suite),
@@ -169,9 +171,8 @@ def _statistics(
     context: Context, cell: Cell, episode: Episode, predictions: Sequence[str]
 ) -> dict[str, list[list[float]]]:
     """By metric, the sufficient statistics of each query's answer."""
-    pairs = list(zip(predictions, episode.query, strict=True))
     return {
-        metric.name: [metric.statistics(text, query.references) for text, query in pairs]
+        metric.name: metric.of_episode(predictions, episode.query)
         for metric in context.metrics(cell.suite)
     }
 

@@ -51,6 +51,9 @@ class Plan(Strict):
     suites: list[str] = Field(default=[], description="suites; all registered ones if empty")
     baselines: list[str] = Field(default=[], description="baselines; all if empty")
     shots: list[Count] = Field(default=[8], description="K, support examples")
+    train_shots: list[Count] = Field(
+        default=[], description="K in meta-training, drawn anew for each task; `shots` if empty"
+    )
     queries: Count = Field(default=16, description="Q, query examples of an episode at most")
     episodes: Count = Field(default=16, description="episodes of a cell, spread over its tasks")
     seeds: list[Seed] = Field(default=[0], description="of episode draws and adaptation")
@@ -140,6 +143,11 @@ class Plan(Strict):
     )
 
     @property
+    def trained_shots(self) -> list[int]:
+        """Every K that meta-training draws from."""
+        return self.train_shots or self.shots
+
+    @property
     def decoded(self) -> str:
         """How answers are written, with all that this depends on: `beam, beams = 4`; a decoding
         seed of 0 is not named."""
@@ -157,6 +165,7 @@ class Plan(Strict):
         "suites",
         "baselines",
         "shots",
+        "train_shots",
         "seeds",
         "train_seeds",
         "tasks",

@@ -11,7 +11,14 @@ from bench.tables import ALPHA
 if TYPE_CHECKING:
     import pandas as pd
 
-SCORES = {"bleu": "BLEU", "chrf": "chrF", "rougeL": "ROUGE-L", "exact": "exact"}
+SCORES = {
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "rougeL": "ROUGE-L",
+    "exact": "exact",
+    "rules": "rules",
+    "form": "form",
+}
 MISSING = "–"  # noqa: RUF001, an en dash is what tables show for nothing
 FRONT = "•"  # on the Pareto front
 FLAG = "†"  # not shown to lose under another task's support

@@ -212,6 +212,7 @@ def cell(
     context = Context(make_plan(values), tmp_path)
     monkeypatch.setattr(context, "dataset", lambda suite: Tables())
     monkeypatch.setattr(context, "baseline", lambda name: method)
+    monkeypatch.setattr(context, "metrics", lambda suite: METRICS)
     return run_cell(context, Cell("translation", "copy", K, None, 0))
 
 

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
 MODULES = {  # name, which is its module's: its class
     "crossover": "Crossover",
+    "cost": "Cost",
     "probes": "Probes",
 }
 
