@@ -1,6 +1,7 @@
 """The command `fewgen`. Nothing heavy is imported before a command needs it."""
 
 import json
+import math
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -48,11 +49,15 @@ def list_command(kind: str | None, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--task", help="Of a suite: the task to show.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the episode.")
-def show(name: str, task: str | None, seed: int) -> None:
+@click.option(
+    "--dial", "dials", multiple=True, metavar="DIAL=LEVEL", help="Of a suite; repeatable."
+)
+def show(name: str, task: str | None, seed: int, dials: tuple[str, ...]) -> None:
     """A suite's card and one episode, or a baseline's page."""
     from bench.show import page
 
-    click.echo(page(name, task, seed))
+    levels = dict(_level(text, "DIAL=LEVEL, as distance=2,") for text in dials)
+    click.echo(page(name, task, seed, levels))
 
 
 def _setting(text: str) -> tuple[str, str, Any]:
@@ -67,6 +72,31 @@ def _setting(text: str) -> tuple[str, str, Any]:
         return baseline, option, tomllib.loads(f"v = {value}")["v"]
     except tomllib.TOMLDecodeError:
         return baseline, option, value
+
+
+def _level(text: str, form: str) -> tuple[str, float]:
+    """What stands before the `=` of a --dial, and its level."""
+    key, _, value = text.partition("=")
+    try:
+        level = float(value)
+    except ValueError:
+        level = math.nan
+    if not (key and math.isfinite(level)):
+        raise UserError(f"--dial {text!r}: {form} is needed")
+    return key, level
+
+
+def dial_levels(texts: Sequence[str]) -> dict[str, dict[str, float]]:
+    """SUITE.DIAL=LEVEL texts, by suite and dial."""
+    levels: dict[str, dict[str, float]] = {}
+    form = "SUITE.DIAL=LEVEL, as translation.distance=2,"
+    for text in texts:
+        key, level = _level(text, form)
+        suite, _, dial = key.partition(".")
+        if not (suite and dial):
+            raise UserError(f"--dial {text!r}: {form} is needed")
+        levels.setdefault(suite, {})[dial] = level
+    return levels
 
 
 def column_map(texts: Sequence[str]) -> dict[str, str]:
@@ -85,6 +115,13 @@ DATA_OPTIONS: Sequence[Any] = (
     click.option("--config", "configs", multiple=True, help="Of --data that has several."),
     click.option("--layout", help="The public data set whose layout --data has; see `show`."),
 )
+DIAL_OPTION = click.option(
+    "--dial",
+    "dials",
+    multiple=True,
+    metavar="SUITE.DIAL=LEVEL",
+    help="Of embedded data; repeatable, see `show SUITE`.",
+)
 SHARED_OPTIONS: Sequence[Any] = (
     click.option("--suite", "suites", multiple=True, help="A suite; may be repeated."),
     click.option("--baseline", "baselines", multiple=True, help="A baseline; may be repeated."),
@@ -101,6 +138,7 @@ SHARED_OPTIONS: Sequence[Any] = (
         "--trust-remote-code", is_flag=True, default=None, help="Run a checkpoint's code."
     ),
     *DATA_OPTIONS,
+    DIAL_OPTION,
     click.option("--max-new-tokens", type=int, help="In place of the suite's own."),
     click.option("--decoding", help="How answers are written: greedy, sample or beam."),
     click.option("--beams", type=int, help="Of a beam search."),
@@ -138,12 +176,16 @@ def plan_values(source: str | None, flags: dict[str, Any]) -> dict[str, Any]:
     from bench.plan import check_plan, read_plan
 
     settings, columns = flags.pop("settings", ()), flags.pop("columns", ())
+    dials = flags.pop("dials", ())
     values = read_plan(source) if source else {}
     check_plan(values, source or "plan")
     if flags.get("baselines"):  # a plan file may speak of baselines that are left out
         for key in ("options", "tuning"):
             kept = values.get(key, {}).items()
             values[key] = {name: given for name, given in kept if name in flags["baselines"]}
+    if flags.get("suites") and "dials" in values:  # and of suites
+        kept = values["dials"].items()
+        values["dials"] = {name: given for name, given in kept if name in flags["suites"]}
     for key, value in flags.items():
         if value not in (None, ()):
             values[key] = list(value) if isinstance(value, tuple) else value
@@ -152,6 +194,8 @@ def plan_values(source: str | None, flags: dict[str, Any]) -> dict[str, Any]:
     for text in settings:
         baseline, option, value = _setting(text)
         values.setdefault("options", {}).setdefault(baseline, {})[option] = value
+    for suite, levels in dial_levels(dials).items():
+        values.setdefault("dials", {}).setdefault(suite, {}).update(levels)
     stem = Path(source).stem if source else "run"
     values.setdefault("out", f"results/{stem}")
     return values
@@ -211,7 +255,7 @@ def tune(source: str, trials: int, **flags: Any) -> None:
 @main.command()
 @click.option("--suite", "suites", multiple=True, required=True, help="Suites to train on.")
 @click.option("--backbone", required=True, help="A shipped name or a recipe.toml.")
-@with_options(DATA_OPTIONS)
+@with_options([*DATA_OPTIONS, DIAL_OPTION])
 @click.option("--tokens", type=click.IntRange(min=1), help="In place of the recipe's budget.")
 @click.option("--seed", type=click.IntRange(min=0), help="In place of the recipe's seed.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all cores if not given.")
@@ -223,6 +267,7 @@ def pretrain(
     columns: tuple[str, ...],
     configs: tuple[str, ...],
     layout: str | None,
+    dials: tuple[str, ...],
     backbone: str,
     out: Path,
     **flags: Any,
@@ -234,8 +279,9 @@ def pretrain(
     if not data and (revision or columns or configs or layout):
         raise UserError("--revision, --column, --config and --layout speak of data; add --data")
     source = Source(data, revision, column_map(columns), configs, layout) if data else None
+    levels = dial_levels(dials)
     with progress_bar(f"fewgen pretrain {backbone}") as update:
-        facts = pretrain_to(out, backbone, source=source, progress=update, **flags)
+        facts = pretrain_to(out, backbone, source=source, dials=levels, progress=update, **flags)
     for note in facts.get("notes", []):
         click.echo(note, err=True)
     if facts["truncated"]:

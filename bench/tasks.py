@@ -56,6 +56,13 @@ class RawRow(NamedTuple):
     values: Mapping[str, Any]
 
 
+def train_revision(dataset: Dataset) -> str:
+    """Names what may be trained on, the meta-train and meta-validation tasks: the data set's
+    revision, unless it states that other revisions share these tasks."""
+    shared: str = getattr(dataset, "train_revision", dataset.revision)
+    return shared
+
+
 Mapped = tuple[str, dict[str, Any]]  # where it came from, and a record with our fields
 
 
@@ -85,6 +92,23 @@ class PublicData:
 
 
 @dataclass(frozen=True)
+class Dial:
+    """Something that an embedded suite can be made with more or less of.
+
+    Attributes:
+        levels: those there are, rising.
+        default: the level of the suite's own version.
+        summary: one line: what it turns.
+        max_new_tokens: where generation stops at levels that need more than the suite's own.
+    """
+
+    levels: tuple[int | float, ...]
+    default: int | float
+    summary: str
+    max_new_tokens: Mapping[int | float, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Suite:
     """What a family of tasks declares about itself; mostly data.
 
@@ -96,8 +120,11 @@ class Suite:
         primary: the metric that ranks, tests and selects.
         max_new_tokens: where generation stops.
         language: code of the references, for the metrics' tokenizers.
-        embedded: makes the data set that needs no download.
+        embedded: makes the data set that needs no download, at the levels of dials that it is
+            given as keywords; its `revision` tells those that are not the default's
+            (`bench.dials.revision_at`).
         public: public data sets of this kind whose layout it knows.
+        dials: what `embedded` can be turned by.
     """
 
     name: str
@@ -107,5 +134,11 @@ class Suite:
     primary: str
     max_new_tokens: int
     language: str
-    embedded: Callable[[], Dataset] = field(repr=False)
+    embedded: Callable[..., Dataset] = field(repr=False)
     public: tuple[PublicData, ...] = ()
+    dials: Mapping[str, Dial] = field(default_factory=dict)
+
+    def most_tokens(self, levels: Mapping[str, int | float]) -> int:
+        """Where generation stops at these levels."""
+        more = (self.dials[d].max_new_tokens.get(level, 0) for d, level in levels.items())
+        return max([self.max_new_tokens, *more])

@@ -56,13 +56,16 @@ class Procedural(Generic[C]):
 
     Attributes:
         suite: name of the suite, part of every stream.
-        revision: the suite's version; it also counts how many tasks there are.
+        revision: the suite's version, with the dials that are turned; it also counts how many
+            tasks there are.
         streams: names the random streams; a new version that keeps it keeps the tasks' rules.
         label: tasks are named LABEL-INDEX.
         draw: a random content.
         key: a content as text; equal keys are the same content.
         rules: the rules of the task of an index: content to (input, target). What is drawn is
             drawn when they are made; then they are a pure function, asked again for each reading.
+        train_revision: names the meta-train and meta-validation tasks, which revisions may share;
+            the revision if not given.
     """
 
     suite: str
@@ -72,10 +75,12 @@ class Procedural(Generic[C]):
     draw: Callable[[Stream], C]
     key: Callable[[C], str]
     rules: Callable[[int], Callable[[C], tuple[str, str]]]
+    train_revision: str = ""
     name: str = field(default="embedded", init=False)
 
     def __post_init__(self) -> None:
         """Pools are made once, tasks when they are asked for."""
+        self.train_revision = self.train_revision or self.revision
         self.task = lru_cache(maxsize=KEPT)(self._task)
         self._pool = cache(self._make_pool)
 
