@@ -1,6 +1,6 @@
 """The dials that embedded suites share, and how a task's rules are drawn under them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -11,7 +11,7 @@ from suites.procedural import SIZES
 from suites.words import VARIANTS, Lexicon, choose_words
 
 V = TypeVar("V")
-Rules = Mapping[str, Sequence[Any]]  # in the order of the dial `rules`; to values held back
+Rules = Mapping[str, Collection[Any]]  # in the order of the dial `rules`; to values held back
 
 # Level of `distance` above 0: of the rules with values held back, the share in which a meta-test
 # task takes one of these values.

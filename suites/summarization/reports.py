@@ -4,6 +4,7 @@ An outlet is a bundle of rules drawn from its index: what it holds salient, in w
 tells it, in which frames and in whose words.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from itertools import combinations, permutations
 
@@ -89,10 +90,10 @@ def _tellings(facts: int) -> list[tuple[str, ...]]:
 
 FACTS = (1, 2, 3, 4)  # told beside what happened; the dial `length`
 TELLINGS = {facts: _tellings(facts) for facts in FACTS}
-_CORE_LAST = tuple(t for tellings in TELLINGS.values() for t in tellings if t[-1] == "core")
+_CORE_LAST = frozenset(t for told in TELLINGS.values() for t in told if t[-1] == "core")
 # What an outlet decides, in the order in which the dial `rules` counts, and the values that
 # meta-train never takes where `distance` is above 0.
-RULES: dict[str, tuple[str | tuple[str, ...], ...]] = {
+RULES: dict[str, Collection[str | tuple[str, ...]]] = {
     "salient people": _CORE_LAST,
     "salient rest": _CORE_LAST,
     "core": (FRAMES["core"][2],),
