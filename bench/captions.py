@@ -1,13 +1,14 @@
 """What stands below a table: what all its rows share, how to read it, and what went wrong."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bench.shown import FRONT, SCORES, known, title
 
 if TYPE_CHECKING:
     import pandas as pd
 
+FEWEST, MOST = "learned_from_fewest", "learned_from_most"
 COUNTS = {
     "rechunked": "cells that adapted fewer at once than planned, for want of memory (*)",
     "diverged": "episodes whose inner loop ended worse than it began",
@@ -43,6 +44,7 @@ def facts(block: "pd.DataFrame") -> dict[str, list[str]]:
         for _, r in block.sort_values("baseline").iterrows()
         if known(r.get("tune_trials"))
     ]
+    told["learned"] = [_learned(r) for _, r in block.iterrows() if known(r.get(FEWEST))]
     told["tuned"] = [f"Options chosen by tuning: {'; '.join(tuned)}."] if tuned else []
     told["missing"] = [
         f"Unfinished, not ranked: {r['baseline']}: {r['missing']} cell(s) missing"
@@ -55,6 +57,15 @@ def facts(block: "pd.DataFrame") -> dict[str, list[str]]:
         if r["failed"]
     ]
     return {kind: [" ".join(line.split()) for line in lines] for kind, lines in told.items()}
+
+
+def _learned(row: "pd.Series[Any]") -> str:
+    """What an upper reference learned from."""
+    few, many = (f"{row[key]:,.0f}" for key in (FEWEST, MOST))
+    return (
+        f"No few-shot method: {row['baseline']} learned from "
+        f"{many if few == many else f'{few} to {many}'} examples of each task."
+    )
 
 
 def side_by_side(columns: Mapping[str, Mapping[str, list[str]]]) -> list[str]:

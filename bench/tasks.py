@@ -25,11 +25,17 @@ class Example:
 
 @dataclass(frozen=True)
 class Task:
-    """Examples that one adaptation should solve together, in the parts of `PARTS`."""
+    """Examples that one adaptation should solve together, in the parts of `PARTS`.
+
+    Attributes:
+        further: examples beside the parts, of other groups, that no episode holds; an upper
+            reference may learn from them.
+    """
 
     name: str
     parts: Mapping[str, Sequence[Example]]
     language: str | None = None
+    further: Sequence[Example] = ()
 
 
 class Dataset(Protocol):

@@ -122,10 +122,26 @@ class Procedural(Generic[C]):
             return Example(text, (target,), f"{name}-{part}-{number:03d}", key)
 
         starts = itertools.accumulate(PARTS.values(), initial=0)
-        return Task(
-            name,
-            {
-                part: Part(size, partial(make, part, start))
-                for (part, size), start in zip(PARTS.items(), starts, strict=False)
-            },
-        )
+        parts = {
+            part: Part(size, partial(make, part, start))
+            for (part, size), start in zip(PARTS.items(), starts, strict=False)
+        }
+        return Task(name, parts, further=self._further(name, rules))
+
+    def _further(self, name: str, rules: Callable[[C], tuple[str, str]]) -> Sequence[Example]:
+        """What a held-out task says of the contents of meta-training, none of which it is ever
+        asked; a meta-train task has its parts alone."""
+        if self._split_of[name] == "meta-train":
+            return ()
+
+        @cache
+        def contents() -> list[tuple[str, C]]:
+            stream = Stream(0, self.suite, self.streams, "further examples", name)
+            return stream.shuffled(self._pool("meta-train"))
+
+        def make(number: int) -> Example:
+            key, content = contents()[number]
+            text, target = rules(content)
+            return Example(text, (target,), f"{name}-further-{number:04d}", key)
+
+        return Part(POOL["meta-train"], make)
