@@ -12,6 +12,7 @@ MODULES = {  # name, which is its module's: its class
     "crossover": "Crossover",
     "cost": "Cost",
     "probes": "Probes",
+    "instruments": "Instruments",
 }
 
 

@@ -12,6 +12,7 @@ from bench.studies.stability import stability
 from bench.studies.study import Findings, Study
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 
@@ -42,18 +43,23 @@ def picture(figure: "Figure", kind: str, salt: str) -> bytes:
 
 def page(study: Study, found: Findings, roots: Sequence[Path]) -> str:
     """The page: answer, picture, table, what it rests on, what would change it."""
-    table = found.shown.to_markdown(index=False, disable_numparse=True)
+    further = [f"**{title}**\n\n{_table(table)}" for title, table in found.further.items()]
     parts = [
         f"# {study.question}",
         f"**{found.answer}**",
         f"![{study.question}]({study.name}.svg)",
-        table,
+        _table(found.shown),
+        *further,
         found.caption,
         _listed("What would change this", found.changes),
         _listed("To know", [*found.notes, *stability(roots)]),
         _made(roots),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _table(shown: "pd.DataFrame") -> str:
+    return str(shown.to_markdown(index=False, disable_numparse=True))
 
 
 def _listed(head: str, lines: Sequence[str]) -> str:

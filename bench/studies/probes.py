@@ -9,7 +9,7 @@ from bench.probes import OTHER_TASK, PROBES
 from bench.registry import load, names
 from bench.studies.memory import OWN, Line, memory_lines, place
 from bench.studies.probes_page import Found, findings
-from bench.studies.study import Findings, Study, Values
+from bench.studies.study import Findings, Study, Values, narrowed
 from bench.tables import Row, metrics, read_rows
 
 HELD_OUT, SEEN = "meta-test", "meta-train"  # names of the plans
@@ -34,13 +34,7 @@ class Probes(Study):
         if trained:
             kept = [n for n in chosen if n in trained or n == self.analysis["reference"]]
             plans[SEEN] = {
-                **values,
-                **{
-                    key: {name: v for name, v in values[key].items() if name in kept}
-                    for key in ("options", "tuning")
-                    if key in values
-                },
-                "baselines": kept,
+                **narrowed(values, kept),
                 "split": "meta-train",
                 "probes": [support for support in SUPPORTS if support != OWN],
             }

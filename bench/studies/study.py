@@ -1,7 +1,7 @@
 """What a study is: plans to run, and what is made of their records."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -29,6 +29,7 @@ class Findings:
         caption: how to read table and figure.
         changes: what would change the conclusion, a sentence each.
         notes: what else a reader must know, a sentence each.
+        further: more tables by what they show, behind the first.
     """
 
     answer: str
@@ -37,7 +38,18 @@ class Findings:
     figure: "Figure"
     caption: str
     changes: Sequence[str]
-    notes: Sequence[str] = field(default=())
+    notes: Sequence[str] = ()
+    further: "Mapping[str, pd.DataFrame]" = field(default_factory=dict)
+
+
+def narrowed(values: Values, baselines: Collection[str]) -> Values:
+    """The plan keys with these baselines alone, and of what is set for baselines theirs."""
+    kept = {
+        key: {name: given for name, given in values[key].items() if name in baselines}
+        for key in ("options", "tuning")
+        if key in values
+    }
+    return {**values, **kept, "baselines": list(baselines)}
 
 
 class Study(ABC):
