@@ -27,6 +27,8 @@ class Oracle(GradientLearner):
     and this row, more support could have taught.
     """
 
+    few_shot = False
+
     class Options(GradientLearner.Options):
         """Chosen on meta-validation tasks of the embedded suites."""
 

@@ -37,7 +37,7 @@ def initialisation_folder(context: Context, suite: str, baseline: str, train_see
         version(),
         [suite, context.suite(suite).version, dataset.name, dataset.revision],
         [plan.columns, plan.configs, plan.layout],
-        [baseline, plan.options[baseline], plan.shots, plan.train_budget, train_seed],
+        [baseline, plan.options[baseline], plan.trained_shots, plan.train_budget, train_seed],
         [context.backbone(train_seed if plan.pretrain else None).identity, plan.dtype],
         [
             context.device.type,
@@ -70,7 +70,7 @@ def make_initialisation(
     training = Training(
         backbone,
         context.dataset(suite),
-        plan.shots,
+        plan.trained_shots,
         train_seed,
         plan.tasks_at_once,
         plan.tokens_at_once or backbone.tokens_at_once,

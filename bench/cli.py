@@ -1,16 +1,24 @@
 """The command `fewgen`. Nothing heavy is imported before a command needs it."""
 
 import json
-import math
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from bench.cli_parts import IntegerList, with_options
+from bench.cli_plan import (
+    DATA_OPTIONS,
+    DIAL_OPTION,
+    SHARED_OPTIONS,
+    column_map,
+    dial_levels,
+    level_of,
+    plan_values,
+)
 from bench.cli_results import COMMANDS
+from bench.cli_studies import STUDIES
 from bench.errors import UserError
 from bench.progress import progress_bar
 from bench.registry import names, version
@@ -24,7 +32,7 @@ def main() -> None:
     """A benchmark of few-shot text generation: quality and cost on the same frozen episodes."""
 
 
-for command in COMMANDS:
+for command in (*COMMANDS, *STUDIES):
     main.add_command(command)
 
 
@@ -56,149 +64,21 @@ def show(name: str, task: str | None, seed: int, dials: tuple[str, ...]) -> None
     """A suite's card and one episode, or a baseline's page."""
     from bench.show import page
 
-    levels = dict(_level(text, "DIAL=LEVEL, as distance=2,") for text in dials)
+    levels = dict(level_of(text, "DIAL=LEVEL, as distance=2,") for text in dials)
     click.echo(page(name, task, seed, levels))
 
 
-def _setting(text: str) -> tuple[str, str, Any]:
-    """BASELINE.OPTION=VALUE, the value as TOML; a bare word is a string."""
-    import tomllib
-
-    key, equals, value = text.partition("=")
-    baseline, dot, option = key.partition(".")
-    if not (equals and dot and baseline and option and value):
-        raise UserError(f"--set {text!r}: BASELINE.OPTION=VALUE is needed, as maml.inner_steps=10")
-    try:
-        return baseline, option, tomllib.loads(f"v = {value}")["v"]
-    except tomllib.TOMLDecodeError:
-        return baseline, option, value
-
-
-def _level(text: str, form: str) -> tuple[str, float]:
-    """What stands before the `=` of a --dial, and its level."""
-    key, _, value = text.partition("=")
-    try:
-        level = float(value)
-    except ValueError:
-        level = math.nan
-    if not (key and math.isfinite(level)):
-        raise UserError(f"--dial {text!r}: {form} is needed")
-    return key, level
-
-
-def dial_levels(texts: Sequence[str]) -> dict[str, dict[str, float]]:
-    """SUITE.DIAL=LEVEL texts, by suite and dial."""
-    levels: dict[str, dict[str, float]] = {}
-    form = "SUITE.DIAL=LEVEL, as translation.distance=2,"
-    for text in texts:
-        key, level = _level(text, form)
-        suite, _, dial = key.partition(".")
-        if not (suite and dial):
-            raise UserError(f"--dial {text!r}: {form} is needed")
-        levels.setdefault(suite, {})[dial] = level
-    return levels
-
-
-def column_map(texts: Sequence[str]) -> dict[str, str]:
-    """FIELD=COLUMN texts as a mapping."""
-    pairs = [text.partition("=") for text in texts]
-    for field, equals, column in pairs:
-        if not (field and equals and column):
-            raise UserError(f"--column {field!r}: FIELD=COLUMN is needed, as target=translation")
-    return {field: column for field, _, column in pairs}
-
-
-DATA_OPTIONS: Sequence[Any] = (
-    click.option("--data", help="A file, a folder or a hub data set."),
-    click.option("--revision", help="Of a hub data set."),
-    click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Of --data."),
-    click.option("--config", "configs", multiple=True, help="Of --data that has several."),
-    click.option("--layout", help="The public data set whose layout --data has; see `show`."),
-)
-DIAL_OPTION = click.option(
-    "--dial",
-    "dials",
-    multiple=True,
-    metavar="SUITE.DIAL=LEVEL",
-    help="Of embedded data; repeatable, see `show SUITE`.",
-)
-SHARED_OPTIONS: Sequence[Any] = (
-    click.option("--suite", "suites", multiple=True, help="A suite; may be repeated."),
-    click.option("--baseline", "baselines", multiple=True, help="A baseline; may be repeated."),
-    click.option("--shots", type=int, multiple=True, help="K, support examples; repeatable."),
-    click.option("--queries", type=int, help="Q, query examples of an episode at most."),
-    click.option("--episodes", type=int, help="Episodes of a cell, spread over its tasks."),
-    click.option("--seeds", type=IntegerList(), help="Seeds of the episode draws."),
-    click.option("--train-seeds", type=IntegerList(), help="Seeds of meta-training."),
-    click.option("--train-budget", type=int, help="Tokens of each meta-training."),
-    click.option("--backbone", help="A name, a directory or a hub id."),
-    click.option("--chat", is_flag=True, default=None, help="Use the backbone's chat template."),
-    click.option("--allow-pickle", is_flag=True, default=None, help="Read pickled weights."),
-    click.option(
-        "--trust-remote-code", is_flag=True, default=None, help="Run a checkpoint's code."
-    ),
-    *DATA_OPTIONS,
-    DIAL_OPTION,
-    click.option("--max-new-tokens", type=int, help="In place of the suite's own."),
-    click.option("--decoding", help="How answers are written: greedy, sample or beam."),
-    click.option("--beams", type=int, help="Of a beam search."),
-    click.option("--temperature", type=float, help="Of a sample."),
-    click.option("--top-p", type=float, help="Of a sample: the probability that is kept."),
-    click.option("--decoding-seed", type=int, help="Of a sample: another draw of its answers."),
-    click.option("--device", help="auto, cpu or cuda."),
-    click.option("--dtype", help="float32 or bfloat16."),
-    click.option("--tasks-at-once", type=int, help="Tasks adapted in one batch, at most."),
-    click.option("--tokens-at-once", type=int, help="Support tokens of one batch, at most."),
-    click.option(
-        "--allow-rechunk", is_flag=True, default=None, help="Halve it where memory does not do."
-    ),
-    click.option(
-        "--checkpoint-steps",
-        is_flag=True,
-        default=None,
-        help="Order 2 alone: take inner steps anew, to save memory.",
-    ),
-    click.option("--workers", type=int, help="Processes side by side."),
-    click.option("--out", type=click.Path(), help="The run directory."),
-    click.option("--set", "settings", multiple=True, metavar="BASELINE.OPTION=VALUE"),
-)
 RUN_OPTIONS = (
     *SHARED_OPTIONS,
-    click.option("--split", help="meta-test or meta-validation."),
+    click.option("--split", help="meta-test, meta-validation or meta-train."),
     click.option(
         "--score-steps", type=IntegerList(), help="Inner steps after which to score, for curves."
     ),
+    click.option(
+        "--probe", "probes", multiple=True, help="A wrong support to answer with; repeatable."
+    ),
+    click.option("--probe-episodes", type=int, help="Of a cell, at most; 0 probes nothing."),
 )
-
-
-def plan_values(source: str | None, flags: dict[str, Any]) -> dict[str, Any]:
-    """Plan keys from a preset or file with the flags laid over them."""
-    from bench.plan import check_plan, read_plan
-
-    settings, columns = flags.pop("settings", ()), flags.pop("columns", ())
-    dials = flags.pop("dials", ())
-    values = read_plan(source) if source else {}
-    check_plan(values, source or "plan")
-    if flags.get("baselines"):  # a plan file may speak of baselines that are left out
-        for key in ("options", "tuning"):
-            kept = values.get(key, {}).items()
-            values[key] = {name: given for name, given in kept if name in flags["baselines"]}
-    if flags.get("suites") and "dials" in values:  # and of suites
-        kept = values["dials"].items()
-        values["dials"] = {name: given for name, given in kept if name in flags["suites"]}
-    for key, value in flags.items():
-        if value not in (None, ()):
-            values[key] = list(value) if isinstance(value, tuple) else value
-    if columns:
-        values["columns"] = column_map(columns)
-    for text in settings:
-        baseline, option, value = _setting(text)
-        values.setdefault("options", {}).setdefault(baseline, {})[option] = value
-    for suite, levels in dial_levels(dials).items():
-        values.setdefault("dials", {}).setdefault(suite, {}).update(levels)
-    stem = Path(source).stem if source else "run"
-    values.setdefault("out", f"results/{stem}")
-    return values
 
 
 @main.command()

@@ -57,6 +57,7 @@ class Context:
         self.suite = lru_cache(maxsize=None)(load_suite)
         self.dataset = lru_cache(maxsize=None)(self._dataset)
         self.tasks = lru_cache(maxsize=None)(self._tasks)
+        self.usable = lru_cache(maxsize=None)(self._usable)
         self.left_out_of_training = lru_cache(maxsize=None)(self._left_out_of_training)
         self.metrics = lru_cache(maxsize=None)(self._metrics)
         self.baseline = lru_cache(maxsize=None)(self._baseline)
@@ -67,7 +68,7 @@ class Context:
         for each, takes over what this one has loaded."""
         other = Context(plan, root)
         if self.plan.model_dump(exclude=BY_BASELINE) == plan.model_dump(exclude=BY_BASELINE):
-            for name in ("suite", "dataset", "tasks", "left_out_of_training", "metrics"):
+            for name in ("suite", "dataset", "tasks", "usable", "left_out_of_training", "metrics"):
                 setattr(other, name, getattr(self, name))
             other.backbone = self.backbone
         return other
@@ -87,7 +88,7 @@ class Context:
             UserError: none remain, or one that the plan names cannot be used.
         """
         dataset, split = self.dataset(suite), self.plan.split
-        usable, reasons = usable_tasks(dataset, split, shots)
+        usable, reasons = self.usable(suite, shots)
         for name in self.plan.tasks:
             if name not in usable:
                 why = [reason for reason in reasons if reason.startswith(f"{name}:")]
@@ -100,14 +101,36 @@ class Context:
             )
         return list(usable), reasons
 
+    def _usable(self, suite: str, shots: int) -> tuple[list[str], list[str]]:
+        """Tasks of the split that can be measured, and a reason for each other; of meta-train those
+        that training reads, whatever the K."""
+        split = self.plan.split
+        if split == "meta-train":
+            shots = max(*self.plan.shots, *self.plan.trained_shots)
+        return usable_tasks(self.dataset(suite), split, shots, measured=True)
+
     def _left_out_of_training(self, suite: str) -> list[str]:
-        """A reason for each meta-train task that is too small."""
-        return usable_tasks(self.dataset(suite), "meta-train", max(self.plan.shots))[1]
+        """A reason for each meta-train task that is too small.
+
+        Raises:
+            UserError: all are, for the K that the plan sets for meta-training.
+        """
+        dataset, shots = self.dataset(suite), max(self.plan.trained_shots)
+        usable, reasons = usable_tasks(dataset, "meta-train", shots)
+        if self.plan.train_shots and not usable:
+            raise UserError(
+                f"{suite}: no meta-train task of {dataset.name} holds train_shots = {shots} "
+                "support examples and a query; the largest reasons: "
+                f"{'; '.join(reasons[:3])}; lower train_shots"
+            )
+        return reasons
 
     def _metrics(self, suite: str) -> list[Metric]:
         counts = {len(example.references) for example in self._queries(suite)}
         num_refs = counts.pop() if len(counts) == 1 else None
-        metrics = build_metrics(self.language(suite), self.plan.metrics, num_refs)
+        language = self.language(suite)
+        own = self.suite(suite).metrics(not self.plan.data, language)
+        metrics = build_metrics(language, self.plan.metrics, num_refs, own)
         primary, known = self.suite(suite).primary, [metric.name for metric in metrics]
         if primary not in known:
             raise UserError(

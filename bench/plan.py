@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from bench.dials import check_dials
 from bench.errors import UserError, unknown
+from bench.probes import PROBES
 from bench.registry import load, names, preset_path
 
 Count = Annotated[int, Field(ge=1)]
@@ -51,6 +52,9 @@ class Plan(Strict):
     suites: list[str] = Field(default=[], description="suites; all registered ones if empty")
     baselines: list[str] = Field(default=[], description="baselines; all if empty")
     shots: list[Count] = Field(default=[8], description="K, support examples")
+    train_shots: list[Count] = Field(
+        default=[], description="K in meta-training, drawn anew for each task; `shots` if empty"
+    )
     queries: Count = Field(default=16, description="Q, query examples of an episode at most")
     episodes: Count = Field(default=16, description="episodes of a cell, spread over its tasks")
     seeds: list[Seed] = Field(default=[0], description="of episode draws and adaptation")
@@ -59,8 +63,9 @@ class Plan(Strict):
         default=400_000,
         description="tokens through forward and backward of each meta-training; 0 trains nothing",
     )
-    split: Literal["meta-test", "meta-validation"] = Field(
-        default="meta-test", description="the tasks that are measured"
+    split: Literal["meta-test", "meta-validation", "meta-train"] = Field(
+        default="meta-test",
+        description="the tasks that are measured, by queries of their test part",
     )
     tasks: list[str] = Field(default=[], description="only these tasks of the split")
     backbone: str = Field(default="tiny", description="a name, a directory or a hub id")
@@ -126,12 +131,25 @@ class Plan(Strict):
         description="inner steps after which queries are also answered and scored, for curves; "
         "takes the time of as many generations and of one more adaptation, which no cost counts",
     )
+    probes: list[str] = Field(
+        default=[],
+        description="wrong supports to answer the same queries with: " + ", ".join(PROBES) + "; "
+        "each takes the time of one more adaptation and generation, which no cost counts",
+    )
+    probe_episodes: Seed | None = Field(
+        default=None, description="the first of each cell, which are probed; all if not given"
+    )
     workers: Count = Field(default=2, description="processes that work on cells side by side")
     out: str | None = Field(default=None, description="the run directory")
     options: dict[str, dict[str, Any]] = Field(default={}, description="BASELINE.OPTION = value")
     tuning: dict[str, Tuning] = Field(
         default={}, description="what `fewgen tune` charges each baseline; shown beside its row"
     )
+
+    @property
+    def trained_shots(self) -> list[int]:
+        """Every K that meta-training draws from."""
+        return self.train_shots or self.shots
 
     @property
     def decoded(self) -> str:
@@ -142,16 +160,23 @@ class Plan(Strict):
             told.pop("decoding_seed", None)
         return ", ".join([self.decoding, *(f"{key} = {value}" for key, value in told.items())])
 
+    @property
+    def probed(self) -> list[str]:
+        """The probes that some episode is to be answered with."""
+        return [] if self.probe_episodes == 0 else self.probes
+
     @field_validator(
         "suites",
         "baselines",
         "shots",
+        "train_shots",
         "seeds",
         "train_seeds",
         "tasks",
         "configs",
         "metrics",
         "score_steps",
+        "probes",
     )
     @classmethod
     def _no_repeats(cls, value: list[Any]) -> list[Any]:
@@ -226,6 +251,11 @@ def make_plan(values: Mapping[str, Any], where: str = "plan") -> Plan:
         for name in chosen:
             if name not in names(kind):
                 raise unknown(kind, name, names(kind))
+    for name in plan.probes:
+        if name not in PROBES:
+            raise unknown("probe", name, PROBES)
+    if plan.probe_episodes and not plan.probes:
+        raise UserError(f"{where}: probe_episodes has an effect with probes only; add --probe NAME")
     if plan.data and len(suites) != 1:
         raise UserError(f"{where}: data needs exactly one suite, which says how it is measured")
     for key in ("revision", "columns", "configs", "layout"):

@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.captions import facts
+from bench.metrics import BUILT_IN
+from bench.probed import is_probed
 from bench.records import write_whole
 from bench.shown import (
+    FLAG,
     FRONT,
     MISSING,
     SCORES,
     Shown,
     difference,
+    flag,
     known,
     leads,
+    loss,
     number,
     score,
     title,
@@ -26,17 +31,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+LOST = "lost, wrong support"
+
+
 def _cells(line: Mapping[str, Any]) -> dict[str, str]:
     """A line as a reader sees it."""
     rank = line["rank_metric"]
     front = FRONT if known(line["pareto"]) and line["pareto"] else ""
     return {
-        "baseline": line["baseline"] + (f" ({line['options']})" if line["options"] else ""),
+        "baseline": line["baseline"]
+        + (f" ({line['options']})" if line["options"] else "")
+        + flag(line),
         "group": line["group"] or MISSING,
         "init": line["init"] or MISSING,
         "order": line["order"] or MISSING,
         **{title(name): score(line, name) for name in dict.fromkeys([*SCORES, rank])},
         f"{title(rank)} to best": difference(line),
+        LOST: loss(line),
         "Pareto": front if known(line["pareto"]) else MISSING,
         "adapt ms": number(line.get("adapt_ms")) + (" *" if line["rechunked"] else ""),
         "step ms": number(line.get("inner_step_ms")),
@@ -45,6 +56,12 @@ def _cells(line: Mapping[str, Any]) -> dict[str, str]:
         "train tokens": f"{line['train_tokens']:,.0f}" if line.get("train_tokens") else MISSING,
         "failed": str(line["failed"]) if line["failed"] else "",
     }
+
+
+def _unmeasured(block: "pd.DataFrame") -> list[str]:
+    """Scores of some suites that no row of a block has."""
+    own = [name for name in SCORES if name not in BUILT_IN]
+    return [name for name in own if name not in block or block[name].isna().all()]
 
 
 def block_tables(frame: "pd.DataFrame") -> list[Shown]:
@@ -57,7 +74,12 @@ def block_tables(frame: "pd.DataFrame") -> list[Shown]:
         cells = pd.DataFrame([_cells(line) for line in lines])
         if not cells["failed"].any():
             cells = cells.drop(columns="failed")
+        if not any(map(is_probed, lines)):
+            cells = cells.drop(columns=LOST)
         ranking = title(lines[0]["rank_metric"])
+        cells = cells.drop(
+            columns=[title(name) for name in _unmeasured(block) if title(name) != ranking]
+        )
         best = [place for place, line in enumerate(lines) if leads(line)]
         bold = frozenset((place, column) for place in best for column in ("baseline", ranking))
         tables.append(Shown(cells, bold, list(chain.from_iterable(facts(block).values()))))
@@ -89,6 +111,7 @@ LATEX = str.maketrans(
         "|": r"\textbar{}",
         '"': r"\textquotedbl{}",
         FRONT: r"\textbullet{}",
+        FLAG: r"\textdagger{}",
         MISSING: "--",
     }
 )

@@ -87,6 +87,7 @@ def _notes(facts: dict[str, Any]) -> list[str]:
         reasons = {reason for shots in found["left_out"].values() for reason in shots}
         lines += _listed(f"{suite}: left out", reasons)
         lines += _listed(f"{suite}: left out of meta-training", found["left_out_of_training"])
+        lines += _listed(f"{suite}: not probed", found.get("not_probed", ()))
     return lines
 
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.blocks import blocks, decoding_of
 from bench.costs import costs, training
 from bench.errors import UserError, unknown
+from bench.probed import loss_columns
 from bench.ranks import Point, front, letters
 from bench.records import read_cell, read_json
 
@@ -138,7 +139,7 @@ def metrics(row: Row) -> "list[Metric]":
     """The metrics that the row's cells were scored with; extras need no library to be summed."""
     from bench.metrics import metrics_of
 
-    return metrics_of(row.header["language"], list(row.header["signatures"]))
+    return metrics_of(row.header["language"], row.header["signatures"])
 
 
 def primary_scores(directory: Path) -> dict[str, float]:
@@ -156,14 +157,18 @@ def primary_scores(directory: Path) -> dict[str, float]:
 
 
 def _scores(row: Row) -> dict[str, Any]:
+    import numpy as np
+
     from bench.statistics import corpus_score, interval
 
     scores: dict[str, Any] = {}
     for metric in metrics(row):
         measured = entries(row, metric.name)
-        scores[metric.name] = corpus_score(measured, metric)
-        bounds = interval(measured, metric)
-        scores[f"{metric.name}_low"], scores[f"{metric.name}_high"] = bounds.low, bounds.high
+        total = np.sum([entry.sums for entry in measured], axis=0)
+        for scorer in (metric, *metric.parts(total)):
+            scores[scorer.name] = corpus_score(measured, scorer)
+            bounds = interval(measured, scorer)
+            scores[f"{scorer.name}_low"], scores[f"{scorer.name}_high"] = bounds.low, bounds.high
     return scores
 
 
@@ -176,7 +181,7 @@ def _line(row: Row) -> dict[str, Any]:
     head, records = row.header, row.records()
     shared = "suite dataset revision split baseline init backbone shots order primary".split()
     train_seeds = {train for train, _ in row.cells if train is not None}
-    scored = bool(row.cells)
+    scored, drawn = bool(row.cells), head["settings"].get("train_shots")
     return {
         **{key: head.get(key) for key in shared},
         "group": "",
@@ -193,6 +198,7 @@ def _line(row: Row) -> dict[str, Any]:
         "episodes": len(row.digests),
         "support_part": ",".join(sorted({r["support_part"] for r in records})),
         "options": ", ".join(f"{k} = {v}" for k, v in (head.get("changed") or {}).items()),
+        **({"train_shots": ",".join(map(str, drawn))} if drawn else {}),
         "adapted_params": head.get("adapted_params"),
         "meta_params": head.get("meta_params"),
         **(_scores(row) if scored else {}),
@@ -245,7 +251,10 @@ class Block:
 def _block(rows: Sequence[Row], metric: str | None) -> Block:
     """A block in the order of its ranking metric."""
     name = metric or rows[0].header["primary"]
-    pairs = [(row, {**_line(row), "rank_metric": name, "pareto": None}) for row in rows]
+    pairs = [
+        (row, {**_line(row), "rank_metric": name, "pareto": None, **loss_columns(row, name)})
+        for row in rows
+    ]
     pairs.sort(key=lambda pair: pair[1].get(name, -math.inf), reverse=True)
     return Block([row for row, _ in pairs], [line for _, line in pairs])
 
@@ -302,8 +311,8 @@ def ranked(directories: "Sequence[str | Path]", metric: str | None = None) -> li
     if not rows:
         raise UserError(f"no finished cell in {', '.join(map(str, directories))}")
     for row in rows:
-        if metric and row.cells and metric not in row.header["signatures"]:
-            raise unknown("metric", metric, row.header["signatures"])
+        if metric and row.cells:
+            _check_ranking(metric, row.header["signatures"])
     made = [_block(members, metric) for members in blocks(rows)]
     made.sort(key=lambda block: [block.lines[0][key] for key in ("suite", "dataset", "shots")])
     for number, block in enumerate(made, 1):
@@ -311,6 +320,19 @@ def ranked(directories: "Sequence[str | Path]", metric: str | None = None) -> li
             line["block"] = str(number)
     _compare(made)
     return made
+
+
+def _check_ranking(metric: str, signatures: Mapping[str, str]) -> None:
+    """Raises `UserError` for a metric that was not recorded, or of which more is not better."""
+    from bench.metrics import ranks
+
+    if metric not in signatures:
+        raise unknown("metric", metric, signatures)
+    if not ranks(signatures[metric]):
+        raise UserError(
+            f"{metric} ranks nothing, more of it is not better; its column is in the csv file, "
+            "rank by another metric"
+        )
 
 
 def frame_of(made: Sequence[Block]) -> "pd.DataFrame":
@@ -334,8 +356,10 @@ def leaderboard(directories: "Sequence[str | Path]", metric: str | None = None) 
         to 1. `to_best` is the paired difference to the best row of the block on the ranking
         metric, with its 95 % interval; `to_best_p` is its p-value, adjusted for all pairs of rows
         of all blocks (Holm, 1979). Rows of a block that share a letter of `group` do not differ by
-        those p-values at 5 %. `pareto`: no row of the block has as good a score for as short an
-        adaptation, and one of both better. Rows that lack cells have none of these.
+        those p-values at 5 %. `probe_loss`, with its interval, is what a row loses on the ranking
+        metric under another task's support, where that was probed. `pareto`: no row of the block
+        has as good a score for as short an adaptation, and one of both better. Rows that lack
+        cells have no comparison.
 
     Raises:
         UserError: no run directory, no finished cell, or a metric that was not recorded.

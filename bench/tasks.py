@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from bench.metrics import Metric
 
 SPLITS = ("meta-train", "meta-validation", "meta-test")
 PARTS = ("train", "validation", "test")
@@ -97,6 +100,11 @@ class PublicData:
     folders: bool = False
 
 
+def no_metrics(embedded: bool, language: str | None) -> "Sequence[Metric]":
+    """For a suite that has no scores of its own."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Dial:
     """Something that an embedded suite can be made with more or less of.
@@ -131,6 +139,9 @@ class Suite:
             (`bench.dials.revision_at`).
         public: public data sets of this kind whose layout it knows.
         dials: what `embedded` can be turned by.
+        metrics: makes the scores that only this suite has, for what it embeds (True) or for other
+            data of its kind, and for the language of the references. What they record is read
+            without the suite: see `bench.metrics.metrics_of`.
     """
 
     name: str
@@ -143,6 +154,9 @@ class Suite:
     embedded: Callable[..., Dataset] = field(repr=False)
     public: tuple[PublicData, ...] = ()
     dials: Mapping[str, Dial] = field(default_factory=dict)
+    metrics: Callable[[bool, str | None], "Sequence[Metric]"] = field(
+        default=no_metrics, repr=False
+    )
 
     def most_tokens(self, levels: Mapping[str, int | float]) -> int:
         """Where generation stops at these levels."""

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from bench.cli import main, plan_values
+from bench.cli import main
+from bench.cli_plan import plan_values
 from bench.errors import UserError
 from bench.plan import Plan, differences, make_plan, plan_text, read_plan, resolve_options
 from bench.registry import names

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from bench.metrics import Metric
 from bench.tasks import Dial, Suite
 from suites.dialogue.desks import HOUSE, RULES, Clerk, Talk, draw_talk, said, turns
 from suites.dialogue.hub import PUBLIC
@@ -34,6 +35,13 @@ def _embedded(**dials: int) -> Procedural[Talk]:
     )
 
 
+def _metrics(embedded: bool, language: str | None) -> list[Metric]:
+    """How well answers keep a task's rules, which only the embedded tasks have."""
+    from suites.dialogue.rules import rules
+
+    return [rules()] if embedded else []
+
+
 def suite() -> Suite:
     """The suite as it registers under `fewgen.suites`."""
     return Suite(
@@ -47,4 +55,5 @@ def suite() -> Suite:
         embedded=_embedded,
         public=PUBLIC,
         dials=DIALS,
+        metrics=_metrics,
     )

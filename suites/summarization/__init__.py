@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from bench.metrics import Metric
 from bench.tasks import Dial, Suite
 from suites.dials import Levels, make_dials, revisions
 from suites.procedural import Procedural
@@ -31,6 +32,13 @@ def _embedded(**dials: int) -> Procedural[Report]:
     )
 
 
+def _metrics(embedded: bool, language: str | None) -> list[Metric]:
+    """How well answers keep a task's rules, which only the embedded tasks have."""
+    from suites.summarization.rules import rules
+
+    return [rules()] if embedded else []
+
+
 def suite() -> Suite:
     """The suite as it registers under `fewgen.suites`."""
     return Suite(
@@ -44,4 +52,5 @@ def suite() -> Suite:
         embedded=_embedded,
         public=PUBLIC,
         dials=DIALS,
+        metrics=_metrics,
     )

@@ -1,0 +1,80 @@
+"""Writes what a study found: NAME.csv, .svg, .png, and the page NAME.md that shows them."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bench.exports.runs import read_run
+from bench.records import write_whole
+from bench.studies.effort import effort
+from bench.studies.stability import stability
+from bench.studies.study import Findings, Study
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+# Plan keys that tell how large a study was.
+SIZE = "suites shots seeds train_seeds episodes queries train_budget backbone".split()
+
+
+def write_findings(out: Path, study: Study, found: Findings, runs: Mapping[str, Path]) -> None:
+    """Writes the four files of a study into `out`, the page last."""
+    pictures = {kind: picture(found.figure, kind, study.name) for kind in ("svg", "png")}
+    text = page(study, found, list(runs.values()))
+    write_whole(out / f"{study.name}.csv", str(found.table.to_csv(index=False)))
+    for kind, content in pictures.items():
+        write_whole(out / f"{study.name}.{kind}", content)
+    write_whole(out / f"{study.name}.md", text)
+
+
+def picture(figure: "Figure", kind: str, salt: str) -> bytes:
+    """A figure as SVG or PNG; the same figure and salt give the same bytes."""
+    from matplotlib import style
+
+    file = io.BytesIO()
+    metadata: dict[str, Any] = {"Date": None} if kind == "svg" else {"Software": None}
+    with style.context({"svg.hashsalt": salt, "svg.fonttype": "none"}):
+        figure.savefig(file, format=kind, metadata=metadata, dpi=150, bbox_inches="tight")
+    return file.getvalue()
+
+
+def page(study: Study, found: Findings, roots: Sequence[Path]) -> str:
+    """The page: answer, picture, table, what it rests on, what would change it."""
+    table = found.shown.to_markdown(index=False, disable_numparse=True)
+    parts = [
+        f"# {study.question}",
+        f"**{found.answer}**",
+        f"![{study.question}]({study.name}.svg)",
+        table,
+        found.caption,
+        _listed("What would change this", found.changes),
+        _listed("To know", [*found.notes, *stability(roots)]),
+        _made(roots),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _listed(head: str, lines: Sequence[str]) -> str:
+    return f"## {head}\n\n" + "\n".join(f"- {line}" for line in lines) if lines else ""
+
+
+def _made(roots: Sequence[Path]) -> str:
+    """Command, commit, size and budget."""
+    told, spent = [read_run(root) for root in roots], effort(roots)
+    sizes = {key: dict.fromkeys(_text(run.plan.get(key)) for run in told) for key in SIZE}
+    size = "; ".join(f"{key} {' | '.join(values)}" for key, values in sizes.items())
+    lines = [
+        f"Command: `{told[0].command} --out DIR`",
+        f"Commit: {told[0].commit}",
+        f"On: {told[0].hardware}",
+        f"Size: {size}",
+        f"Work: {spent.seconds / 60:,.1f} minutes of one process, {spent.tokens:,} tokens of "
+        "meta-training",
+    ]
+    return _listed("Made by", lines)
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else f"{value}"

@@ -1,0 +1,73 @@
+"""Whether another half of the seeds would rank alike: Kendall's tau between disjoint halves."""
+
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+from bench.tables import ALPHA, Block, Row, entries, metrics, ranked
+
+
+def stability(roots: Sequence[Path]) -> list[str]:
+    """A sentence for each suite of some runs: Kendall's tau-b (1945) between the rankings by
+    disjoint halves of the seeds, over all its tables and all ways to halve them the mean, the least
+    and the most; and how many pairs of rows are ties, by the tables' own tests."""
+    by_suite: dict[str, list[Block]] = {}
+    for block in ranked(roots):
+        if len(block.complete) > 1:
+            head = block.rows[0].header
+            split = "" if head["split"] == "meta-test" else f", {head['split']}"
+            by_suite.setdefault(f"{head['suite']} ({head['dataset']}{split})", []).append(block)
+    return [_told(place, blocks) for place, blocks in by_suite.items()]
+
+
+def _told(place: str, blocks: Sequence[Block]) -> str:
+    taus = [t for b in blocks for t in halves([row for row, _ in b.complete], b.metric)]
+    lines = [[line for _, line in block.complete] for block in blocks]
+    pairs = [pair for found in lines for pair in combinations(found, 2)]
+    ties = sum(bool(set(a["group"]) & set(b["group"])) for a, b in pairs)
+    ranking = "one seed has no halves, so no Kendall's tau between them"
+    if taus:
+        ranking = (
+            f"Kendall's tau between disjoint halves of the seeds is {sum(taus) / len(taus):.2f} "
+            f"(least {min(taus):.2f}, most {max(taus):.2f}, of {len(taus)} in {len(blocks)} "
+            "table(s))"
+        )
+    return (
+        f"{place}: {ranking}; {ties} of {len(pairs)} pairs of rows are ties "
+        f"(not shown to differ, {ALPHA:.0%}, Holm)."
+    )
+
+
+def halves(rows: Sequence[Row], metric: str) -> list[float]:
+    """Kendall's tau-b between the rows' scores on disjoint halves of their seeds, for each pair of
+    halves (of an odd number of seeds one is in neither); empty for one seed, or where scores are
+    equal.
+
+    Args:
+        rows: with the same seeds.
+        metric: one that all rows were scored with.
+    """
+    from scipy.stats import kendalltau
+
+    seeds = sorted({seed for _, seed in rows[0].cells})
+    size = len(seeds) // 2
+    if not size:
+        return []
+    found = []
+    for half in combinations(seeds, size):
+        rest = [seed for seed in seeds if seed not in half]
+        for other in combinations(rest, size):
+            if half < other:  # each pair of halves once
+                one, two = (_scores(rows, metric, chosen) for chosen in (half, other))
+                tau = float(kendalltau(one, two).statistic)
+                found += [tau] if tau == tau else []
+    return found
+
+
+def _scores(rows: Sequence[Row], metric: str, seeds: Sequence[int]) -> list[float]:
+    from bench.statistics import corpus_score
+
+    scorer = next(m for m in metrics(rows[0]) if m.name == metric)
+    return [
+        corpus_score([e for e in entries(row, metric) if e.seed in seeds], scorer) for row in rows
+    ]
