@@ -27,11 +27,13 @@ class Oracle(GradientLearner):
     and this row, more support could have taught.
     """
 
+    few_shot = False
+
     class Options(GradientLearner.Options):
         """Chosen on meta-validation tasks of the embedded suites."""
 
-        inner_steps: int = Field(400, ge=0, description="n, gradient steps on minibatches")
-        inner_rate: float = Field(1e-3, ge=0, description="step size of the inner loop")
+        inner_steps: int = Field(200, ge=0, description="n, gradient steps on minibatches")
+        inner_rate: float = Field(2e-3, ge=0, description="step size of the inner loop")
         examples: int = Field(2000, ge=1, description="of the task, at most")
         rows: int = Field(32, ge=1, description="examples of a minibatch")
 

@@ -73,9 +73,12 @@ class Learner(Baseline):
     Attributes:
         demonstrates: the support stands in the prompt of every query.
         trains: the baseline has a `meta_train` and so depends on the train seed.
+        few_shot: the support set is all that it learns an episode's task from; else `minibatches`
+            gives more.
         steps_at_test: gradient steps on the support set of an episode.
     """
 
+    few_shot: ClassVar[bool] = True
     init: ClassVar[Start] = "pretrained"
     demonstrates: ClassVar[bool] = False
     trains: ClassVar[bool] = False

@@ -67,6 +67,15 @@ def facts(block: "pd.DataFrame") -> dict[str, list[str]]:
     return {kind: [" ".join(line.split()) for line in lines] for kind, lines in told.items()}
 
 
+def _learned(row: "pd.Series[Any]") -> str:
+    """What an upper reference learned from."""
+    few, many = (f"{row[key]:,.0f}" for key in (FEWEST, MOST))
+    return (
+        f"No few-shot method: {row['baseline']} learned from "
+        f"{many if few == many else f'{few} to {many}'} examples of each task."
+    )
+
+
 def _probed(block: "pd.DataFrame") -> list[str]:
     """How to read losses under another task's support, which rows are marked for theirs and which
     have none; nothing where no row was probed."""
@@ -90,15 +99,6 @@ def losses(block: "pd.DataFrame") -> list[str]:
 
 def _loss_of(row: "pd.Series[Any]") -> str:
     return f"{row['baseline']} {loss(row)} on {row[f'{LOSS}_episodes']:.0f} episode(s)"
-
-
-def _learned(row: "pd.Series[Any]") -> str:
-    """What an upper reference learned from."""
-    few, many = (f"{row[key]:,.0f}" for key in (FEWEST, MOST))
-    return (
-        f"No few-shot method: {row['baseline']} learned from "
-        f"{many if few == many else f'{few} to {many}'} examples of each task."
-    )
 
 
 def side_by_side(columns: Mapping[str, Mapping[str, list[str]]]) -> list[str]:

@@ -50,6 +50,8 @@ def run_cell(
             _add_probe(context, cell, records, probe, zip(wrong.values(), answers, strict=True))
         return header, records
     assert isinstance(method, Learner)
+    if not method.few_shot:
+        probed = {}  # it has no support that a wrong one could stand for
     from bench.solver import Solver
 
     solver = Solver(context, cell, method)

@@ -13,8 +13,8 @@ from bench.cli_plan import (
     DIAL_OPTION,
     SHARED_OPTIONS,
     column_map,
-    dial_level,
     dial_levels,
+    level_of,
     plan_values,
 )
 from bench.cli_results import COMMANDS
@@ -64,7 +64,7 @@ def show(name: str, task: str | None, seed: int, dials: tuple[str, ...]) -> None
     """A suite's card and one episode, or a baseline's page."""
     from bench.show import page
 
-    levels = dict(dial_level(text) for text in dials)
+    levels = dict(level_of(text, "DIAL=LEVEL, as distance=2,") for text in dials)
     click.echo(page(name, task, seed, levels))
 
 

@@ -25,7 +25,7 @@ def _setting(text: str) -> tuple[str, str, Any]:
         return baseline, option, value
 
 
-def dial_level(text: str, form: str = "DIAL=LEVEL, as distance=2,") -> tuple[str, float]:
+def level_of(text: str, form: str) -> tuple[str, float]:
     """What stands before the `=` of a --dial, and its level."""
     key, _, value = text.partition("=")
     try:
@@ -42,7 +42,7 @@ def dial_levels(texts: Sequence[str]) -> dict[str, dict[str, float]]:
     levels: dict[str, dict[str, float]] = {}
     form = "SUITE.DIAL=LEVEL, as translation.distance=2,"
     for text in texts:
-        key, level = dial_level(text, form)
+        key, level = level_of(text, form)
         suite, _, dial = key.partition(".")
         if not (suite and dial):
             raise UserError(f"--dial {text!r}: {form} is needed")

@@ -15,7 +15,7 @@ Steps = Sequence[Sequence[Example]]
 
 
 class Reading:
-    """What a method's inner steps read of some episodes at once, which all have a support or none.
+    """What a method's inner steps read of some episodes at once.
 
     Attributes:
         cuts: of each task, the examples that were cut to the context.
@@ -40,9 +40,7 @@ class Reading:
         self._whole: Batch | None = None
         self._steps: list[list[list[Row]]] = []  # of each task, the rows of each step
         if all(steps is None for steps in given):
-            self.cuts = [0 for _ in episodes]
-            if episodes[0].support:
-                self._whole, self.cuts = backbone.batch([episode.support for episode in episodes])
+            self._whole, self.cuts = backbone.batch([episode.support for episode in episodes])
         else:
             either = ([e.support] if s is None else s for e, s in zip(episodes, given, strict=True))
             self._steps, self.cuts = map(list, zip(*map(self._rows, either), strict=True))
@@ -68,11 +66,6 @@ class Reading:
         self._tokens = [a + b for a, b in zip(self._tokens, made.tokens, strict=True)]
         self._read += 1
         return made
-
-    @property
-    def size(self) -> int:
-        """Tokens of the first step of all tasks; 0 where there is nothing to read."""
-        return sum(self.batch(0).tokens) if self._whole is not None or self._steps else 0
 
     @property
     def tokens(self) -> list[int]:

@@ -122,7 +122,7 @@ class Solver:
         progress: Callable[[float], None],
     ) -> list[T]:
         """What `work` makes of each episode, as many at once as the plan and the memory allow."""
-        sizes = [self._reading([episode]).size for episode in episodes]
+        sizes = [sum(self._reading([e]).batch(0).tokens) if e.support else 0 for e in episodes]
         solved: dict[int, T] = {}
         edges = self.context.plan.length_edges
         tokens = self.context.plan.tokens_at_once or self.backbone.tokens_at_once
@@ -214,8 +214,9 @@ class Solver:
 
     def _answers(self, episodes: Sequence[Episode]) -> list[list[str]]:
         """The texts of one chunk."""
-        reading, whole = self._reading(episodes), [True for _ in episodes]
-        if reading.size:
+        whole = [True for _ in episodes]
+        if episodes[0].support:
+            reading = self._reading(episodes)
             adapted = self._adapted(reading)
             whole = [all(map(math.isfinite, c)) for c in self._curves(adapted, reading)]
         else:
@@ -223,7 +224,7 @@ class Solver:
         return [made.texts for made in self._generate(adapted, episodes, whole)]
 
     def _adapted(self, reading: Reading, after_step: AfterStep | None = None) -> Adapted:
-        """The method's weights for what it reads of some tasks."""
+        """The method's weights behind its inner steps."""
         start = self.start.for_tasks(len(reading.cuts))
         return self.method.adapt(reading.loss(), start, after_step)
 
@@ -276,7 +277,7 @@ class Solver:
 
         start = self.start.for_tasks(count)
         answer(start.weights)
-        self._adapted(reading, after_step)
+        self.method.adapt(reading.loss(), start, after_step)
         return after
 
     def _generate(

@@ -138,10 +138,10 @@ class Suite:
             given as keywords; its `revision` tells those that are not the default's
             (`bench.dials.revision_at`).
         public: public data sets of this kind whose layout it knows.
+        dials: what `embedded` can be turned by.
         metrics: makes the scores that only this suite has, for what it embeds (True) or for other
             data of its kind, and for the language of the references. What they record is read
             without the suite: see `bench.metrics.metrics_of`.
-        dials: what `embedded` can be turned by.
     """
 
     name: str
@@ -153,10 +153,10 @@ class Suite:
     language: str
     embedded: Callable[..., Dataset] = field(repr=False)
     public: tuple[PublicData, ...] = ()
+    dials: Mapping[str, Dial] = field(default_factory=dict)
     metrics: Callable[[bool, str | None], "Sequence[Metric]"] = field(
         default=no_metrics, repr=False
     )
-    dials: Mapping[str, Dial] = field(default_factory=dict)
 
     def most_tokens(self, levels: Mapping[str, int | float]) -> int:
         """Where generation stops at these levels."""

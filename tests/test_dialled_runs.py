@@ -7,7 +7,8 @@ import pytest
 from click.testing import CliRunner
 
 import bench
-from bench.cli import main, plan_values
+from bench.cli import main
+from bench.cli_plan import plan_values
 from bench.context import Context, dataset_of
 from bench.dials import at_levels, dial_flags, revision_at
 from bench.errors import UserError

@@ -216,6 +216,19 @@ def test_all_levels_of_distance_share_what_is_trained_on(suite: Suite) -> None:
 
 
 @pytest.mark.slow
+def test_scores_of_the_suite_know_every_level(turned: tuple[Suite, str, Any]) -> None:
+    suite, dial, level = turned
+    data = dataset_of(suite.name, levels={dial: level})
+    shares = [m for m in suite.metrics(True, suite.language) if m.name in ("rules", "form")]
+    assert shares
+    for name in data.names("meta-test")[:12]:
+        asked = data.task(name).parts["test"][:12]
+        for metric in shares:
+            for kept, shown, *_ in metric.of_episode([e.target for e in asked], asked):
+                assert kept == shown > 0
+
+
+@pytest.mark.slow
 def test_the_longest_targets_fit(suite: Suite) -> None:
     backbone = load_backbone("tiny", None, torch.device("cpu"), "float32")
     length = suite.dials["length"].levels[-1]

@@ -175,6 +175,7 @@ def test_no_few_shot_method_reads_anything_but_its_support() -> None:
     learners = {name: kind for name, kind in kinds.items() if issubclass(kind, Learner)}
     told = {n for n, kind in learners.items() if kind.minibatches is not Learner.minibatches}
     assert told == {"oracle"}
+    assert {n for n, kind in learners.items() if not kind.few_shot} == told
     assert issubclass(kinds["oracle"], GradientLearner)
 
 
@@ -192,7 +193,7 @@ def run(out: Path, checkpoint: str, **more: Any) -> Path:
 
 @pytest.mark.slow
 def test_its_row_stands_beside_the_others(checkpoint: str, tmp_path: Path) -> None:
-    out = run(tmp_path / "run", checkpoint, score_steps=[1])
+    out = run(tmp_path / "run", checkpoint, score_steps=[1], probes=["other-task"])
     (block,) = ranked([out])
     assert {row.header["baseline"] for row in block.rows} == set(OPTIONS)
     one, two = (row.digests for row in block.rows)
@@ -208,7 +209,9 @@ def test_its_row_stands_beside_the_others(checkpoint: str, tmp_path: Path) -> No
     assert note in (out / "leaderboard.md").read_text()
     header, records = read_cell(next((out / "cells/translation/oracle").rglob("*.jsonl")))
     assert header["init"] == "pretrained"
+    assert "Not probed: oracle." in (out / "leaderboard.md").read_text()
     for record in records:
+        assert "probes" not in record
         assert len(record["losses"]) == 4
         assert record["costs"]["support_tokens"] > 0
         assert set(record["after"]) == {"1"}

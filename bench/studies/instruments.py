@@ -6,6 +6,7 @@ from pathlib import Path
 from bench.correlations import correlations
 from bench.errors import UserError
 from bench.exports.runs import read_run
+from bench.plan import make_plan
 from bench.registry import load_suite
 from bench.statistics import Estimate, apart, estimate
 from bench.studies.instruments_page import Fall, findings
@@ -38,7 +39,6 @@ class Instruments(Study):
             raise UserError(
                 f"study {self.name} turns the embedded suites: leave data and dials out"
             )
-        from bench.plan import make_plan
 
         plan = make_plan(values, f"study {self.name}")
         turned = [name for name in plan.baselines if name in self.analysis["turned"]]

@@ -62,6 +62,6 @@ def suite() -> Suite:
         language="en",
         embedded=_embedded,
         public=PUBLIC,
-        metrics=_metrics,
         dials=DIALS,
+        metrics=_metrics,
     )
