@@ -42,6 +42,12 @@ DATA_OPTIONS: Sequence[Any] = (
 )
 SHARED_OPTIONS: Sequence[Any] = (
     click.option("--suite", "suites", multiple=True, help="A suite; may be repeated."),
+    click.option(
+        "--train-suite",
+        "train_suites",
+        multiple=True,
+        help="Train on this suite's tasks in place of each suite's own; may be repeated.",
+    ),
     click.option("--baseline", "baselines", multiple=True, help="A baseline; may be repeated."),
     click.option("--shots", type=int, multiple=True, help="K, support examples; repeatable."),
     click.option("--queries", type=int, help="Q, query examples of an episode at most."),

@@ -27,9 +27,16 @@ class Strict(BaseModel):
 
 
 class Pretraining(Strict):
-    """Pre-train the backbone anew for each train seed, on the run's own meta-train tasks."""
+    """Pre-train the backbone anew for each train seed, on the meta-train tasks that meta-training
+    takes, or on those of `suites`."""
 
     tokens: Count = 4_000_000
+    suites: list[str] = []
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What is set, as JSON."""
+        return self.model_dump(exclude=None if self.suites else {"suites"})
 
 
 class Tuning(Strict):
@@ -49,6 +56,10 @@ class Plan(Strict):
 
     suites: list[str] = Field(default=[], description="suites; all registered ones if empty")
     baselines: list[str] = Field(default=[], description="baselines; all if empty")
+    train_suites: list[str] = Field(
+        default=[],
+        description="suites that training takes its tasks from; each suite's own if empty",
+    )
     shots: list[Count] = Field(default=[8], description="K, support examples")
     queries: Count = Field(default=16, description="Q, query examples of an episode at most")
     episodes: Count = Field(default=16, description="episodes of a cell, spread over its tasks")
@@ -138,8 +149,15 @@ class Plan(Strict):
             told.pop("decoding_seed", None)
         return ", ".join([self.decoding, *(f"{key} = {value}" for key, value in told.items())])
 
+    @property
+    def pretrain_suites(self) -> list[str]:
+        """The suites whose text pre-training reads, if the plan has it."""
+        named = self.pretrain.suites if self.pretrain else []
+        return named or self.train_suites or self.suites
+
     @field_validator(
         "suites",
+        "train_suites",
         "baselines",
         "shots",
         "seeds",
@@ -218,12 +236,18 @@ def make_plan(values: Mapping[str, Any], where: str = "plan") -> Plan:
     plan = check_plan(values, where)
     suites = plan.suites or names("suite")
     baselines = plan.baselines or names("baseline")
-    for kind, chosen in (("suite", suites), ("baseline", baselines)):
+    trained = [*plan.train_suites, *(plan.pretrain.suites if plan.pretrain else [])]
+    for kind, chosen in (("suite", [*suites, *trained]), ("baseline", baselines)):
         for name in chosen:
             if name not in names(kind):
                 raise unknown(kind, name, names(kind))
     if plan.data and len(suites) != 1:
         raise UserError(f"{where}: data needs exactly one suite, which says how it is measured")
+    if plan.data and trained:
+        raise UserError(
+            f"{where}: data brings the tasks that are trained on, so {', '.join(trained)} cannot "
+            "be; leave out data or train_suites (--train-suite) and pretrain.suites"
+        )
     for key in ("revision", "columns", "configs", "layout"):
         if getattr(plan, key) and not plan.data:
             raise UserError(f"{where}: {key} speaks of data, and none is named; add --data")
