@@ -8,7 +8,10 @@ from bench.errors import unknown
 if TYPE_CHECKING:
     from bench.studies.study import Study
 
-MODULES = {"crossover": "Crossover"}  # name, which is its module's: its class
+MODULES = {
+    "crossover": "Crossover",
+    "transfer": "Transfer",
+}  # name, which is its module's: its class
 
 
 def load_study(name: str) -> "Study":

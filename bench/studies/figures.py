@@ -57,3 +57,31 @@ def legend(figure: "Figure", axes: "Axes") -> None:
     """One legend below all panels, of what one of them shows."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+
+
+def heat_map(
+    axes: "Axes",
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Sequence[Sequence[float | None]],
+    texts: Sequence[Sequence[str]],
+    most: float,
+) -> None:
+    """A matrix with a text in every cell; blue is above 0, red below, white is 0 or nothing.
+
+    Args:
+        most: the value, up or down, of the darkest colour.
+    """
+    import numpy as np
+
+    shown = np.array([[0.0 if v is None else v for v in line] for line in values])
+    axes.imshow(shown, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
+    axes.grid(visible=False)
+    axes.tick_params(length=0)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    for y, line in enumerate(texts):
+        for x, text in enumerate(line):
+            dark = abs(shown[y, x]) > 0.6 * most
+            colour = "white" if dark else "black"
+            axes.text(x, y, text, ha="center", va="center", color=colour, fontsize=9)
