@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bench.errors import UserError, unknown
 from bench.registry import load, names, preset_path
@@ -26,12 +26,19 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
+def _unrepeated(value: list[Any]) -> list[Any]:
+    repeated = [item for i, item in enumerate(value) if item in value[:i]]
+    if repeated:
+        raise ValueError(f"{repeated[0]!r} is named twice")
+    return value
+
+
 class Pretraining(Strict):
     """Pre-train the backbone anew for each train seed, on the meta-train tasks that meta-training
     takes, or on those of `suites`."""
 
     tokens: Count = 4_000_000
-    suites: list[str] = []
+    suites: Annotated[list[str], AfterValidator(_unrepeated)] = []
 
     @property
     def told(self) -> dict[str, Any]:
@@ -169,10 +176,7 @@ class Plan(Strict):
     )
     @classmethod
     def _no_repeats(cls, value: list[Any]) -> list[Any]:
-        repeated = [item for i, item in enumerate(value) if item in value[:i]]
-        if repeated:
-            raise ValueError(f"{repeated[0]!r} is named twice")
-        return value
+        return _unrepeated(value)
 
     @field_validator("length_edges")
     @classmethod

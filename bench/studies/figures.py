@@ -77,7 +77,7 @@ def heat_map(
     shown = np.array([[0.0 if v is None else v for v in line] for line in values])
     axes.imshow(shown, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
     axes.grid(visible=False)
-    axes.tick_params(length=0)
+    axes.tick_params(length=0, labelsize=8)
     axes.set_xticks(range(len(columns)), columns)
     axes.set_yticks(range(len(rows)), rows)
     for y, line in enumerate(texts):

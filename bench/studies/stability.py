@@ -1,8 +1,9 @@
 """Whether another half of the seeds would rank alike: Kendall's tau between disjoint halves."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
 from bench.tables import ALPHA, Block, Row, entries, metrics, ranked
 
@@ -19,7 +20,7 @@ def _told(block: Block) -> Iterator[str]:
     if len(complete) < 2:
         return
     head, lines = complete[0][0].header, [line for _, line in complete]
-    place = f"{head['suite']}, K = {head['shots']}"
+    place = f"{head['suite']}, K = {head['shots']}{_read_anew(head['settings'])}"
     taus = halves([row for row, _ in complete], block.metric)
     if taus:
         mean = sum(taus) / len(taus)
@@ -35,6 +36,15 @@ def _told(block: Block) -> Iterator[str]:
         f"{place}: {ranking}; {ties} of {len(pairs)} pairs of rows are ties "
         f"(not shown to differ, {ALPHA:.0%}, Holm)."
     )
+
+
+def _read_anew(settings: Mapping[str, Any]) -> str:
+    """What tells blocks of one suite apart whose backbones were pre-trained anew."""
+    anew = settings["pretrain"]
+    if not anew:
+        return ""
+    read = anew.get("suites") or settings.get("train_suites") or ()
+    return ", pre-trained" + f" on {' + '.join(read)}" * bool(read)
 
 
 def halves(rows: Sequence[Row], metric: str) -> list[float]:

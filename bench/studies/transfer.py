@@ -61,16 +61,16 @@ class Transfer(Study):
             raise UserError(f"study transfer: two suites are needed, not {', '.join(suites)}")
         if len(values.get("shots", [])) > 1:
             raise UserError("study transfer: one number of shots; name one with --shots")
-        known = [self.analysis["floor"], *values["baselines"]]
-        for name in [*values.get("options", {}), *values.get("tuning", {})]:
-            if name not in known:
-                raise unknown("baseline of the study", name, known)
         for name in values["baselines"]:
             if not getattr(load("baseline", name), "trains", False):
                 raise UserError(
                     f"study transfer: {name!r} takes nothing from training tasks; name baselines "
                     "that train with --baseline"
                 )
+        known = [self.analysis["floor"], *values["baselines"]]
+        for name in [*values.get("options", {}), *values.get("tuning", {})]:
+            if name not in known:
+                raise unknown("baseline of the study", name, known)
 
     def analyse(self, runs: Mapping[str, Path]) -> Findings:
         """The matrix, and what it says."""

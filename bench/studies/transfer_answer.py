@@ -98,8 +98,8 @@ def _caption(told: Told, plan: Mapping[str, Any]) -> str:
         f"Of each cell the score with its 95 % interval, then the difference to {told.floor} from "
         "the same backbone on the same episodes, with its own, which no other cell adjusts. "
         f"{APART} the interval of the difference excludes 0: below it, transfer is negative. "
-        f"{LEAK} more than {told.leak:.1%} of the held-out inputs have a run of 13 words, or all "
-        "their words if fewer, in common with the text of meta-training. In the picture "
+        f"{LEAK} more than {100 * told.leak:g} % of the held-out inputs have a run of 13 words, or "
+        "all their words if fewer, in common with the text of meta-training. In the picture "
         f"differences alone; its last part shows those of backbones without and with the measured "
         f"suite's text, the methods trained on all others. Scores: "
         f"{', '.join(f'{suite} {name}' for suite, name in measured.items())}; K = "
@@ -138,8 +138,8 @@ def _overlap_notes(told: Told, overlaps: "Mapping[tuple[str, str], Overlap]") ->
             continue
         lines.append(
             f"Held-out text of {target} in common with meta-train text of {source}: inputs "
-            f"{share['inputs']:.2%}, targets {share['targets']:.2%}, both of one example "
-            f"{share['both']:.2%}."
+            f"{100 * share['inputs']:.2f} %, targets {100 * share['targets']:.2f} %, both of one "
+            f"example {100 * share['both']:.2f} %."
         )
     if none:
         lines.append(f"No text in common: {none} of {len(overlaps)} pairs of suites.")

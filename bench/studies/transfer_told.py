@@ -153,7 +153,10 @@ class Told:
         }
         maps["Target's text out of pre-training"] = self.without_text(), "minus_text"
         gains = {title: _gains(lines, of) for title, (lines, of) in maps.items()}
-        most = max(abs(g.value) for lines in gains.values() for line in lines for g in line if g)
+        most = {"over_floor": 0.0, "minus_text": 0.0}  # one scale for all methods
+        for title, (_, of) in maps.items():
+            sizes = [abs(g.value) for line in gains[title] for g in line if g]
+            most[of] = max([most[of], *sizes])
         figure, grid = panels(list(maps))
         for axes, (title, (lines, of)) in zip(grid, maps.items(), strict=True):
             values = [[g.value if g else None for g in line] for line in gains[title]]
@@ -166,7 +169,7 @@ class Told:
                 ]
                 for line, cells in zip(gains[title], lines.values(), strict=True)
             ]
-            heat_map(axes, list(lines), self.suites, values, texts, most or 1.0)
+            heat_map(axes, list(lines), self.suites, values, texts, most[of] or 1.0)
             axes.set_xlabel("measured on")
             axes.set_ylabel("trained on" if of == "over_floor" else "")
         return figure
