@@ -1,11 +1,15 @@
 """Training on other suites than those measured, and the study that makes a matrix of it."""
 
+import os
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 from safetensors.torch import load_file
@@ -17,6 +21,7 @@ from bench.cells import shared_header
 from bench.cli import main
 from bench.context import Context
 from bench.errors import UserError
+from bench.exports.runs import read_cells
 from bench.facts import describe
 from bench.jobs import grid, jobs_for
 from bench.overlap import Overlap
@@ -28,6 +33,7 @@ from bench.streams import Stream, digest_of
 from bench.studies.transfer import Transfer, text_overlaps
 from bench.studies.transfer_answer import answer
 from bench.studies.transfer_cells import Cells
+from bench.studies.transfer_picture import draw
 from bench.studies.transfer_told import APART, LEAK, Told
 from bench.tables import entries, leaderboard, metrics, read_rows
 from bench.tasks import Example, Task
@@ -448,7 +454,7 @@ def test_the_table_holds_what_the_statistics_say(found: Any) -> None:
 
 def test_the_picture_has_a_map_for_each_method_and_one_of_the_text(found: Any) -> None:
     _, _, told = found
-    figure = told.figure()
+    figure = draw(told)
     assert [axes.get_title() for axes in figure.axes] == [
         f"m minus {FLOOR}",
         "Target's text out of pre-training",

@@ -8,6 +8,7 @@ from bench.registry import backbone_path
 from bench.shown import title
 from bench.studies.study import Findings
 from bench.studies.transfer_cells import GIVEN, LEFT_OUT, Cell, Cells
+from bench.studies.transfer_picture import draw
 from bench.studies.transfer_told import APART, LEAK, Told
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def findings(
         answer=answer(told, cells),
         table=told.table(),
         shown=told.shown(),
-        figure=told.figure(),
+        figure=draw(told),
         caption=_caption(told, plan),
         changes=_changes(plan, pretrained),
         notes=[_adjusted(told), *_overlap_notes(told, overlaps), *_seen(plan, told), *_seeds(plan)],

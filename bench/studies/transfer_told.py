@@ -1,10 +1,9 @@
-"""What the cells of a transfer study tell: table, picture, sentence."""
+"""The cells of a transfer study as a matrix, and as tables."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.statistics import Interval, holm
-from bench.studies.figures import heat_map, panels
 from bench.studies.transfer_cells import (
     ALL_TEXT,
     GIVEN,
@@ -18,14 +17,13 @@ from bench.studies.transfer_cells import (
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.figure import Figure
 
 APART, LEAK = "*", "†"  # an interval without 0; text in common above the threshold
 VERDICTS = {1: "gain", -1: "loss", 0: "not shown to differ"}
 
 
 class Told:
-    """The cells of a study as texts.
+    """The cells of a study in order.
 
     Attributes:
         cells: all of them.
@@ -40,9 +38,9 @@ class Told:
         self.floor = next(cell.method for cell in cells if not cell.source)
         self._by_place = {(c.method, c.start, c.source, c.target): c for c in cells}
 
-    def find(self, method: str, start: Start, source: Suites, target: str) -> Cell | None:
-        """The cell of that place, if it was run."""
-        return self._by_place.get((method, start, source, target))
+    def find(self, method: str, start: Start, source: Suites, target: str) -> Cell:
+        """The cell of that place."""
+        return self._by_place[method, start, source, target]
 
     def others(self, target: str) -> Suites:
         """All suites but one."""
@@ -52,33 +50,28 @@ class Told:
         """Whether a cell is marked."""
         return cell.overlap is not None and cell.overlap["inputs"] > self.leak
 
-    def lines(self, method: str) -> dict[str, list[Cell | None]]:
+    def lines(self, method: str) -> dict[str, list[Cell]]:
         """The matrix of a method from the given backbone: what it was trained on, to a cell for
         each measured suite."""
-        given: dict[str, list[Suites]] = {
-            suite: [(suite,)] * len(self.suites) for suite in self.suites
+        sources = {suite: (suite,) for suite in self.suites} | {"all": tuple(self.suites)}
+        made = {
+            name: [self.find(method, GIVEN, source, target) for target in self.suites]
+            for name, source in sources.items()
         }
-        given["all"] = [tuple(self.suites)] * len(self.suites)
         if len(self.suites) > 2:
-            given["all others"] = [self.others(target) for target in self.suites]
-        return {
-            name: [
-                self.find(method, GIVEN, source, target)
-                for source, target in zip(sources, self.suites, strict=True)
-            ]
-            for name, sources in given.items()
-        }
+            made["all others"] = self.line(method, GIVEN)
+        return made
 
-    def without_text(self) -> dict[str, list[Cell | None]]:
-        """The cells whose backbone never read the target's text: a line for the floor and for each
-        method, trained on all others."""
-        return {
-            name: [
-                self.find(name, LEFT_OUT, NONE if name == self.floor else self.others(t), t)
-                for t in self.suites
-            ]
-            for name in [self.floor, *self.methods]
-        }
+    def line(self, method: str, start: Start) -> list[Cell]:
+        """A cell for each measured suite, trained on all others; the floor on none."""
+        return [
+            self.find(method, start, NONE if method == self.floor else self.others(target), target)
+            for target in self.suites
+        ]
+
+    def without_text(self) -> dict[str, list[Cell]]:
+        """The floor and each method on backbones that never read the measured suite's text."""
+        return {name: self.line(name, LEFT_OUT) for name in [self.floor, *self.methods]}
 
     def table(self) -> "pd.DataFrame":
         """A line for each cell, with every figure."""
@@ -113,29 +106,20 @@ class Told:
         """The matrix as texts: score, and difference to the floor."""
         import pandas as pd
 
-        lines: list[dict[str, str]] = []
-        floors = [self.find(self.floor, GIVEN, NONE, target) for target in self.suites]
-        lines.append(self._shown(self.floor, "none", floors))
+        lines = [self._shown(self.floor, "none", self.line(self.floor, GIVEN))]
         for method in self.methods:
-            lines += [
-                self._shown(method, name, found) for name, found in self.lines(method).items()
-            ]
+            for name, cells in self.lines(method).items():
+                lines.append(self._shown(method, name, cells))
         for start, name in ((ALL_TEXT, "all text"), (LEFT_OUT, "others' text alone")):
             for method in [self.floor, *self.methods]:
-                sources = [NONE if method == self.floor else self.others(t) for t in self.suites]
-                found = [
-                    self.find(method, start, s, t)
-                    for s, t in zip(sources, self.suites, strict=True)
-                ]
                 source = "none" if method == self.floor else "all others"
-                lines.append(self._shown(method, f"{source}; pre-trained on {name}", found))
+                source += f"; pre-trained on {name}"
+                lines.append(self._shown(method, source, self.line(method, start)))
         return pd.DataFrame(lines)
 
-    def _shown(self, method: str, source: str, cells: Iterable[Cell | None]) -> dict[str, str]:
-        line = {"method": method, "trained on": source}
-        for target, cell in zip(self.suites, cells, strict=True):
-            line[target] = self.text(cell) if cell else ""
-        return line
+    def _shown(self, method: str, source: str, cells: Sequence[Cell]) -> dict[str, str]:
+        texts = dict(zip(self.suites, map(self.text, cells), strict=True))
+        return {"method": method, "trained on": source, **texts}
 
     def text(self, cell: Cell) -> str:
         """Score, difference to the floor, marks."""
@@ -144,40 +128,6 @@ class Told:
             text += f"; {gain.value:+.1f} {_brackets(gain.interval, '+')}"
             text += APART * bool(gain.sign)
         return text + LEAK * self.leaks(cell)
-
-    def figure(self) -> "Figure":
-        """A heat map for each method, and one of what a text left out of pre-training costs."""
-        maps: dict[str, tuple[dict[str, list[Cell | None]], str]] = {
-            f"{method} minus {self.floor}": (self.lines(method), "over_floor")
-            for method in self.methods
-        }
-        maps["Target's text out of pre-training"] = self.without_text(), "minus_text"
-        gains = {title: _gains(lines, of) for title, (lines, of) in maps.items()}
-        most = {"over_floor": 0.0, "minus_text": 0.0}  # one scale for all methods
-        for title, (_, of) in maps.items():
-            sizes = [abs(g.value) for line in gains[title] for g in line if g]
-            most[of] = max([most[of], *sizes])
-        figure, grid = panels(list(maps))
-        for axes, (title, (lines, of)) in zip(grid, maps.items(), strict=True):
-            values = [[g.value if g else None for g in line] for line in gains[title]]
-            texts = [
-                [
-                    f"{g.value:+.1f}{APART * bool(g.sign)}" + LEAK * self.leaks(cell)
-                    if g and cell
-                    else ""
-                    for g, cell in zip(line, cells, strict=True)
-                ]
-                for line, cells in zip(gains[title], lines.values(), strict=True)
-            ]
-            heat_map(axes, list(lines), self.suites, values, texts, most[of] or 1.0)
-            axes.set_xlabel("measured on")
-            axes.set_ylabel("trained on" if of == "over_floor" else "")
-        return figure
-
-
-def _gains(lines: Mapping[str, Sequence[Cell | None]], of: str) -> list[list[Difference | None]]:
-    """A figure of each cell."""
-    return [[getattr(cell, of) if cell else None for cell in line] for line in lines.values()]
 
 
 def _figures(name: str, found: Difference | None) -> dict[str, float | None]:
