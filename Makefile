@@ -4,7 +4,7 @@ BIN := .venv/bin
 READY := .venv/.ready
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: leaderboard test check gate lint benchmark results pages backbones clean
+.PHONY: leaderboard test check gate lint benchmark results pages findings backbones clean
 
 leaderboard: $(READY)
 	$(BIN)/fewgen run quick
@@ -47,6 +47,15 @@ results: $(READY)
 pages: $(READY)
 	$(BIN)/python scripts/publish_results.py
 	$(BIN)/python results/timing/table.py
+
+# The studies at full size, each at most 45 minutes on two cores, and their pages; goes on where it
+# was stopped. STUDIES=crossover makes one.
+STUDIES := crossover transfer probes cost instruments
+findings: $(READY)
+	for name in $(STUDIES); do \
+	  $(BIN)/fewgen study $$name --size full --out build/findings/$$name && \
+	  $(BIN)/python scripts/publish_findings.py build/findings/$$name $$name || exit 1; \
+	done
 
 # The pre-trained backbones that ship with the package, made anew; goes on where it was stopped.
 BACKBONES := tiny tiny-gpt2 tiny-t5 tiny-lstm tiny-gru

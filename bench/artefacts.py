@@ -41,7 +41,7 @@ def initialisation_folder(
         version(),
         trained_on[0] if len(trained_on) == 1 else trained_on,
         [plan.columns, plan.configs, plan.layout],
-        [baseline, plan.options[baseline], plan.shots, plan.train_budget, train_seed],
+        [baseline, plan.options[baseline], plan.trained_shots, plan.train_budget, train_seed],
         [context.backbone(train_seed if plan.pretrain else None).identity, plan.dtype],
         [
             context.device.type,
@@ -79,7 +79,7 @@ def make_initialisation(
     training = Training(
         backbone,
         context.training_data(tuple(sources)),
-        plan.shots,
+        plan.trained_shots,
         train_seed,
         plan.tasks_at_once,
         plan.tokens_at_once or backbone.tokens_at_once,

@@ -28,6 +28,7 @@ def facts(block: "pd.DataFrame") -> dict[str, list[str]]:
     """The lines of a block's caption, by what they tell; the first says what the block is."""
     told = {
         "asked": [_asked(block)],
+        "drawn": _drawn(block),
         "ranked": [f"Ranked by {title(block.iloc[0]['rank_metric'])}."],
         "read": [_how_to_read(block)],
         "beside": [BESIDE],
@@ -92,6 +93,17 @@ def _asked(block: "pd.DataFrame") -> str:
         f"K = {first['shots']}, {head['episodes']:.0f} episodes over seeds {head['seeds']}"
         + (f", train seeds {'; '.join(train)}" if train else "")
     )
+
+
+def _drawn(block: "pd.DataFrame") -> list[str]:
+    """The K of meta-training of rows whose plan sets it apart from the K that is measured."""
+    if "train_shots" not in block:
+        return []
+    found = block.dropna(subset="train_shots").groupby("train_shots", sort=True)["baseline"]
+    return [
+        f"Meta-trained with K drawn from {shots}: {', '.join(sorted(names))}."
+        for shots, names in found
+    ]
 
 
 def _how_to_read(block: "pd.DataFrame") -> str:

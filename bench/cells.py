@@ -75,6 +75,7 @@ def shared_header(context: Context, cell: Cell) -> dict[str, Any]:
     identity = context.backbone(None).identity if uses_model and not plan.pretrain else None
     elsewhere = plan.train_suites if _trained_there(context, method) else []
     untrained = method.init == "meta-trained" and plan.train_budget == 0
+    drawn = plan.train_shots if isinstance(method, Learner) and method.trains else []
     return {
         "order": method.order,
         "init": "pretrained" if untrained else method.init,
@@ -93,6 +94,7 @@ def shared_header(context: Context, cell: Cell) -> dict[str, Any]:
             "train_budget": plan.train_budget if context.trained(cell.baseline) else None,
             "pretrain": plan.pretrain and plan.pretrain.told,
             "loss_mean": plan.loss_mean if uses_model else None,
+            **({"train_shots": drawn} if drawn else {}),
             **({"train_suites": elsewhere} if elsewhere else {}),
         },
         "primary": context.suite(cell.suite).primary,
@@ -148,9 +150,8 @@ def _statistics(
     context: Context, cell: Cell, episode: Episode, predictions: Sequence[str]
 ) -> dict[str, list[list[float]]]:
     """By metric, the sufficient statistics of each query's answer."""
-    pairs = list(zip(predictions, episode.query, strict=True))
     return {
-        metric.name: [metric.statistics(text, query.references) for text, query in pairs]
+        metric.name: metric.of_episode(predictions, episode.query)
         for metric in context.metrics(cell.suite)
     }
 

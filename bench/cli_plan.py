@@ -50,6 +50,7 @@ SHARED_OPTIONS: Sequence[Any] = (
     ),
     click.option("--baseline", "baselines", multiple=True, help="A baseline; may be repeated."),
     click.option("--shots", type=int, multiple=True, help="K, support examples; repeatable."),
+    click.option("--train-shots", type=IntegerList(), help="K of meta-training, if not --shots."),
     click.option("--queries", type=int, help="Q, query examples of an episode at most."),
     click.option("--episodes", type=int, help="Episodes of a cell, spread over its tasks."),
     click.option("--seeds", type=IntegerList(), help="Seeds of the episode draws."),

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from bench.cli_parts import with_options
-from bench.cli_plan import SHARED_OPTIONS, lay_over
+from bench.cli_plan import DATA_OPTIONS, SHARED_OPTIONS, column_map, lay_over
 from bench.progress import progress_bar
 
 OUT = Path("results/studies")
@@ -49,4 +49,41 @@ def study(name: str, size: str, out: str | None, **flags: Any) -> None:
     click.echo(f"Written to {root}", err=True)
 
 
-STUDIES = (study,)
+@click.command()
+@click.argument("directories", metavar="[DIR...]", nargs=-1, type=click.Path(path_type=Path))
+@click.option("--shots", type=click.IntRange(min=1), required=True, help="K of a new task.")
+@click.option("--tasks", type=click.IntRange(min=1), required=True, help="New tasks.")
+@click.option("--budget", required=True, metavar="2m", help="Device time for all: 90s, 2m, 1h.")
+@click.option("--suite-like", "data", required=True, metavar="FILE", help="Data like yours.")
+@with_options(DATA_OPTIONS[1:])
+@click.option("--json", "out", type=click.Path(path_type=Path), help="All figures, as JSON.")
+def advise(
+    directories: tuple[Path, ...],
+    data: str,
+    revision: str | None,
+    columns: tuple[str, ...],
+    configs: tuple[str, ...],
+    layout: str | None,
+    out: Path | None,
+    **flags: Any,
+) -> None:
+    """Recommends a method from recorded runs, and says when the evidence is too thin.
+
+    The rows are those of the recorded suite whose texts are most like --suite-like, by plain
+    features that are shown. Of the methods whose meta-training, adaptation and answers fit the
+    budget, the cheapest is recommended that was not shown to be worse than the best. Without DIR
+    the records that come with a checkout are read.
+    """
+    from bench.advise_command import advice, as_text, write_advice
+    from bench.records import check_files
+    from bench.sources import Source
+
+    check_files({"json": out})
+    source = Source(data, revision, column_map(columns), configs, layout)
+    made = advice(directories, source, **flags)
+    click.echo(as_text(made), nl=False)
+    if out:
+        write_advice(made, out)
+
+
+STUDIES = (study, advise)

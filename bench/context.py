@@ -117,13 +117,27 @@ class Context:
         return list(usable), reasons
 
     def _left_out_of_training(self, suite: str) -> list[str]:
-        """A reason for each meta-train task that is too small."""
-        return usable_tasks(self.dataset(suite), "meta-train", max(self.plan.shots))[1]
+        """A reason for each meta-train task that is too small.
+
+        Raises:
+            UserError: all are, for the K that the plan sets for meta-training.
+        """
+        dataset, shots = self.dataset(suite), max(self.plan.trained_shots)
+        usable, reasons = usable_tasks(dataset, "meta-train", shots)
+        if self.plan.train_shots and not usable:
+            raise UserError(
+                f"{suite}: no meta-train task of {dataset.name} holds train_shots = {shots} "
+                "support examples and a query; the largest reasons: "
+                f"{'; '.join(reasons[:3])}; lower train_shots"
+            )
+        return reasons
 
     def _metrics(self, suite: str) -> list[Metric]:
         counts = {len(example.references) for example in self._queries(suite)}
         num_refs = counts.pop() if len(counts) == 1 else None
-        metrics = build_metrics(self.language(suite), self.plan.metrics, num_refs)
+        language = self.language(suite)
+        own = self.suite(suite).metrics(not self.plan.data, language)
+        metrics = build_metrics(language, self.plan.metrics, num_refs, own)
         primary, known = self.suite(suite).primary, [metric.name for metric in metrics]
         if primary not in known:
             raise UserError(

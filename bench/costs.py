@@ -60,6 +60,12 @@ def _work(by_cell: Sequence[tuple[Header, Sequence[Cost]]]) -> dict[str, Any]:
     }
 
 
+def own_ms(cost: Cost, what: str) -> float:
+    """Milliseconds of `adapt` or `generate` without what the thread waited for cores that others
+    had, where that was recorded."""
+    return float(cost[f"{what}_ms"] - (cost.get(f"{what}_waited_ms") or 0.0))
+
+
 def training(headers: Iterable[Header]) -> dict[str, Any]:
     """Columns of meta-training: means over the train seeds, the largest peak; 0 where there was
     none."""

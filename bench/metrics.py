@@ -2,7 +2,7 @@
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,17 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["BUILT_IN", "MeanMetric", "Metric", "build_metrics", "language_of", "metrics_of"]
+    from bench.tasks import Example
+
+__all__ = [
+    "BUILT_IN",
+    "MeanMetric",
+    "Metric",
+    "build_metrics",
+    "language_of",
+    "metrics_of",
+    "ranks",
+]
 
 BUILT_IN = ("bleu", "chrf", "rouge1", "rouge2", "rougeL", "rougeLsum", "exact")
 
@@ -41,6 +51,14 @@ class Metric(ABC):
     def statistics(self, prediction: str, references: Sequence[str]) -> list[float]:
         """Sufficient statistics of one segment, as JSON numbers; always of the same length."""
 
+    def of_episode(
+        self, predictions: Sequence[str], queries: "Sequence[Example]"
+    ) -> list[list[float]]:
+        """The statistics of each answer of an episode: of each by itself, unless the metric sees
+        more of what was asked, or all answers together."""
+        pairs = zip(predictions, queries, strict=True)
+        return [self.statistics(text, query.references) for text, query in pairs]
+
     @abstractmethod
     def score(self, sums: "NDArray[np.float64]") -> float:
         """The corpus score of statistics summed over segments `(statistics,)`."""
@@ -49,6 +67,11 @@ class Metric(ABC):
     def scores(self, sums: "NDArray[np.float64]") -> "NDArray[np.float64]":
         """`score` of many corpora at once, `(corpora, statistics)` to `(corpora,)`; equal to it but
         for rounding."""
+
+    def parts(self, sums: "NDArray[np.float64]") -> "Sequence[Metric]":
+        """Scores of the kinds of things that it counts, from the same statistics; `sums` tells
+        which kinds there are. Most metrics have none."""
+        return ()
 
     @property
     def _nrefs(self) -> str:
@@ -232,19 +255,26 @@ def _built_in(name: str, language: str | None, num_refs: int | None) -> Metric:
 
 
 def build_metrics(
-    language: str | None, extra: Sequence[str] = (), num_refs: int | None = None
+    language: str | None,
+    extra: Sequence[str] = (),
+    num_refs: int | None = None,
+    own: Sequence[Metric] = (),
 ) -> list[Metric]:
-    """The metrics of a run: those of `BUILT_IN` in that order, then the extras.
+    """The metrics of a run: those of `BUILT_IN` in that order, the suite's own, then the extras.
 
     Args:
         language: code of the references, which chooses sacreBLEU's tokenizer.
         extra: names or paths for `evaluate.load`.
         num_refs: references of every segment, for the signatures; None where it varies.
+        own: that the suite declares.
 
     Raises:
         UserError: an extra cannot be loaded, or its name is taken.
     """
     metrics = [_built_in(name, language, num_refs) for name in BUILT_IN]
+    for metric in own:
+        metric.num_refs = num_refs
+        metrics.append(metric)
     for path in extra:
         from bench.extra_metrics import EvaluateMetric, short_name
 
@@ -257,11 +287,31 @@ def build_metrics(
     return metrics
 
 
-def metrics_of(language: str | None, names: Sequence[str]) -> list[Metric]:
-    """Metrics that score recorded statistics, in the order of `names`.
+def metrics_of(language: str | None, signatures: Mapping[str, str]) -> list[Metric]:
+    """Metrics that score recorded statistics, in the order of `signatures`, by name.
 
-    A name that is not built in is an extra, whose corpus score is a mean; it need not be loaded.
+    A name that is not built in is a suite's own or an extra, which need not be loaded: `agg:` in
+    its signature says how its statistics make a score, and they make a mean where it does not.
     """
     return [
-        _built_in(name, language, None) if name in BUILT_IN else MeanMetric(name) for name in names
+        _built_in(name, language, None) if name in BUILT_IN else _recorded(name, signature)
+        for name, signature in signatures.items()
     ]
+
+
+def ranks(signature: str) -> bool:
+    """Whether more of a metric is better, by what its signature says."""
+    return "ranks:no" not in signature.split("|")
+
+
+def _recorded(name: str, signature: str) -> Metric:
+    fields = dict(field.partition(":")[::2] for field in signature.split("|"))
+    if fields.get("agg") == "share":
+        from bench.shares import Share
+
+        return Share(name, kinds=fields["kinds"].split("+") if fields.get("kinds") else ())
+    if fields.get("agg") == "bleu":
+        metric = Bleu()
+        metric.name = name
+        return metric
+    return MeanMetric(name)

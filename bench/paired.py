@@ -25,12 +25,16 @@ class Effect:
     interval: Interval
 
 
-def _paired(a: Sequence[Entry], b: Sequence[Entry]) -> list[tuple[Entry, Entry]]:
+def paired(a: Sequence[Entry], b: Sequence[Entry]) -> list[tuple[Entry, Entry]]:
     """The entries of both rows for the same train seed and episode; a row without train seeds meets
-    every train seed of the other."""
+    every train seed of the other.
+
+    Raises:
+        ValueError: the rows differ in episodes or train seeds.
+    """
     untrained = [all(e.train_seed is None for e in row) for row in (a, b)]
     if untrained[0] and not untrained[1]:
-        return [(x, y) for y, x in _paired(b, a)]
+        return [(x, y) for y, x in paired(b, a)]
     other = {(None if untrained[1] else e.train_seed, e.key): e for e in b}
     wanted = [(None if untrained[1] else e.train_seed, e.key) for e in a]
     if set(wanted) != set(other):
@@ -45,7 +49,7 @@ def task_differences(a: Sequence[Entry], b: Sequence[Entry], metric: Scorer) -> 
         ValueError: the rows differ in episodes or train seeds.
     """
     by_task: dict[str, list[tuple[Entry, Entry]]] = {}
-    for pair in sorted(_paired(a, b), key=lambda pair: pair[0].key):
+    for pair in sorted(paired(a, b), key=lambda pair: pair[0].key):
         by_task.setdefault(pair[0].task, []).append(pair)
     return {
         task: corpus_score([x for x, _ in pairs], metric)
@@ -109,7 +113,7 @@ def randomised_p(
     Raises:
         ValueError: the rows differ in episodes or train seeds.
     """
-    pairs = _paired(a, b)
+    pairs = paired(a, b)
     tasks = sorted({x.task for x, _ in pairs})
     place = {task: i for i, task in enumerate(tasks)}
     swapped = _swaps(len(tasks), swaps, seed)

@@ -68,6 +68,9 @@ class Plan(Strict):
         description="suites that training takes its tasks from; each suite's own if empty",
     )
     shots: list[Count] = Field(default=[8], description="K, support examples")
+    train_shots: list[Count] = Field(
+        default=[], description="K in meta-training, drawn anew for each task; `shots` if empty"
+    )
     queries: Count = Field(default=16, description="Q, query examples of an episode at most")
     episodes: Count = Field(default=16, description="episodes of a cell, spread over its tasks")
     seeds: list[Seed] = Field(default=[0], description="of episode draws and adaptation")
@@ -148,6 +151,11 @@ class Plan(Strict):
     )
 
     @property
+    def trained_shots(self) -> list[int]:
+        """Every K that meta-training draws from."""
+        return self.train_shots or self.shots
+
+    @property
     def decoded(self) -> str:
         """How answers are written, with all that this depends on: `beam, beams = 4`; a decoding
         seed of 0 is not named."""
@@ -167,6 +175,7 @@ class Plan(Strict):
         "train_suites",
         "baselines",
         "shots",
+        "train_shots",
         "seeds",
         "train_seeds",
         "tasks",

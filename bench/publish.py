@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.captions import facts
+from bench.metrics import BUILT_IN
 from bench.records import write_whole
 from bench.shown import (
     FRONT,
@@ -47,6 +48,12 @@ def _cells(line: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def _unmeasured(block: "pd.DataFrame") -> list[str]:
+    """Scores of some suites that no row of a block has."""
+    own = [name for name in SCORES if name not in BUILT_IN]
+    return [name for name in own if name not in block or block[name].isna().all()]
+
+
 def block_tables(frame: "pd.DataFrame") -> list[Shown]:
     """The blocks of a leaderboard."""
     import pandas as pd
@@ -58,6 +65,9 @@ def block_tables(frame: "pd.DataFrame") -> list[Shown]:
         if not cells["failed"].any():
             cells = cells.drop(columns="failed")
         ranking = title(lines[0]["rank_metric"])
+        cells = cells.drop(
+            columns=[title(name) for name in _unmeasured(block) if title(name) != ranking]
+        )
         best = [place for place, line in enumerate(lines) if leads(line)]
         bold = frozenset((place, column) for place in best for column in ("baseline", ranking))
         tables.append(Shown(cells, bold, list(chain.from_iterable(facts(block).values()))))

@@ -10,7 +10,14 @@ from bench.tables import ALPHA
 if TYPE_CHECKING:
     import pandas as pd
 
-SCORES = {"bleu": "BLEU", "chrf": "chrF", "rougeL": "ROUGE-L", "exact": "exact"}
+SCORES = {
+    "bleu": "BLEU",
+    "chrf": "chrF",
+    "rougeL": "ROUGE-L",
+    "exact": "exact",
+    "rules": "rules",
+    "form": "form",
+}
 MISSING = "–"  # noqa: RUF001, an en dash is what tables show for nothing
 FRONT = "•"  # on the Pareto front
 

@@ -59,14 +59,7 @@ def open_dataset(source: Source, public: Sequence[PublicData] = ()) -> TableData
     Raises:
         UserError: with file, line and reason, for whatever cannot be read as it stands.
     """
-    for name in source.columns:
-        if name not in FIELDS:
-            raise unknown("field to map a column to", name, FIELDS)
-    notes: list[str] = []
-    name, revision, tables = _open(source, _layout_of(source, public), notes)
-    kept = Kept()
-    for record in _records(name, tables, source.columns):
-        kept.add(record)
+    name, revision, kept, notes = read_records(source, public)
     data = build(name, revision, kept.records)
     data.notes += notes
     if kept.share < 1:
@@ -75,6 +68,25 @@ def open_dataset(source: Source, public: Sequence[PublicData] = ()) -> TableData
             f"in the first {100 * kept.share:.3g} %, which fit {kept.limit / 2**20:.0f} MiB"
         )
     return data
+
+
+def read_records(
+    source: Source, public: Sequence[PublicData] = ()
+) -> tuple[str, str, Kept, list[str]]:
+    """The checked records of a data set, not divided: name, revision, records, notes.
+
+    Raises:
+        UserError: as `open_dataset`.
+    """
+    for name in source.columns:
+        if name not in FIELDS:
+            raise unknown("field to map a column to", name, FIELDS)
+    notes: list[str] = []
+    name, revision, tables = _open(source, _layout_of(source, public), notes)
+    kept = Kept()
+    for record in _records(name, tables, source.columns):
+        kept.add(record)
+    return name, revision, kept, notes
 
 
 def _layout_of(source: Source, public: Sequence[PublicData]) -> PublicData | None:

@@ -304,6 +304,37 @@ def _estimate(value: float, tasks: _Variance, seeds: Sequence[_Variance]) -> Est
     return Estimate(value, math.sqrt(total), total**2 / spread, error, freedom)
 
 
+@dataclass(frozen=True, eq=False)
+class Resampled:
+    """A row's corpus scores on its data and on resamples of its tasks, a line a train seed.
+
+    Attributes:
+        points: of the data `(train seeds,)`.
+        draws: of the resamples `(train seeds, repeats)`.
+        units: how many tasks a resample draws.
+    """
+
+    points: Array
+    draws: Array
+    units: int
+
+
+def resampled(
+    entries: Sequence[Entry], metric: Scorer, repeats: int = 1000, seed: int = 0
+) -> Resampled:
+    """What `estimate` is made of, for figures that are made of several rows.
+
+    The resamples are the same for all rows and metrics that have the same episodes.
+
+    Raises:
+        ValueError: there is no entry.
+    """
+    keys = _keys(entries)
+    draws = _Resamples(keys, repeats, Stream(seed, "resamples"))
+    scored = draws.scored(_cells(entries, keys), metric)
+    return Resampled(scored.points, scored.draws, draws.units)
+
+
 def of_resamples(points: Array, draws: Array, units: int) -> Estimate:
     """The mean over train seeds of a figure that is given for each of them.
 

@@ -138,7 +138,7 @@ def metrics(row: Row) -> "list[Metric]":
     """The metrics that the row's cells were scored with; extras need no library to be summed."""
     from bench.metrics import metrics_of
 
-    return metrics_of(row.header["language"], list(row.header["signatures"]))
+    return metrics_of(row.header["language"], row.header["signatures"])
 
 
 def primary_scores(directory: Path) -> dict[str, float]:
@@ -156,14 +156,18 @@ def primary_scores(directory: Path) -> dict[str, float]:
 
 
 def _scores(row: Row) -> dict[str, Any]:
+    import numpy as np
+
     from bench.statistics import corpus_score, interval
 
     scores: dict[str, Any] = {}
     for metric in metrics(row):
         measured = entries(row, metric.name)
-        scores[metric.name] = corpus_score(measured, metric)
-        bounds = interval(measured, metric)
-        scores[f"{metric.name}_low"], scores[f"{metric.name}_high"] = bounds.low, bounds.high
+        total = np.sum([entry.sums for entry in measured], axis=0)
+        for scorer in (metric, *metric.parts(total)):
+            scores[scorer.name] = corpus_score(measured, scorer)
+            bounds = interval(measured, scorer)
+            scores[f"{scorer.name}_low"], scores[f"{scorer.name}_high"] = bounds.low, bounds.high
     return scores
 
 
@@ -176,7 +180,7 @@ def _line(row: Row) -> dict[str, Any]:
     head, records = row.header, row.records()
     shared = "suite dataset revision split baseline init backbone shots order primary".split()
     train_seeds = {train for train, _ in row.cells if train is not None}
-    scored = bool(row.cells)
+    scored, drawn = bool(row.cells), head["settings"].get("train_shots")
     return {
         **{key: head.get(key) for key in shared},
         "group": "",
@@ -193,6 +197,7 @@ def _line(row: Row) -> dict[str, Any]:
         "episodes": len(row.digests),
         "support_part": ",".join(sorted({r["support_part"] for r in records})),
         "options": ", ".join(f"{k} = {v}" for k, v in (head.get("changed") or {}).items()),
+        **({"train_shots": ",".join(map(str, drawn))} if drawn else {}),
         "adapted_params": head.get("adapted_params"),
         "meta_params": head.get("meta_params"),
         **(_scores(row) if scored else {}),
@@ -292,8 +297,8 @@ def ranked(directories: "Sequence[str | Path]", metric: str | None = None) -> li
     if not rows:
         raise UserError(f"no finished cell in {', '.join(map(str, directories))}")
     for row in rows:
-        if metric and row.cells and metric not in row.header["signatures"]:
-            raise unknown("metric", metric, row.header["signatures"])
+        if metric and row.cells:
+            _check_ranking(metric, row.header["signatures"])
     made = [_block(members, metric) for members in blocks(rows)]
     made.sort(key=lambda block: [block.lines[0][key] for key in ("suite", "dataset", "shots")])
     for number, block in enumerate(made, 1):
@@ -301,6 +306,19 @@ def ranked(directories: "Sequence[str | Path]", metric: str | None = None) -> li
             line["block"] = str(number)
     _compare(made)
     return made
+
+
+def _check_ranking(metric: str, signatures: Mapping[str, str]) -> None:
+    """Raises `UserError` for a metric that was not recorded, or of which more is not better."""
+    from bench.metrics import ranks
+
+    if metric not in signatures:
+        raise unknown("metric", metric, signatures)
+    if not ranks(signatures[metric]):
+        raise UserError(
+            f"{metric} ranks nothing, more of it is not better; its column is in the csv file, "
+            "rank by another metric"
+        )
 
 
 def frame_of(made: Sequence[Block]) -> "pd.DataFrame":

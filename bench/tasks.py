@@ -2,7 +2,10 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+if TYPE_CHECKING:
+    from bench.metrics import Metric
 
 SPLITS = ("meta-train", "meta-validation", "meta-test")
 PARTS = ("train", "validation", "test")
@@ -84,6 +87,11 @@ class PublicData:
     folders: bool = False
 
 
+def no_metrics(embedded: bool, language: str | None) -> "Sequence[Metric]":
+    """For a suite that has no scores of its own."""
+    return ()
+
+
 @dataclass(frozen=True)
 class Suite:
     """What a family of tasks declares about itself; mostly data.
@@ -98,6 +106,9 @@ class Suite:
         language: code of the references, for the metrics' tokenizers.
         embedded: makes the data set that needs no download.
         public: public data sets of this kind whose layout it knows.
+        metrics: makes the scores that only this suite has, for what it embeds (True) or for other
+            data of its kind, and for the language of the references. What they record is read
+            without the suite: see `bench.metrics.metrics_of`.
     """
 
     name: str
@@ -109,3 +120,6 @@ class Suite:
     language: str
     embedded: Callable[[], Dataset] = field(repr=False)
     public: tuple[PublicData, ...] = ()
+    metrics: Callable[[bool, str | None], "Sequence[Metric]"] = field(
+        default=no_metrics, repr=False
+    )

@@ -139,7 +139,7 @@ class Training:
 
     Attributes:
         backbone: as the method prepared it.
-        shots: every K of the plan; each task draws one.
+        shots: every K of meta-training; each task draws one.
         seed: the train seed.
         tasks_at_once, tokens_at_once: the most that go through the model in one batch.
     """

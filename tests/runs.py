@@ -51,6 +51,7 @@ def write_run(
     train_seeds: Sequence[int | None] = (None,),
     episodes: int = 12,
     queries: int = 3,
+    shots: int = 8,
     **more: Any,
 ) -> Path:
     """A finished run whose baselines write each word of a reference with the probability `kept`.
@@ -61,7 +62,7 @@ def write_run(
         for seed in seeds:
             for train in train_seeds:
                 for baseline, share in kept.items():
-                    cell = Cell(suite, baseline, 8, train, seed)
+                    cell = Cell(suite, baseline, shots, train, seed)
                     records = [_record(cell, i, queries, share) for i in range(episodes)]
                     write_cell(root, cell, header(**more), records)
     plan = {"seeds": list(seeds), "train_seeds": [seed or 0 for seed in train_seeds]}

@@ -366,7 +366,7 @@ def test_a_card_reads_as_it_was_written(run: Path, tmp_path: Path) -> None:
     assert {(r.dataset_type, r.metric_type) for r in results} == {
         (f"fewgen-{suite}", metric)
         for suite in ("translation", "dialogue")
-        for metric in "bleu chrf rouge1 rouge2 rougeL rougeLsum exact".split()
+        for metric in "bleu chrf rouge1 rouge2 rougeL rougeLsum exact rules".split()
     }
     for result in results:
         line = table.loc[result.dataset_type.removeprefix("fewgen-")]

@@ -17,7 +17,7 @@ from sacrebleu.metrics.chrf import CHRF
 from bench import languages
 from bench.errors import UserError
 from bench.languages import base_code, bleu_tokenizer
-from bench.metrics import BUILT_IN, build_metrics, language_of, metrics_of
+from bench.metrics import BUILT_IN, MeanMetric, build_metrics, language_of, metrics_of
 from bench.tokenizers import ScriptTokenizer
 
 WORDS = ["the", "a", "cat", "dog", "sat", "on", "mat", "ran,", "red.", "3.5", "it's", "New-York"]
@@ -225,17 +225,17 @@ def test_recorded_statistics_score_the_same_after_json(name):
     scorer = metric(name)
     pairs = zip(predictions, several, strict=True)
     recorded = json.loads(json.dumps([scorer.statistics(p, r) for p, r in pairs]))
-    (reader,) = metrics_of("xx", [name])
+    (reader,) = metrics_of("xx", {name: ""})
     assert reader.score(np.sum(recorded, axis=0)) == corpus(scorer, predictions, several)
 
 
 def test_metrics_come_in_a_fixed_order():
     assert [m.name for m in build_metrics("en")] == list(BUILT_IN)
-    assert [m.name for m in metrics_of(None, ["mine", "bleu"])] == ["mine", "bleu"]
+    assert [m.name for m in metrics_of(None, {"mine": "", "bleu": ""})] == ["mine", "bleu"]
 
 
 def test_a_recorded_extra_scores_without_its_library():
-    (mine,) = metrics_of(None, ["mine"])
+    (mine,) = metrics_of(None, {"mine": ""})
     assert mine.score(np.array([3.0, 4.0])) == 0.75
     with pytest.raises(NotImplementedError, match="mine"):
         mine.statistics("a", ["a"])
@@ -295,7 +295,7 @@ def test_an_extra_metric_is_averaged_on_its_own_scale(script):
     assert mine.statistics("ab", ["abc"]) == [1, 1]
     assert corpus(mine, ["ab", "a"], [["abc"], ["abcd", "ab"]]) == 2
     assert mine.signature().startswith("nrefs:var|metric:mine|agg:mean|script:")
-    (reader,) = metrics_of(None, ["mine"])
+    (reader,) = metrics_of(None, {"mine": ""})
     assert reader.score(np.array([4.0, 2.0])) == 2
 
 
@@ -334,3 +334,33 @@ def test_two_metrics_of_one_name_are_refused(script):
         build_metrics(None, [path, path])
     with pytest.raises(UserError, match="second column 'bleu'"):
         build_metrics(None, ["bleu"])
+
+
+def test_a_suites_own_metric_stands_between_and_keeps_its_name():
+    class Rules(MeanMetric):
+        pass
+
+    own = Rules("rules")
+    made = build_metrics("en", num_refs=1, own=[own])
+    assert [metric.name for metric in made] == [*BUILT_IN, "rules"]
+    assert made[-1] is own
+    assert own.num_refs == 1
+    with pytest.raises(UserError, match="second column 'rules'"):
+        build_metrics("en", ["somewhere/rules.py"], own=[own])
+
+
+def test_a_signature_says_how_recorded_sums_make_a_score():
+    sums = np.array([3.0, 4, 1, 2, 2, 2])
+    share, mean = metrics_of("en", {"rules": "nrefs:1|agg:share|kinds:a+b|version:1", "mine": "x"})
+    assert share.score(sums) == 75
+    assert {part.name: part.score(sums) for part in share.parts(sums)} == {
+        "rules-a": 50,
+        "rules-b": 100,
+    }
+    assert mean.score(sums[:2]) == 0.75
+    assert mean.parts(sums[:2]) == ()
+    assert share.limits == (0, 100)
+    assert share.scores(np.zeros((1, 6))).tolist() == [0]
+    for reader in (share, mean):
+        with pytest.raises(NotImplementedError, match="was recorded elsewhere"):
+            reader.statistics("a", ["b"])

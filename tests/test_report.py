@@ -474,7 +474,7 @@ def test_suites_without_a_complete_row_have_no_profile(tmp_path: Path) -> None:
     plot = profile_plot(over)
     assert plot.picture is None
     assert plot.note.startswith("Not shown: every baseline lacks cells of a suite")
-    assert over_table(over).titles[2:] == ["translation (chrF)", "writing (chrF)"]
+    assert over_table(over).titles[2:] == ["translation (chrF)", "writing (form)"]
 
 
 def test_tables_over_suites_are_told_apart(tmp_path: Path) -> None:

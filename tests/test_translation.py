@@ -2,8 +2,11 @@
 
 import itertools
 
+import pytest
+
 from bench.streams import Stream
 from suites.translation.grammar import FIELD_OF, ROOTS, Language, draw_meaning, english
+from suites.translation.meanings import meaning_of
 
 
 def test_roots_and_markers_are_all_different() -> None:
@@ -43,3 +46,18 @@ def test_english_has_the_right_articles() -> None:
         for one, two in itertools.pairwise(words):
             if one in ("a", "an"):
                 assert (one == "an") == (two[0] in "aeiou")
+
+
+def test_english_sentences_are_read_back() -> None:
+    for number in range(2000):
+        meaning = draw_meaning(Stream(number, "read back"))
+        assert meaning_of(english(meaning)) == meaning
+    for text in (
+        "",
+        "the goat",
+        "the goat saw",
+        "a goats saw the cow",
+        "the goat saw the cow near",
+    ):
+        with pytest.raises(ValueError, match="no English sentence of the suite"):
+            meaning_of(text)

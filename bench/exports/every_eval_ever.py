@@ -3,6 +3,7 @@ datastore: `data/fewgen/DEVELOPER/MODEL/UUID.json`, answers beside it in `UUID_s
 
 import hashlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,11 +24,12 @@ from bench.exports.scored import (
     scores,
     setting_texts,
 )
-from bench.metrics import BUILT_IN
+from bench.metrics import Metric, ranks
 from bench.records import write_json
 from bench.registry import names, version
 from bench.shown import SCORES
 from bench.streams import digest_of
+from bench.tables import metrics
 
 COSTS = ("adapt_ms", "inner_step_ms", "generate_ms", "adapt_peak_mib", "generate_peak_mib")
 
@@ -223,9 +225,12 @@ def _metric(made: Made, name: str) -> dict[str, Any]:
         "metric_parameters": {"signature": head["signatures"][name]},
         "lower_is_better": False,
     }
-    if name in BUILT_IN:
+    if _bounded(made, name):
         limits = {"score_type": "continuous", "min_score": 0, "max_score": 100}
-        return {**found, "metric_kind": found["metric_id"], "metric_unit": "points", **limits}
+        found |= {"metric_kind": found["metric_id"], "metric_unit": "points", **limits}
+        if ranks(head["signatures"][name]):
+            return found
+        return {**found, "additional_details": {"direction": "none; more is not better"}}
     # A metric by name declares neither its limits nor its direction.
     return {**found, "additional_details": {"direction": "not declared; ranked by the largest"}}
 
@@ -233,10 +238,16 @@ def _metric(made: Made, name: str) -> dict[str, Any]:
 def _score(made: Made, name: str, score: Score) -> dict[str, Any]:
     row = made.row
     uncertainty: dict[str, Any] = {"num_samples": len(row.digests)}
+    low, high = Metric.limits if _bounded(made, name) else (-math.inf, math.inf)
+
+    def within(value: float) -> float:
+        """Inside the limits that `_metric` tells: sacreBLEU's 100 is above it by rounding."""
+        return min(max(value, low), high)
+
     if score.error is not None:
         uncertainty["standard_error"] = {"value": score.error, "method": UNIT}
     if score.low is not None and score.high is not None:
-        ends = {"lower": _within(name, score.low), "upper": _within(name, score.high)}
+        ends = {"lower": within(score.low), "upper": within(score.high)}
         uncertainty["confidence_interval"] = {**ends, "confidence_level": LEVEL, "method": UNIT}
     trained = sorted({t for t, _ in row.cells if t is not None})
     details = {
@@ -247,15 +258,15 @@ def _score(made: Made, name: str, score: Score) -> dict[str, Any]:
         **{key: sum(r.get(key, 0) for r in row.records()) for key in ("diverged", "cut_outputs")},
     }
     return {
-        "score": _within(name, score.value),
+        "score": within(score.value),
         "details": _texts(details),
         "uncertainty": uncertainty,
     }
 
 
-def _within(name: str, value: float) -> float:
-    """Inside the limits that `_metric` tells: sacreBLEU's 100 is above it by rounding."""
-    return min(max(value, 0.0), 100.0) if name in BUILT_IN else value
+def _bounded(made: Made, name: str) -> bool:
+    """Whether the metric's limits are those of a share in percent."""
+    return any(m.name == name and m.limits == Metric.limits for m in metrics(made.row))
 
 
 def _costs(made: Made) -> dict[str, str]:

@@ -8,10 +8,11 @@ from bench.errors import unknown
 if TYPE_CHECKING:
     from bench.studies.study import Study
 
-MODULES = {
+MODULES = {  # name, which is its module's: its class
     "crossover": "Crossover",
+    "cost": "Cost",
     "transfer": "Transfer",
-}  # name, which is its module's: its class
+}
 
 
 def load_study(name: str) -> "Study":

@@ -1,50 +1,40 @@
 """Whether another half of the seeds would rank alike: Kendall's tau between disjoint halves."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import Any
 
 from bench.tables import ALPHA, Block, Row, entries, metrics, ranked
 
 
 def stability(roots: Sequence[Path]) -> list[str]:
-    """A sentence for each block of some runs that has two rows or more: Kendall's tau-b (1945)
-    between the rankings by disjoint halves of its seeds, of all ways to halve them the mean, the
-    least and the most; and which pairs of rows are ties, by the tables' own tests."""
-    return [line for block in ranked(roots) for line in _told(block)]
+    """A sentence for each suite of some runs: Kendall's tau-b (1945) between the rankings by
+    disjoint halves of the seeds, over all its tables and all ways to halve them the mean, the least
+    and the most; and how many pairs of rows are ties, by the tables' own tests."""
+    by_suite: dict[str, list[Block]] = {}
+    for block in ranked(roots):
+        if len(block.complete) > 1:
+            head = block.rows[0].header
+            by_suite.setdefault(f"{head['suite']} ({head['dataset']})", []).append(block)
+    return [_told(place, blocks) for place, blocks in by_suite.items()]
 
 
-def _told(block: Block) -> Iterator[str]:
-    complete = block.complete
-    if len(complete) < 2:
-        return
-    head, lines = complete[0][0].header, [line for _, line in complete]
-    place = f"{head['suite']}, K = {head['shots']}{_read_anew(head['settings'])}"
-    taus = halves([row for row, _ in complete], block.metric)
-    if taus:
-        mean = sum(taus) / len(taus)
-        ranking = (
-            f"Kendall's tau between disjoint halves of the seeds is {mean:.2f} "
-            f"(least {min(taus):.2f}, most {max(taus):.2f}, of {len(taus)})"
-        )
-    else:
-        ranking = "one seed has no halves, so no Kendall's tau between them"
-    pairs = list(combinations(lines, 2))
+def _told(place: str, blocks: Sequence[Block]) -> str:
+    taus = [t for b in blocks for t in halves([row for row, _ in b.complete], b.metric)]
+    lines = [[line for _, line in block.complete] for block in blocks]
+    pairs = [pair for found in lines for pair in combinations(found, 2)]
     ties = sum(bool(set(a["group"]) & set(b["group"])) for a, b in pairs)
-    yield (
+    ranking = "one seed has no halves, so no Kendall's tau between them"
+    if taus:
+        ranking = (
+            f"Kendall's tau between disjoint halves of the seeds is {sum(taus) / len(taus):.2f} "
+            f"(least {min(taus):.2f}, most {max(taus):.2f}, of {len(taus)} in {len(blocks)} "
+            "table(s))"
+        )
+    return (
         f"{place}: {ranking}; {ties} of {len(pairs)} pairs of rows are ties "
         f"(not shown to differ, {ALPHA:.0%}, Holm)."
     )
-
-
-def _read_anew(settings: Mapping[str, Any]) -> str:
-    """What tells blocks of one suite apart whose backbones were pre-trained anew."""
-    anew = settings["pretrain"]
-    if not anew:
-        return ""
-    read = anew.get("suites") or settings.get("train_suites") or ()
-    return ", pre-trained" + f" on {' + '.join(read)}" * bool(read)
 
 
 def halves(rows: Sequence[Row], metric: str) -> list[float]:

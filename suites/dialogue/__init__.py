@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.metrics import Metric
 from bench.tasks import Suite
 from suites.dialogue.desks import HOUSE, Clerk, Talk, draw_talk, said, turns
 from suites.dialogue.hub import PUBLIC
@@ -20,6 +21,13 @@ def _embedded() -> Procedural[Talk]:
     return Procedural("dialogue", VERSION, HOUSE, "clerk", draw_talk, said, _rules)
 
 
+def _metrics(embedded: bool, language: str | None) -> list[Metric]:
+    """How well answers keep a task's rules, which only the embedded tasks have."""
+    from suites.dialogue.rules import rules
+
+    return [rules()] if embedded else []
+
+
 def suite() -> Suite:
     """The suite as it registers under `fewgen.suites`."""
     return Suite(
@@ -32,4 +40,5 @@ def suite() -> Suite:
         language="en",
         embedded=_embedded,
         public=PUBLIC,
+        metrics=_metrics,
     )

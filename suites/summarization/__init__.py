@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.metrics import Metric
 from bench.tasks import Suite
 from suites.procedural import Procedural
 from suites.summarization.hub import PUBLIC
@@ -20,6 +21,13 @@ def _embedded() -> Procedural[Report]:
     return Procedural("summarization", VERSION, NEWSROOM, "outlet", draw_report, wire, _rules)
 
 
+def _metrics(embedded: bool, language: str | None) -> list[Metric]:
+    """How well answers keep a task's rules, which only the embedded tasks have."""
+    from suites.summarization.rules import rules
+
+    return [rules()] if embedded else []
+
+
 def suite() -> Suite:
     """The suite as it registers under `fewgen.suites`."""
     return Suite(
@@ -32,4 +40,5 @@ def suite() -> Suite:
         language="en",
         embedded=_embedded,
         public=PUBLIC,
+        metrics=_metrics,
     )

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from bench.metrics import Metric
 from bench.tasks import Suite
 from suites.procedural import Procedural
 from suites.writing.hub import PUBLIC
@@ -20,6 +21,16 @@ def _embedded() -> Procedural[Opening]:
     return Procedural("writing", VERSION, WORKSHOP, "poet", draw_opening, opening_text, _rules)
 
 
+def _metrics(embedded: bool, language: str | None) -> list[Metric]:
+    """Form and diversity of any writing, and how well answers keep the rules of embedded poets."""
+    from bench.diversity import diversity
+    from suites.writing.form import Form
+    from suites.writing.rules import rules
+
+    own: list[Metric] = [Form(embedded), *diversity(language)]
+    return [rules(), *own] if embedded else own
+
+
 def suite() -> Suite:
     """The suite as it registers under `fewgen.suites`."""
     return Suite(
@@ -27,9 +38,10 @@ def suite() -> Suite:
         version=VERSION,
         summary="Stanzas, ended by poets with form, images and rhymes of their own",
         card=(Path(__file__).parent / "CARD.md").read_text(encoding="utf-8"),
-        primary="chrf",
+        primary="form",
         max_new_tokens=32,
         language="en",
         embedded=_embedded,
         public=PUBLIC,
+        metrics=_metrics,
     )

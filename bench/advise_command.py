@@ -1,0 +1,200 @@
+"""`fewgen advise`: a recommendation as text and as JSON."""
+
+import math
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.advise import Advice, Asked, Candidate, advise, answers, device, shipped
+from bench.errors import UserError
+from bench.likeness import FEATURES, Pair
+from bench.records import write_json
+from bench.registry import load_suite, names
+from bench.shown import MISSING, title
+from bench.sources import Source, read_records
+from bench.statistics import Estimate
+
+UNITS = {"s": 1, "m": 60, "h": 3600}
+
+
+def budget_seconds(text: str) -> float:
+    """The seconds of a text such as 90s, 2m or 1h.
+
+    Raises:
+        UserError: it is none.
+    """
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,9})?) ?([smh])", text.strip(), re.ASCII)
+    seconds = float(found.group(1)) * UNITS[found.group(2)] if found else 0.0
+    if not seconds:
+        raise UserError(
+            f"--budget {text!r}: a time above 0 with its unit is needed, as 90s, 2m, 1h"
+        )
+    return seconds
+
+
+def read_texts(source: Source) -> dict[str, list[Pair]]:
+    """Task to its examples, input and first target; the file's name where no task is told.
+
+    Raises:
+        UserError: as `bench.sources.open_dataset`.
+    """
+    known = {data.id: data for suite in names("suite") for data in load_suite(suite).public}
+    name, _, kept, _ = read_records(source, list(known.values()))
+    if not kept.records:
+        raise UserError(f"{name}: no records; it needs at least one")
+    tasks: dict[str, list[Pair]] = {}
+    for record in sorted(kept.records, key=lambda record: record.id):
+        pair = record.input, record.references[0]
+        tasks.setdefault(record.task or record.table, []).append(pair)
+    return tasks
+
+
+def advice(
+    directories: Sequence[Path], source: Source, shots: int, tasks: int, budget: str
+) -> Advice:
+    """What `fewgen advise` says; the records of the checkout where no directory is named.
+
+    Raises:
+        UserError: the budget or the data cannot be read, or there are no records.
+    """
+    asked = Asked(shots, tasks, budget_seconds(budget))
+    where = list(directories) or shipped()
+    return advise(where, read_texts(source), asked)
+
+
+def as_text(made: Advice) -> str:
+    """The advice as a reader sees it: what to take, how far to trust it, what it rests on."""
+    asked, chosen = made.asked, made.recommended
+    spent = f"{asked.tasks:,} tasks of {asked.shots} examples within {seconds(asked.budget)}"
+    head = f"Take {chosen.name}" if chosen else "Nothing recorded fits"
+    parts = [
+        f"**{head}**: {spent} on {device(made)}.",
+        _listed("The evidence is thin:", made.thin) or "The evidence is not thin.",
+        f"Nearest suite: {made.like.nearest}.\n\n{_features(made)}",
+        f"Rows of {made.place}:\n\n{_rows(made)}",
+        _listed("To know:", [*_counted(made), *made.notes]),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _listed(head: str, lines: Sequence[str]) -> str:
+    return "\n".join([head, "", *(f"- {line}" for line in lines)]) if lines else ""
+
+
+def _features(made: Advice) -> str:
+    import pandas as pd
+
+    like = made.like
+    lines: list[dict[str, str]] = [
+        {
+            "feature": name,
+            "yours": f"{like.own[i]:.2f}",
+            **{suite: f"{values[i]:.2f}" for suite, values in like.suites.items()},
+        }
+        for i, name in enumerate(FEATURES)
+    ]
+    far = {suite: f"{like.distances[suite]:.2f}" for suite in like.suites}
+    reach = {suite: f"{like.reaches[suite]:.2f}" for suite in like.suites}
+    lines.append({"feature": "distance of yours", "yours": MISSING, **far})
+    lines.append({"feature": "distance of its farthest task", "yours": MISSING, **reach})
+    return _markdown(pd.DataFrame(lines))
+
+
+def _rows(made: Advice) -> str:
+    import pandas as pd
+
+    return _markdown(pd.DataFrame([_cells(candidate) for candidate in made.candidates]))
+
+
+def _cells(candidate: Candidate) -> dict[str, str]:
+    metric = candidate.row.metric
+    bounds = candidate.score.interval().within(metric.limits)
+    spent = candidate.needs.interval()
+    return {
+        "baseline": candidate.name,
+        title(metric.name): f"{candidate.score.value:.1f} [{bounds.low:.1f}, {bounds.high:.1f}]",
+        "behind the best that fits": _behind(candidate.behind),
+        "needs": f"{seconds(candidate.needs.value)} [{seconds(max(spent.low, 0.0))}, "
+        f"{seconds(spent.high)}]",
+        "verdict": candidate.verdict,
+    }
+
+
+def _behind(found: Estimate | None) -> str:
+    if found is None:
+        return MISSING
+    bounds = found.interval()
+    return f"{found.value:.1f} [{bounds.low:.1f}, {bounds.high:.1f}]"
+
+
+def _markdown(frame: Any) -> str:
+    text: str = frame.to_markdown(index=False, disable_numparse=True)
+    return text
+
+
+def _counted(made: Advice) -> list[str]:
+    return [
+        "Brackets are 95 % intervals, of trained rows with one train seed for that training alone; "
+        "worse: a paired difference with p < 5 % after Holm over all pairs of rows that fit. Not "
+        "shown to differ is not shown to be equal.",
+        f"Needs: one meta-training, and of every task its adaptation and {answers(made):,.0f} "
+        "answers, as recorded on the device above, where several tasks adapt at once. Pre-training "
+        "of the backbone and the choice of options are not in it.",
+        "A distance is in standard deviations of a feature over the tasks of all suites; "
+        "recorded suites are small and invented, and being near one in these features promises no "
+        "scores.",
+    ]
+
+
+def seconds(value: float) -> str:
+    """A time in its largest unit."""
+    unit = next((u for u in ("h", "m") if value >= UNITS[u]), "s")
+    return f"{value / UNITS[unit]:,.1f}{unit}"
+
+
+def as_json(made: Advice) -> dict[str, Any]:
+    """All that the text says, in numbers; None where there is no number."""
+    like, asked = made.like, made.asked
+    return {
+        "shots": asked.shots,
+        "tasks": asked.tasks,
+        "budget_s": asked.budget,
+        "recommended": made.recommended.name if made.recommended else None,
+        "thin": made.thin,
+        "notes": made.notes,
+        "device": device(made),
+        "nearest_suite": like.nearest,
+        "rows_of": made.place,
+        "features": {
+            name: {"own": like.own[i], **{s: float(v[i]) for s, v in like.suites.items()}}
+            for i, name in enumerate(FEATURES)
+        },
+        "distances": like.distances,
+        "distances_of_farthest_tasks": like.reaches,
+        "rows": [
+            {
+                "baseline": candidate.name,
+                "verdict": candidate.verdict,
+                "metric": candidate.row.metric.name,
+                "score": _plain(candidate.score),
+                "behind": _plain(candidate.behind),
+                "p_holm": candidate.p,
+                "needs_s": _plain(candidate.needs),
+            }
+            for candidate in made.candidates
+        ],
+    }
+
+
+def _plain(found: Estimate | None) -> dict[str, float | None] | None:
+    if found is None:
+        return None
+    bounds = found.interval()
+    told = {"value": found.value, "low": bounds.low, "high": bounds.high}
+    return {key: value if math.isfinite(value) else None for key, value in told.items()}
+
+
+def write_advice(made: Advice, out: Path) -> None:
+    """Writes the JSON."""
+    write_json(out, as_json(made))

@@ -1,0 +1,269 @@
+"""The figures of `fewgen study cost`: scores, costs, gains and N of the rows of one block."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from bench.costs import own_ms
+from bench.errors import UserError
+from bench.shown import MISSING, title
+from bench.statistics import Estimate, Resampled, of_resamples
+from bench.studies.payback import Curve, Payback, fewest_steps, payback
+from bench.studies.step_curves import COUNTED, FLOPS, SECONDS, Measured, estimate_of
+from bench.tables import Row
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from bench.metrics import Metric
+
+Line = dict[str, Any]
+SHARED = 100  # tasks that share a meta-training, in what the page shows
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The rows of a block beside their rival.
+
+    Attributes:
+        rows: best first, the rival among them.
+        rival: has no meta-training.
+        left_out: baselines without costs.
+    """
+
+    rows: Sequence[Measured]
+    rival: Measured
+    left_out: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, rows: Sequence[Row], metric: "Metric", rival: str) -> "Compared":
+        """The finished rows of a block.
+
+        Raises:
+            UserError: the rival is not among them, or cannot be one.
+        """
+        costly = [row for row in rows if "costs" in row.records()[0]]
+        measured = [Measured(row, metric) for row in costly]
+        found = next((row for row in measured if row.name == rival), None)
+        if found is None or found.trained or not found.steps or found.varies:
+            raise UserError(
+                f"{rival} is what others are held to: it needs a row with inner steps and without "
+                "meta-training in every block"
+            )
+        return cls(measured, found, [r.header["baseline"] for r in rows if r not in costly])
+
+    @property
+    def place(self) -> str:
+        """The suite and the shots."""
+        head = self.rival.row.header
+        return f"{head['suite']}, K = {head['shots']}"
+
+    @cached_property
+    def curves(self) -> dict[tuple[str, str], Curve]:
+        """(baseline, unit) to curve, of rows with inner steps whose costs are known."""
+        return {
+            (row.name, unit): row.curve(unit)
+            for row in self.rows
+            for unit in COUNTED
+            if _counted(row, unit) and not row.varies
+        }
+
+    @cached_property
+    def paybacks(self) -> dict[tuple[str, str], Payback]:
+        """(baseline, unit) to N, of meta-trained rows."""
+        return {
+            (name, unit): payback(
+                float(row.training(unit).mean()), curve, self.curves[self.rival.name, unit]
+            )
+            for row in self.rows
+            for (name, unit), curve in self.curves.items()
+            if name == row.name and _trained(row, unit) and (self.rival.name, unit) in self.curves
+        }
+
+    @cached_property
+    def bare(self) -> Resampled:
+        """The backbone's score without adaptation: the rival's before its first step."""
+        return self.rival.score(0)
+
+    def steps_to(self, row: Measured) -> int | None:
+        """The fewest steps with which a row scores as much as the rival."""
+        curve = self.curves.get((row.name, SECONDS))
+        return fewest_steps(curve, float(self.rival.score().points.mean())) if curve else None
+
+    def gain(self, row: Measured, unit: str | None = None, tasks: float = math.inf) -> Estimate:
+        """Points above the backbone without adaptation; with a unit, per unit of a task's cost with
+        its share of a meta-training that so many tasks share."""
+        scored = row.score()
+        points, draws = scored.points - self.bare.points, scored.draws - self.bare.draws
+        if unit:
+            cost, training = row.cost(unit, row.steps), row.training(unit)
+            points = points / (cost.points + training / tasks)
+            draws = draws / (cost.draws + training[:, None] / tasks)
+        return of_resamples(points, draws, scored.units)
+
+
+def _counted(row: Measured, unit: str) -> bool:
+    """Whether the cost of a row's adaptation is known in a unit."""
+    flops = (record["costs"]["inner_step_flops"] for record in row.row.records())
+    return row.steps > 0 and (unit == SECONDS or None not in flops)
+
+
+def _trained(row: Measured, unit: str) -> bool:
+    """Whether a row was meta-trained at a cost that is known in a unit: operations may be
+    uncounted, and no second is left where a thread seems to have waited all the time."""
+    return row.trained and bool(row.training(unit).all())
+
+
+def _whole(row: Measured, unit: str) -> bool:
+    """Whether all that a row costs is known in a unit."""
+    return _counted(row, unit) and (_trained(row, unit) or not row.trained)
+
+
+def lines_of(block: Compared, shares: Sequence[int]) -> Iterator[Line]:
+    """Every figure of a block, a line each."""
+    head = block.rival.row.header
+    for row in block.rows:
+        about = {"suite": head["suite"], "shots": head["shots"], "baseline": row.name}
+        for line in [*_scores(row), *_costs(row), *_gains(block, row, shares), *_ns(block, row)]:
+            yield {**about, **dict.fromkeys(("steps", "tasks")), **line}
+
+
+FREE, POSITIVE = (-math.inf, math.inf), (0.0, math.inf)
+Limits = tuple[float, float]
+
+
+def _line(quantity: str, unit: str, found: Estimate, limits: Limits = FREE, **more: Any) -> Line:
+    bounds = found.interval().within(limits)
+    return {
+        "quantity": quantity,
+        **more,
+        "unit": unit,
+        "value": found.value,
+        "low": bounds.low,
+        "high": bounds.high,
+    }
+
+
+def _scores(row: Measured) -> Iterator[Line]:
+    for steps in row.knots:
+        found = estimate_of(row.score(steps))
+        yield _line("score", title(row.metric.name), found, row.metric.limits, steps=steps)
+
+
+def _costs(row: Measured) -> Iterator[Line]:
+    for unit in COUNTED:
+        for steps in row.knots if _counted(row, unit) else ():
+            found = estimate_of(row.cost(unit, steps))
+            yield _line("adaptation of a task", unit, found, POSITIVE, steps=steps)
+        if _trained(row, unit):
+            yield _line("meta-training", unit, training_of(row, unit), POSITIVE)
+    yield _line("answers of a task", SECONDS, estimate_of(answers_of(row)), POSITIVE)
+
+
+def training_of(row: Measured, unit: str) -> Estimate:
+    """The mean cost of a meta-training; of a single one nothing tells how far others lie."""
+    costs = row.training(unit)
+    if len(costs) == 1:
+        return Estimate(float(costs[0]), math.inf, 1.0)
+    return of_resamples(costs, np.repeat(costs[:, None], 2, axis=1), 2)
+
+
+def answers_of(row: Measured) -> Resampled:
+    """Device-seconds of a task's answers, prompts included, without what their thread waited."""
+    return row.mean(lambda record: own_ms(record["costs"], "generate") / 1e3)
+
+
+def _gains(block: Compared, row: Measured, shares: Sequence[int]) -> Iterator[Line]:
+    name = title(row.metric.name)
+    yield _line("gain over no adaptation", name, block.gain(row), steps=row.steps)
+    for unit in COUNTED:
+        if not _counted(row, unit):
+            continue
+        per = f"{name} per {unit}"
+        yield _line("gain per adaptation", per, block.gain(row, unit), steps=row.steps)
+        for tasks in shares if _trained(row, unit) else ():
+            found = block.gain(row, unit, tasks)
+            yield _line("gain per whole cost", per, found, steps=row.steps, tasks=tasks)
+
+
+def _ns(block: Compared, row: Measured) -> Iterator[Line]:
+    for unit in COUNTED:
+        if found := block.paybacks.get((row.name, unit)):
+            yield {
+                "quantity": "N",
+                "unit": f"tasks, by {unit}",
+                "steps": block.steps_to(row),
+                "value": found.tasks,
+                "low": found.low,
+                "high": found.high,
+            }
+
+
+def shown_of(block: Compared) -> "pd.DataFrame":
+    """What the page shows of a block."""
+    import pandas as pd
+
+    return pd.DataFrame([_cells(block, row) for row in block.rows])
+
+
+def _cells(block: Compared, row: Measured) -> Mapping[str, str]:
+    def gained(unit: str, tasks: float) -> str:
+        known = _counted(row, unit) if math.isinf(tasks) else _whole(row, unit)
+        return _told(block.gain(row, unit, tasks)) if known else MISSING
+
+    def spent(unit: str) -> str:
+        known = _counted(row, unit)
+        return _told(estimate_of(row.cost(unit, row.steps)), POSITIVE) if known else MISSING
+
+    def training(unit: str) -> str:
+        return _told(training_of(row, unit), POSITIVE) if _trained(row, unit) else MISSING
+
+    usual = block.steps_to(row)
+    return {
+        "suite": str(row.row.header["suite"]),
+        "K": str(row.row.header["shots"]),
+        "baseline": row.name,
+        "score": f"{title(row.metric.name)} {_told(estimate_of(row.score()), row.metric.limits)}",
+        "s a task": spent(SECONDS),
+        "GFLOP a task": spent(FLOPS),
+        **{f"training {u}": training(u) for u in COUNTED},
+        "points per s": gained(SECONDS, math.inf),
+        "points per GFLOP": gained(FLOPS, math.inf),
+        f"points per s, {SHARED} tasks": gained(SECONDS, SHARED),
+        f"points per GFLOP, {SHARED} tasks": gained(FLOPS, SHARED),
+        "steps to equal": MISSING if usual is None else f"{usual} of {row.steps}",
+        **{f"N by {u}": told_n(block.paybacks.get((row.name, u))) for u in COUNTED},
+    }
+
+
+def _told(found: Estimate, limits: Limits = FREE) -> str:
+    """A figure with its interval, of three digits; without one where nothing tells it."""
+    if math.isinf(found.error):
+        return digits(found.value)
+    bounds = found.interval().within(limits)
+    return f"{digits(found.value)} [{digits(bounds.low)}, {digits(bounds.high)}]"
+
+
+def digits(value: float) -> str:
+    """A number of three digits."""
+    if not value:
+        return "0"
+    places = max(2 - math.floor(math.log10(abs(value))), 0)
+    return f"{value:,.{min(places, 4)}f}"
+
+
+def told_n(found: Payback | None) -> str:
+    """N with its interval; infinite is never."""
+    if found is None:
+        return MISSING
+    value, low, high = (count(n) for n in (found.tasks, found.low, found.high))
+    return f"{value} [{low}, {high}]"
+
+
+def count(tasks: float) -> str:
+    """A number of tasks."""
+    return "never" if math.isinf(tasks) else f"{tasks:,.0f}"

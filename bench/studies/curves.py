@@ -1,0 +1,101 @@
+"""The curves of a run's methods over K, and their differences to a rival."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.metrics import Metric
+from bench.statistics import Entry, Estimate, Interval, corpus_score, difference, interval
+from bench.studies.crossing import Crossing, mean_difference
+from bench.tables import ALPHA, Row, entries, metrics, read_rows
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A method on a suite, by K, which rises.
+
+    Attributes:
+        rows: of each K.
+        scores: the primary metric at each K, with its interval.
+        differences: to the rival at each K; none of the rival itself.
+        mean: of the differences over log2 K.
+    """
+
+    rows: Mapping[int, Row]
+    scores: Mapping[int, tuple[float, Interval]]
+    differences: Mapping[int, Estimate]
+    mean: Estimate | None
+
+    @property
+    def shots(self) -> list[int]:
+        """Every K."""
+        return list(self.rows)
+
+    @property
+    def head(self) -> dict[str, Any]:
+        """What the cells of all K share."""
+        return self.rows[self.shots[0]].header
+
+    @property
+    def baseline(self) -> str:
+        """The method's name."""
+        return str(self.head["baseline"])
+
+    @property
+    def place(self) -> str:
+        """Suite and data."""
+        return f"{self.head['suite']} ({self.head['dataset']})"
+
+    @property
+    def tasks(self) -> set[str]:
+        """The tasks that it met."""
+        return {record["task"] for row in self.rows.values() for record in row.records()}
+
+    @property
+    def crossing(self) -> Crossing:
+        """Where the rival overtakes."""
+        found = self.differences.values()
+        bounds = [one.interval(1 - ALPHA) for one in found]
+        return Crossing(self.shots, [one.value for one in found], bounds)
+
+
+def read_curves(
+    root: Path, suites: Sequence[str], baselines: Sequence[str], rival: str
+) -> list[list[Curve]]:
+    """The methods of each suite in the order given, the rival first.
+
+    Args:
+        root: a run directory with every (suite, baseline) at the same K.
+    """
+    found: dict[tuple[str, str], dict[int, Row]] = {}
+    for row in sorted(read_rows([root]), key=lambda row: int(row.header["shots"])):
+        key = row.header["suite"], row.header["baseline"]
+        found.setdefault(key, {})[row.header["shots"]] = row
+    order = sorted(baselines, key=lambda name: name != rival)
+    return [_of_suite([found[suite, name] for name in order]) for suite in suites]
+
+
+def _of_suite(methods: Sequence[Mapping[int, Row]]) -> list[Curve]:
+    """The curves of a suite; the first is the rival's."""
+    first = next(iter(methods[0].values()))
+    name = first.header["primary"]
+    metric = next(metric for metric in metrics(first) if metric.name == name)
+    found = [{k: entries(row, name) for k, row in rows.items()} for rows in methods]
+    return [
+        _curve(rows, own, found[0] if place else None, metric)
+        for place, (rows, own) in enumerate(zip(methods, found, strict=True))
+    ]
+
+
+def _curve(
+    rows: Mapping[int, Row],
+    own: Mapping[int, Sequence[Entry]],
+    rival: Mapping[int, Sequence[Entry]] | None,
+    metric: Metric,
+) -> Curve:
+    scores = {k: (corpus_score(some, metric), interval(some, metric)) for k, some in own.items()}
+    if rival is None:
+        return Curve(rows, scores, {}, None)
+    to_rival = {k: difference(some, rival[k], metric) for k, some in own.items()}
+    return Curve(rows, scores, to_rival, mean_difference(own, rival, metric))

@@ -1,0 +1,387 @@
+"""The study of crossings: where a rival overtakes, with what certainty, and what is told of it."""
+
+import math
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from bench.artefacts import initialisation_folder, make_initialisation
+from bench.baseline import Learner
+from bench.captions import facts
+from bench.cells import shared_header
+from bench.context import Context
+from bench.errors import UserError
+from bench.metrics import metrics_of
+from bench.plan import make_plan
+from bench.records import Cell, read_cell, read_json, write_cell, write_json
+from bench.statistics import Entry, Interval, difference
+from bench.studies.crossing import (
+    BEHIND,
+    LASTING,
+    NEVER,
+    OVER,
+    OVERTAKEN,
+    SAME,
+    THROUGHOUT,
+    UNDER,
+    Crossing,
+    mean_difference,
+)
+from bench.studies.crossover import Crossover
+from bench.studies.study import Values
+from bench.tables import leaderboard
+from tests.runs import header, write_run
+
+ROUGE = metrics_of("en", ["rougeL"])[0]
+SHOTS = [1, 4, 16, 64, 256]
+
+
+# -- the K at which a rival overtakes ------------------------------------------------------
+
+
+def crossing(values: Sequence[float], half: float = 2.0) -> Crossing:
+    return Crossing(SHOTS, values, [Interval(v - half, v + half) for v in values])
+
+
+@pytest.mark.parametrize(
+    ("values", "half", "value", "low", "high", "verdict", "text"),
+    [
+        # lines by hand: 6 -> -2 between 16 and 64; 4 -> -4, and 8 -> 0 with the bounds
+        ([8, 8, 6, -2, -6], 2, 16 * 4**0.75, 32, 64, OVERTAKEN, "45.3 [32, 64]"),
+        ([8, 8, 8, 8, 8], 2, OVER, OVER, OVER, THROUGHOUT, "> 256"),
+        ([1, 8, 8, 8, 8], 2, OVER, OVER, OVER, LASTING, "> 256"),
+        ([8, 8, 8, 4, 1], 2, OVER, 64 * 4 ** (2 / 3), OVER, LASTING, "> 256 [161, > 256]"),
+        ([8, 8, 8, 4, -1], 2, 64 * 4**0.8, 64 * 4**0.4, OVER, LASTING, "194 [111, > 256]"),
+        ([-3, -3, -3, -3, -3], 2, UNDER, UNDER, UNDER, BEHIND, "< 1"),
+        ([1, 1, -1, -1, -1], 2, 8, UNDER, OVER, SAME, "none [< 1, > 256]"),
+        ([1, 1, -1, -3, -5], 2, 8, UNDER, 32, NEVER, "none [< 1, 32]"),
+        ([0, 0, 0, 0, 0], 0, OVER, UNDER, OVER, SAME, "none [< 1, > 256]"),
+        ([3, 3, -3, 3, -3], 2, 128, 64 * 4 ** (1 / 6), 64 * 4 ** (5 / 6), OVERTAKEN, None),
+        ([-3, 3, 3, -3, -3], 2, 32, 16 * 4 ** (1 / 6), 16 * 4 ** (5 / 6), OVERTAKEN, None),
+        ([3, 0, 0, -3, -3], 0, 16, 4, 16, OVERTAKEN, "16 [4, 16]"),
+    ],
+)
+def test_crossings_by_hand(
+    values: list[float], half: float, value: float, low: float, high: float, verdict: str, text: str
+) -> None:
+    found = crossing(values, half)
+    assert found.value == pytest.approx(value)
+    assert (found.interval.low, found.interval.high) == pytest.approx((low, high))
+    assert found.verdict == verdict
+    assert text is None or str(found) == text
+
+
+def test_a_single_episode_tells_nothing() -> None:
+    assert crossing([8, 8, 6, -2, -6], math.inf).verdict == SAME
+    partly = [Interval(-math.inf, math.inf), Interval(-3, -1)]
+    assert Crossing([1, 2], [5, -2], partly).interval == Interval(UNDER, 2)
+
+
+def simulated(
+    rng: np.random.Generator, crossed: float, tasks: int = 16
+) -> tuple[dict[int, list[Entry]], dict[int, list[Entry]]]:
+    """Two rows at every K whose difference falls by 4 points each time that K is doubled and is 0
+    at K = `crossed`. What a task adds is shared over K, with a smaller part of each K's own."""
+    of_task, base = rng.normal(0, 8, tasks), rng.uniform(40, 60, tasks)
+    made: tuple[dict[int, list[Entry]], dict[int, list[Entry]]] = ({}, {})
+    for k in SHOTS:
+        gap = 4 * math.log2(crossed / k) + of_task + rng.normal(0, 3, tasks)
+        for row, points in zip(made, (base + gap, base), strict=True):
+            sums = np.stack([points / 100 * 16, np.full(tasks, 16.0)], axis=1)
+            row[k] = [Entry(f"t{i:02}", None, 0, i, own) for i, own in enumerate(sums)]
+    return made
+
+
+def measured(a: Mapping[int, list[Entry]], b: Mapping[int, list[Entry]]) -> Crossing:
+    found = [difference(a[k], b[k], ROUGE, repeats=400) for k in SHOTS]
+    return Crossing(SHOTS, [one.value for one in found], [one.interval() for one in found])
+
+
+@pytest.mark.parametrize(
+    ("crossed", "censored"), [(1.2, False), (22.6, False), (64, False), (0.9, True), (300, True)]
+)
+def test_the_interval_holds_the_crossing(crossed: float, censored: bool) -> None:
+    rng = np.random.default_rng(int(crossed * 10))
+    found = [measured(*simulated(rng, crossed)) for _ in range(400)]
+    if censored:  # the true place is out of range: an end that says so has to be in the interval
+        held = [c.interval.low == UNDER if crossed < 1 else c.interval.high == OVER for c in found]
+    else:
+        held = [c.interval.low <= crossed <= c.interval.high for c in found]
+        middle = [c.value for c in found]
+        assert np.median(middle) == pytest.approx(crossed, rel=0.15)
+    assert 0.93 <= np.mean(held) <= 0.99
+    assert any(c.interval.low > UNDER and c.interval.high < OVER for c in found)
+
+
+# -- the mean difference over log2 K -------------------------------------------------------
+
+
+def test_the_mean_difference_is_the_trapezoid_over_tasks() -> None:
+    a, b = simulated(np.random.default_rng(1), 16, tasks=12)
+    found = mean_difference(a, b, ROUGE)
+    gaps = np.array([[x.sums - y.sums for x, y in zip(a[k], b[k], strict=True)] for k in SHOTS])
+    by_task = np.trapezoid(gaps[..., 0] / 16 * 100, np.log2(SHOTS), axis=0) / 8
+    assert found.value == pytest.approx(by_task.mean())
+    assert found.error == pytest.approx(by_task.std(ddof=1) / math.sqrt(12), rel=0.1)
+    assert found.freedom == 11
+
+
+def test_the_mean_difference_meets_every_train_seed_of_the_other() -> None:
+    a, b = simulated(np.random.default_rng(1), 16, tasks=4)
+    trained = {k: [Entry(e.task, t, 0, e.index, e.sums) for t in (0, 1) for e in a[k]] for k in a}
+    alone, twice, other = (
+        mean_difference(*rows, ROUGE) for rows in ((a, b), (trained, b), (b, trained))
+    )
+    assert twice.value == pytest.approx(alone.value)
+    assert other.value == pytest.approx(-alone.value)
+    with pytest.raises(ValueError, match="other episodes"):
+        mean_difference({**a, 4: a[4][:3]}, {**b, 4: b[4][:3]}, ROUGE)
+
+
+# -- K of meta-training --------------------------------------------------------------------
+
+
+def context(root: Path, **values: Any) -> Context:
+    plan = {"suites": ["translation"], "baselines": ["nearest", "fine-tuned", "fomaml"], **values}
+    return Context(make_plan(plan), root)
+
+
+def test_an_artefact_depends_on_the_shots_of_training(tmp_path: Path) -> None:
+    def folder(**values: Any) -> Path:
+        return initialisation_folder(context(tmp_path, **values), "translation", "fomaml", 0)
+
+    plain = folder(shots=[2, 8])
+    assert folder(shots=[2, 8], train_shots=[]) == plain
+    assert folder(shots=[2, 8], train_shots=[2, 8]) == plain
+    assert folder(shots=[1, 64], train_shots=[2, 8]) == plain
+    assert folder(shots=[2, 8], train_shots=[4]) != plain
+
+
+def test_meta_training_draws_from_the_shots_of_training(tmp_path: Path) -> None:
+    class Seen(Exception):
+        shots: ClassVar[list[int]] = []
+
+    made = context(tmp_path, shots=[32], train_shots=[2, 5])
+    learner = made.baseline("fomaml")
+    assert isinstance(learner, Learner)
+
+    def spy(training: Any, budget: int, progress: Any) -> Any:
+        Seen.shots = list(training.shots)
+        raise Seen
+
+    learner.meta_train = spy  # type: ignore[method-assign]
+    made.baseline = lambda name: learner  # type: ignore[method-assign, assignment]
+    with pytest.raises(Seen):
+        make_initialisation(made, "translation", "fomaml", 0, lambda fraction: None)
+    assert Seen.shots == [2, 5]
+
+
+def test_headers_tell_the_shots_of_training_only_where_they_are_set(tmp_path: Path) -> None:
+    def settings(baseline: str, **values: Any) -> dict[str, Any]:
+        cell = Cell("translation", baseline, 8, 0, 0)
+        told: dict[str, Any] = shared_header(context(tmp_path, **values), cell)["settings"]
+        return told
+
+    assert "train_shots" not in settings("fomaml")
+    assert settings("fomaml", train_shots=[1, 2])["train_shots"] == [1, 2]
+    for untrained in ("nearest", "fine-tuned"):
+        assert settings(untrained, train_shots=[1, 2]) == settings(untrained)
+
+
+def test_tables_tell_rows_of_other_training_shots_apart(tmp_path: Path) -> None:
+    settings = header()["settings"]
+    for name, drawn in {
+        "one": {"train_shots": [1, 2]},
+        "two": {"train_shots": [8]},
+        "no": {},
+    }.items():
+        write_run(tmp_path / name, {"maml": 0.5}, settings={**settings, **drawn})
+    frame = leaderboard([tmp_path / "one", tmp_path / "two"])
+    assert sorted(frame["train_shots"]) == ["1,2", "8"]
+    assert facts(frame)["drawn"] == [
+        "Meta-trained with K drawn from 1,2: maml.",
+        "Meta-trained with K drawn from 8: maml.",
+    ]
+    plain = leaderboard([tmp_path / "no"])
+    assert "train_shots" not in plain
+    assert facts(plain)["drawn"] == []
+
+
+def test_training_tasks_are_as_large_as_the_shots_of_training_need(tmp_path: Path) -> None:
+    lines = [
+        f'{{"task": "t{t}", "input": "i {t} {n}", "target": "o {n}", "split": "{part}"}}\n'
+        for t in range(8)
+        for part, count in (("train", 3 + 3 * (t % 2)), ("test", 4))
+        for n in (f"{part} {i}" for i in range(count))
+    ]
+    data = tmp_path / "small.jsonl"
+    data.write_text("".join(lines))
+    few = context(tmp_path, data=str(data), shots=[8], train_shots=[2])
+    many = context(tmp_path, data=str(data), shots=[2], train_shots=[4])
+    assert few.left_out_of_training("translation") == []
+    assert many.left_out_of_training("translation")
+    with pytest.raises(UserError, match="holds train_shots = 9 support"):
+        context(tmp_path, data=str(data), train_shots=[9]).left_out_of_training("translation")
+
+
+# -- the study -----------------------------------------------------------------------------
+
+
+def recorded(root: Path, kept: Mapping[int, Mapping[str, float]], **more: Any) -> Path:
+    """A run on two suites with so many of the words right at each K."""
+    suites = ["translation", "dialogue"]
+    for k, shares in kept.items():
+        for name, share in shares.items():
+            init = {"nearest": "none", "fine-tuned": "pretrained"}.get(name, "meta-trained")
+            settings = {**header()["settings"], "train_shots": [1, 2]}
+            write_run(
+                root, {name: share}, suites, (0, 1), shots=k, init=init, settings=settings, **more
+            )
+    names = list(next(iter(kept.values())))
+    plan = {"suites": suites, "baselines": names, "shots": [*kept], "seeds": [0, 1]}
+    write_json(root / "run.json", {"plan": {**plan, "train_shots": [1, 2], "train_seeds": [0]}})
+    return root
+
+
+def test_the_answer_is_counted_from_the_curves(tmp_path: Path) -> None:
+    kept = {
+        1: {"fine-tuned": 0.3, "maml": 0.7, "fomaml": 0.8, "nearest": 0.1},
+        4: {"fine-tuned": 0.6, "maml": 0.8, "fomaml": 0.9, "nearest": 0.1},
+        16: {"fine-tuned": 0.9, "maml": 0.6, "fomaml": 0.99, "nearest": 0.1},
+    }
+    found = Crossover().analyse({"run": recorded(tmp_path, kept)})
+    assert found.answer.startswith("No: of 4 pairs of a suite and a meta-trained method")
+    assert f"2 {THROUGHOUT}, 2 {OVERTAKEN}" in found.answer
+    table = found.table
+    assert list(table["quantity"].value_counts().sort_index()) == [6, 18, 6, 24]
+    place = (table["suite"] == "dialogue") & (table["baseline"] == "maml")
+    (line,) = table[place & (table["quantity"] == "crossing")].to_dict("records")
+    assert 4 < line["low"] < line["value"] < line["high"] < 16
+    assert line["verdict"] == OVERTAKEN
+    nearest = table[(table["baseline"] == "nearest") & (table["quantity"] == "crossing")]
+    assert set(nearest["verdict"]) == {BEHIND}
+    assert set(found.shown["suite"]) == {"translation (embedded)", "dialogue (embedded)"}
+    assert [axes.get_title() for axes in found.figure.axes] == [
+        *dict.fromkeys(found.shown["suite"])
+    ]
+    assert any("K drawn from 1, 2 serves all K: maml, fomaml" in note for note in found.notes)
+    assert any("conditional" in change for change in found.changes)
+
+
+@pytest.mark.parametrize(
+    ("share", "lead"), [({1: 0.9, 4: 0.9}, "Yes"), ({1: 0.5, 4: 0.5}, "Not shown either way")]
+)
+def test_the_answer_may_be_yes_or_nothing(
+    tmp_path: Path, share: dict[int, float], lead: str
+) -> None:
+    kept = {k: {"fine-tuned": 0.5, "maml": value} for k, value in share.items()}
+    assert Crossover().analyse({"run": recorded(tmp_path, kept)}).answer.startswith(lead)
+
+
+def test_lost_demonstrations_are_told_from_the_first_shots_on(tmp_path: Path) -> None:
+    root = recorded(tmp_path, {k: {"fine-tuned": 0.5, "maml": 0.5} for k in (1, 4, 16)})
+    for path in [*root.glob("cells/dialogue/maml/k4/*"), *root.glob("cells/dialogue/maml/k16/*")]:
+        head, records = read_cell(path)
+        cell = Cell(**{key.name: head[key.name] for key in fields(Cell)})
+        write_cell(root, cell, head, [{**record, "dropped": 2} for record in records])
+    told = [note for note in Crossover().analyse({"run": root}).notes if "leaves out" in note]
+    assert told == [
+        "maml on dialogue (embedded) leaves out the examples that the context does not hold from "
+        "K = 4 on."
+    ]
+
+
+VALUES: Values = {"baselines": ["fine-tuned", "maml"], "suites": ["translation"]}
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"shots": [1, 2], "baselines": ["maml", "joint"]}, "--baseline fine-tuned and another"),
+        ({"shots": [1, 2], "baselines": ["fine-tuned"]}, "--baseline fine-tuned and another"),
+        ({"shots": [4]}, "two --shots or more: only one is named"),
+        ({"shots": [4, 1000]}, "two --shots or more: translation: "),
+        ({"shots": [1, 2], "train_shots": [0]}, "train_shots"),
+        ({"shots": [1, 2], "train_shots": [2, 2]}, "2 is named twice"),
+    ],
+)
+def test_a_study_that_cannot_be_made_says_why(values: Values, told: str) -> None:
+    with pytest.raises(UserError, match=told) as error:
+        Crossover().plans({**VALUES, **values})
+    assert "\n" not in error.value.message
+
+
+def test_shots_that_a_task_does_not_hold_are_left_out_and_told(tmp_path: Path) -> None:
+    lines = [
+        f'{{"task": "t{t}", "input": "i {t} {n}", "target": "o {n}", "split": "{part}"}}\n'
+        for t in range(12)
+        for part, count in (("train", 5), ("test", 20))
+        for n in (f"{part} {i}" for i in range(count))
+    ]
+    data = tmp_path / "small.jsonl"
+    data.write_text("".join(lines))
+    study = Crossover()
+    plans = study.plans({**VALUES, "data": str(data), "shots": [8, 4, 1]})
+    assert plans["run"]["shots"] == [1, 4]
+    kept = {k: {"fine-tuned": 0.5, "maml": 0.5} for k in (1, 4)}
+    notes = study.analyse({"run": recorded(tmp_path / "run", kept)}).notes
+    assert notes[0].startswith("K = 8 is left out, as not all tasks hold it: translation: ")
+    assert "5 examples in train, 8 needed" in notes[0]
+
+
+def test_both_sizes_are_plans() -> None:
+    study = Crossover()
+    for size in ("smoke", "full"):
+        values = study.plans(study.size(size))["run"]
+        assert values["shots"] == study.size(size)["shots"]
+        assert max(make_plan(values).trained_shots) == 16
+
+
+# -- a real one ----------------------------------------------------------------------------
+
+
+def command(out: Path) -> list[str]:
+    words = f"-m bench.cli study crossover --size smoke --out {out}".split()
+    return [sys.executable, *words]
+
+
+def written(root: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in root.iterdir() if path.is_file()}
+
+
+@pytest.mark.slow
+def test_smoke_is_interrupted_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
+    cells = tmp_path / "runs" / "run" / "cells"
+    process = subprocess.Popen(command(tmp_path), start_new_session=True, stderr=subprocess.PIPE)
+    while process.poll() is None and len(list(cells.rglob("k1/*.jsonl"))) < 2:
+        time.sleep(0.1)
+    os.killpg(process.pid, signal.SIGINT)
+    process.communicate()
+    assert process.returncode == 130
+    kept = {path: path.stat().st_mtime_ns for path in cells.rglob("*.jsonl")}
+    assert len(kept) < 12
+    assert not written(tmp_path)
+    subprocess.run(command(tmp_path), check=True, capture_output=True)
+    first = written(tmp_path)
+    assert {*first} == {f"crossover.{kind}" for kind in ("csv", "svg", "png", "md")}
+    whole = {path: path.stat().st_mtime_ns for path in cells.rglob("*.jsonl")}
+    assert len(whole) == 12
+    assert kept.items() <= whole.items()
+    artefacts = sorted(p.name.partition("-")[0] for p in (cells.parent / "artefacts").iterdir())
+    assert artefacts == ["fomaml", "joint"]  # one serves K = 1, 4 and 16
+    subprocess.run(command(tmp_path), check=True, capture_output=True)
+    assert written(tmp_path) == first
+    assert {path: path.stat().st_mtime_ns for path in cells.rglob("*.jsonl")} == whole
+    table = pd.read_csv(tmp_path / "crossover.csv")
+    assert set(table["shots"].dropna()) == {1, 4, 16}
+    assert read_json(cells.parent / "run.json")["plan"]["train_shots"] == [1, 2, 4, 8, 16]
