@@ -15,9 +15,12 @@ class Nearest(Floor):
     """
 
     def answer(self, query: str, support: Sequence[Example]) -> str:
-        """The target of the support example with the highest chrF; the earlier one of equals."""
+        """The target of the support example with the highest chrF; the earlier one of equals, and
+        nothing without support."""
         from sacrebleu.metrics.chrf import CHRF
 
         chrf = CHRF()
+        if not support:
+            return ""
         scores = [chrf.sentence_score(example.input, [query]).score for example in support]
         return support[scores.index(max(scores))].target

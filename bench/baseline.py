@@ -63,7 +63,7 @@ class Floor(Baseline, ABC):
 
     @abstractmethod
     def answer(self, query: str, support: Sequence[Example]) -> str:
-        """The answer to one input."""
+        """The answer to one input; the support is empty where a plan probes that."""
 
 
 class Learner(Baseline):

@@ -1,9 +1,10 @@
 """What stands below a table: what all its rows share, how to read it, and what went wrong."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from bench.shown import FRONT, SCORES, known, title
+from bench.probed import LOSS, flagged, is_probed
+from bench.shown import FLAG, FRONT, SCORES, known, loss, title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,6 +18,11 @@ COUNTS = {
     "cut_outputs": "answers cut at the maximum length",
 }
 
+PROBED = (
+    "Lost under a wrong support: the score under the own one minus that under another task's, on "
+    f"the same episodes, with its 95 % interval, paired, not adjusted. {FLAG} marks a row whose "
+    "interval is not above 0: nothing shows that it uses its support."
+)
 BESIDE = (
     'The intervals of "to best" are not adjusted. '
     f"{FRONT} marks the Pareto front, by the values alone: no other row scores higher at the same "
@@ -32,6 +38,7 @@ def facts(block: "pd.DataFrame") -> dict[str, list[str]]:
         "ranked": [f"Ranked by {title(block.iloc[0]['rank_metric'])}."],
         "read": [_how_to_read(block)],
         "beside": [BESIDE],
+        "probed": _probed(block),
         "made": [_made(block)],
         "signatures": [f"Signatures: {_signatures(block)}."],
     }
@@ -56,6 +63,31 @@ def facts(block: "pd.DataFrame") -> dict[str, list[str]]:
         if r["failed"]
     ]
     return {kind: [" ".join(line.split()) for line in lines] for kind, lines in told.items()}
+
+
+def _probed(block: "pd.DataFrame") -> list[str]:
+    """How to read losses under another task's support, which rows are marked for theirs and which
+    have none; nothing where no row was probed."""
+    rows = [row for _, row in block.iterrows()]
+    if not any(map(is_probed, rows)):
+        return []
+    marked = [_loss_of(row) for row in rows if flagged(row)]
+    bare = [row["baseline"] for row in rows if not is_probed(row)]
+    return [
+        PROBED,
+        *([f"{FLAG} {'; '.join(marked)}."] if marked else []),
+        *([f"Not probed: {', '.join(bare)}."] if bare else []),
+    ]
+
+
+def losses(block: "pd.DataFrame") -> list[str]:
+    """What the rows without a mark lose, for tables that have no column of it."""
+    found = [_loss_of(row) for _, row in block.iterrows() if is_probed(row) and not flagged(row)]
+    return [f"Lost by others: {'; '.join(found)}."] if found else []
+
+
+def _loss_of(row: "pd.Series[Any]") -> str:
+    return f"{row['baseline']} {loss(row)} on {row[f'{LOSS}_episodes']:.0f} episode(s)"
 
 
 def side_by_side(columns: Mapping[str, Mapping[str, list[str]]]) -> list[str]:

@@ -1,12 +1,13 @@
 """Works on one cell: every episode adapted, answered, scored and timed."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from bench.baseline import Baseline, Floor, Learner
 from bench.context import Context
 from bench.episodes import Episode, draw_episode, schedule
-from bench.plan import changed_options
+from bench.plan import Plan, changed_options
+from bench.probes import probed_episodes
 from bench.records import Cell
 from bench.registry import display_name
 
@@ -41,22 +42,19 @@ def run_cell(
     episodes = cell_episodes(context, cell)
     method = context.baseline(cell.baseline)
     header = shared_header(context, cell)
+    probed, _ = probed_episodes(context, cell.suite, episodes)
     if isinstance(method, Floor):
-        records = [
-            _record(
-                context,
-                cell,
-                episode,
-                [method.answer(q.input, episode.support) for q in episode.query],
-            )
-            for episode in episodes
-        ]
+        records = [_record(context, cell, e, _floor_answers(method, e)) for e in episodes]
+        for probe, wrong in probed.items():
+            answers = [_floor_answers(method, episode) for episode in wrong.values()]
+            _add_probe(context, cell, records, probe, zip(wrong.values(), answers, strict=True))
         return header, records
     assert isinstance(method, Learner)
     from bench.solver import Solver
 
     solver = Solver(context, cell, method)
-    solved = solver.solve(episodes, progress)
+    parts = [len(episodes), *map(len, probed.values())]
+    solved = solver.solve(episodes, _part_of(progress, parts, 0))
     records = [
         {
             **_record(context, cell, episode, predictions),
@@ -65,7 +63,35 @@ def run_cell(
         }
         for episode, (predictions, extra) in zip(episodes, solved, strict=True)
     ]
-    return {**header, **solver.header()}, records
+    header |= solver.header()  # before probes, which may have to go through the memory in pieces
+    for number, (probe, wrong) in enumerate(probed.items(), 1):
+        given = list(wrong.values())
+        answers = solver.answers(given, _part_of(progress, parts, number))
+        _add_probe(context, cell, records, probe, zip(given, answers, strict=True))
+    return header, records
+
+
+def _part_of(progress: Progress, parts: Sequence[int], number: int) -> Progress:
+    """Progress within one of several parts of a cell's work, given their sizes."""
+    done, whole = sum(parts[:number]), sum(parts)
+    return lambda fraction: progress((done + fraction * parts[number]) / whole)
+
+
+def _floor_answers(method: Floor, episode: Episode) -> list[str]:
+    return [method.answer(query.input, episode.support) for query in episode.query]
+
+
+def _add_probe(
+    context: Context,
+    cell: Cell,
+    records: Sequence[dict[str, Any]],
+    probe: str,
+    answered: Iterable[tuple[Episode, Sequence[str]]],
+) -> None:
+    """Writes the statistics of what was answered with a probe's support into the records."""
+    for episode, texts in answered:
+        found = records[episode.index].setdefault("probes", {})
+        found[probe] = _statistics(context, cell, episode, texts)
 
 
 def shared_header(context: Context, cell: Cell) -> dict[str, Any]:
@@ -100,6 +126,7 @@ def shared_header(context: Context, cell: Cell) -> dict[str, Any]:
         "primary": context.suite(cell.suite).primary,
         "language": context.language(cell.suite),
         "signatures": {m.name: m.signature() for m in context.metrics(cell.suite)},
+        **_probing(plan),
         "options": plan.options[cell.baseline],
         "changed": {
             **changed_options(cell.baseline, plan.options[cell.baseline]),
@@ -119,6 +146,13 @@ def _trained_there(context: Context, method: Baseline) -> bool:
     if not isinstance(method, Learner):
         return False
     return method.trains or (pretrain is not None and not pretrain.suites)
+
+
+def _probing(plan: Plan) -> dict[str, Any]:
+    """What a plan probes; nothing where it does not."""
+    if not plan.probed:
+        return {}
+    return {"probes": {"names": plan.probed, "episodes": plan.probe_episodes}}
 
 
 def _device_name(context: Context) -> str:

@@ -25,6 +25,7 @@ class _Header(_Loose):
 
 
 Segment = Annotated[list[float], Field(min_length=1)]
+Statistics = dict[str, Annotated[list[Segment], Field(min_length=1)]]  # by metric
 
 
 class _Record(_Loose):
@@ -32,7 +33,8 @@ class _Record(_Loose):
     seed: int
     task: str
     digest: str
-    statistics: dict[str, Annotated[list[Segment], Field(min_length=1)]]
+    statistics: Statistics
+    probes: dict[str, Statistics] = {}
 
 
 _CELL = TypeAdapter(tuple[_Header, Annotated[list[_Record], Field(min_length=1)]])
@@ -55,6 +57,7 @@ def check_cell(header: Mapping[str, Any], records: Sequence[Mapping[str, Any]]) 
     if len({record["index"] for record in records}) < len(records):
         raise ValueError("an episode is there twice")
     for name in header["signatures"]:
-        lengths = {len(s) for r in records for s in r["statistics"].get(name, [[]])}
+        measured = [m for r in records for m in (r["statistics"], *r.get("probes", {}).values())]
+        lengths = {len(s) for statistics in measured for s in statistics.get(name, [[]])}
         if 0 in lengths or len(lengths) > 1:
             raise ValueError(f"statistics of {name} are missing or of several lengths")

@@ -58,10 +58,14 @@ def show(name: str, task: str | None, seed: int) -> None:
 
 RUN_OPTIONS = (
     *SHARED_OPTIONS,
-    click.option("--split", help="meta-test or meta-validation."),
+    click.option("--split", help="meta-test, meta-validation or meta-train."),
     click.option(
         "--score-steps", type=IntegerList(), help="Inner steps after which to score, for curves."
     ),
+    click.option(
+        "--probe", "probes", multiple=True, help="A wrong support to answer with; repeatable."
+    ),
+    click.option("--probe-episodes", type=int, help="Of a cell, at most; 0 probes nothing."),
 )
 
 

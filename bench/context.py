@@ -59,6 +59,7 @@ class Context:
         self.suite = lru_cache(maxsize=None)(load_suite)
         self.dataset = lru_cache(maxsize=None)(self._dataset)
         self.tasks = lru_cache(maxsize=None)(self._tasks)
+        self.usable = lru_cache(maxsize=None)(self._usable)
         self.left_out_of_training = lru_cache(maxsize=None)(self._left_out_of_training)
         self.metrics = lru_cache(maxsize=None)(self._metrics)
         self.baseline = lru_cache(maxsize=None)(self._baseline)
@@ -73,7 +74,7 @@ class Context:
             return self.plan.model_dump(exclude=but) == plan.model_dump(exclude=but)
 
         if alike(BY_BASELINE | BY_SUITE):
-            for name in ("suite", "dataset", "tasks", "left_out_of_training", "metrics"):
+            for name in ("suite", "dataset", "tasks", "usable", "left_out_of_training", "metrics"):
                 setattr(other, name, getattr(self, name))
             if not (self.plan.pretrain or plan.pretrain):
                 other.backbone = self.backbone
@@ -103,7 +104,7 @@ class Context:
             UserError: none remain, or one that the plan names cannot be used.
         """
         dataset, split = self.dataset(suite), self.plan.split
-        usable, reasons = usable_tasks(dataset, split, shots)
+        usable, reasons = self.usable(suite, shots)
         for name in self.plan.tasks:
             if name not in usable:
                 why = [reason for reason in reasons if reason.startswith(f"{name}:")]
@@ -115,6 +116,14 @@ class Context:
                 f"query; the largest reasons: {'; '.join(reasons[:3])}; lower shots"
             )
         return list(usable), reasons
+
+    def _usable(self, suite: str, shots: int) -> tuple[list[str], list[str]]:
+        """Tasks of the split that can be measured, and a reason for each other; of meta-train those
+        that training reads, whatever the K."""
+        split = self.plan.split
+        if split == "meta-train":
+            shots = max(*self.plan.shots, *self.plan.trained_shots)
+        return usable_tasks(self.dataset(suite), split, shots, measured=True)
 
     def _left_out_of_training(self, suite: str) -> list[str]:
         """A reason for each meta-train task that is too small.

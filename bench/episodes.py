@@ -1,6 +1,6 @@
 """Frozen episodes: which tasks a cell visits and which examples each visit shows."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
@@ -43,7 +43,7 @@ def draw_episode(
     """
     part = support_part(task)
     stream = Stream(seed, "episode", suite, task.name, index)
-    support = tuple(islice(stream.visit(task.parts.get(part, ())), shots))
+    support = _support(stream, task, shots)
     groups = {example.group for example in support}
     pool = stream.visit(task.parts.get("test", ()))
     query = tuple(islice((e for e in pool if e.group not in groups), queries))
@@ -57,27 +57,53 @@ def draw_episode(
     return Episode(task.name, seed, index, support, query, part, digest)
 
 
-def usable_tasks(dataset: Dataset, split: str, shots: int) -> tuple[list[str], list[str]]:
+def draw_support(
+    suite: str, task: Task, shots: int, seed: int, index: int, without: Container[str] = ()
+) -> tuple[Example, ...]:
+    """The support of `draw_episode`, of examples whose group is not among `without`; fewer than K
+    where the task has no more."""
+    return _support(Stream(seed, "episode", suite, task.name, index), task, shots, without)
+
+
+def _support(
+    stream: Stream, task: Task, shots: int, without: Container[str] = ()
+) -> tuple[Example, ...]:
+    visited = stream.visit(task.parts.get(support_part(task), ()))
+    return tuple(islice((e for e in visited if e.group not in without), shots))
+
+
+def usable_tasks(
+    dataset: Dataset, split: str, shots: int, measured: bool = False
+) -> tuple[list[str], list[str]]:
     """Tasks of a split that hold K + 1 examples, and one reason for each that does not.
 
-    A meta-train task needs them in `train`; others K in the support part and one in `test`.
+    A meta-train task needs them in `train`; others K in the support part and one in `test`. Where
+    meta-train tasks are to be `measured`, they need that too: queries that training never reads.
     """
+    trained = split == "meta-train"
+    asked = [*(["train"] if trained else []), *(["test"] if measured or not trained else [])]
     usable, reasons = [], []
     for name in dataset.names(split):
         task = dataset.task(name)
-        part = "train" if split == "meta-train" else support_part(task)
-        found, needed = len(task.parts.get(part, ())), shots + (split == "meta-train")
-        if found < needed:
-            reasons.append(f"{name}: {found} examples in {part}, {needed} needed")
-        elif split != "meta-train" and not task.parts.get("test"):
-            reasons.append(f"{name}: no examples in test")
-        elif not _leaves_queries(task, part, part if split == "meta-train" else "test", shots):
-            reasons.append(
-                f"{name}: {shots} examples of {part} can hold every group of its queries"
-            )
+        part = "train" if trained else support_part(task)
+        if reason := _unusable(task, part, asked, shots, shots + trained):
+            reasons.append(f"{name}: {reason}")
         else:
             usable.append(name)
     return usable, reasons
+
+
+def _unusable(task: Task, part: str, asked: Sequence[str], shots: int, needed: int) -> str:
+    """Why a task is too small for a support from one part and queries from each of others."""
+    found = len(task.parts.get(part, ()))
+    if found < needed:
+        return f"{found} examples in {part}, {needed} needed"
+    for query in asked:
+        if not task.parts.get(query):
+            return f"no examples in {query}"
+        if not _leaves_queries(task, part, query, shots):
+            return f"{shots} examples of {part} can hold every group of its queries"
+    return ""
 
 
 def _leaves_queries(task: Task, support: str, query: str, shots: int) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 from bench.baseline import Learner
 from bench.context import Context
 from bench.errors import UserError
+from bench.probes import not_probed
 from bench.readers import digest_of_files
 from bench.registry import backbone_path, version
 
@@ -78,6 +79,7 @@ def _facts(context: Context) -> dict[str, Any]:
                 context.left_out_of_training(suite) if trains and not plan.train_suites else []
             ),
             "notes": list(getattr(dataset, "notes", [])),
+            **({"not_probed": not_probed(context, suite)} if plan.probed else {}),
         }
     needs_model = any(isinstance(context.baseline(name), Learner) for name in plan.baselines)
     identity: Any = None

@@ -58,7 +58,8 @@ def _cell_job(context: Context, cell: Cell) -> Job:
     plan, method = context.plan, context.baseline(cell.baseline)
     passes = cell.shots * (1 + 3 * getattr(method, "steps_at_test", 0))
     answers = plan.queries * (12 if isinstance(method, Learner) else 1)
-    weight = 10.0 * plan.episodes * (passes + answers)
+    probed = len(plan.probed) * min(plan.episodes, plan.probe_episodes or plan.episodes)
+    weight = 10.0 * (plan.episodes + probed) * (passes + answers)
     message = {"kind": "cell", "cell": asdict(cell)}
     return _job(context, cell, message, weight, *_needs(context, cell))
 

@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from bench.blocks import ASKED, EXEMPT, agree, decoding_of, questions, start
-from bench.captions import facts, side_by_side
-from bench.shown import MISSING, Shown, leads, score, title
+from bench.captions import facts, losses, side_by_side
+from bench.probed import LOSS, is_probed
+from bench.shown import MISSING, Shown, flag, leads, score, title
 from bench.tables import Block, Row, entries, frame_of, metrics
 
 if TYPE_CHECKING:
@@ -201,10 +202,10 @@ def pivot(blocks: Sequence[Block], by: str) -> "tuple[pd.DataFrame, list[Shown]]
     Returns:
         A table with a row for each method of each table (column `table`), whose columns
         `COLUMN:NAME` are the score by its metric's name, `_low`, `_high`, `group`, `pareto`,
-        `adapt_ms` and what differs between columns; and the same as a reader sees it. Suites add
-        `iqm` of the tasks of all of them and `above_25`, `above_50`, `above_75`, the shares of
-        tasks that score more, each with `_low` and `_high`; empty for a method that some suite
-        lacks, or whose train seeds met different tasks.
+        `adapt_ms`, `probe_loss` where that was probed, and what differs between columns; and the
+        same as a reader sees it. Suites add `iqm` of the tasks of all of them and `above_25`,
+        `above_50`, `above_75`, the shares of tasks that score more, each with `_low` and `_high`;
+        empty for a method that some suite lacks, or whose train seeds met different tasks.
     """
     import pandas as pd
 
@@ -283,6 +284,9 @@ def _long(method: Method, columns: Mapping[str, Block]) -> dict[str, Any]:
         metric = block.metric
         for key in (metric, f"{metric}_low", f"{metric}_high", "group", "pareto", "adapt_ms"):
             made[f"{heading}:{key}"] = method.cells.get(heading, {}).get(key)
+        if any(map(is_probed, block.lines)):
+            for key in (LOSS, f"{LOSS}_low", f"{LOSS}_high", f"{LOSS}_episodes"):
+                made[f"{heading}:{key}"] = method.cells.get(heading, {}).get(key)
     return made
 
 
@@ -326,6 +330,13 @@ def _iqm(found: "Aggregate") -> str:
     return f"{found.iqm:.1f} [{found.interval.low:.1f}, {found.interval.high:.1f}]"
 
 
+def _told(block: Block) -> dict[str, list[str]]:
+    """What the caption says of a column."""
+    frame = frame_of([block])
+    told = {k: v for k, v in facts(frame).items() if k not in ("ranked", "beside")}
+    return {**told, "lost": losses(frame)}
+
+
 def _shown(table: Pivot) -> Shown:
     import pandas as pd
 
@@ -336,18 +347,15 @@ def _shown(table: Pivot) -> Shown:
         text = {key: first[key] or MISSING for key in ("init", "order")}
         for heading, block in columns.items():
             line = method.cells.get(heading, {})
-            text[titles[heading]] = f"{score(line, block.metric)} {line.get('group', '')}".strip()
+            text[titles[heading]] = (
+                f"{score(line, block.metric)} {line.get('group', '')}".strip() + flag(line)
+            )
             if leads(line):
                 bold.add((place, titles[heading]))
         if over:
             text[OVER] = _iqm(method.over) if method.over else MISSING
         texts.append({"baseline": method.name, **text})
-    told = {
-        titles[heading]: {
-            k: v for k, v in facts(frame_of([block])).items() if k not in ("ranked", "beside")
-        }
-        for heading, block in columns.items()
-    }
+    told = {titles[heading]: _told(block) for heading, block in columns.items()}
     subject = _subject(next(iter(columns.values())), table.by)
     caption = [
         f"By {table.by}, {subject}: {', '.join(table.names)}",

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bench.errors import UserError, unknown
+from bench.probes import PROBES
 from bench.registry import load, names, preset_path
 
 Count = Annotated[int, Field(ge=1)]
@@ -79,8 +80,9 @@ class Plan(Strict):
         default=400_000,
         description="tokens through forward and backward of each meta-training; 0 trains nothing",
     )
-    split: Literal["meta-test", "meta-validation"] = Field(
-        default="meta-test", description="the tasks that are measured"
+    split: Literal["meta-test", "meta-validation", "meta-train"] = Field(
+        default="meta-test",
+        description="the tasks that are measured, by queries of their test part",
     )
     tasks: list[str] = Field(default=[], description="only these tasks of the split")
     backbone: str = Field(default="tiny", description="a name, a directory or a hub id")
@@ -143,6 +145,14 @@ class Plan(Strict):
         description="inner steps after which queries are also answered and scored, for curves; "
         "takes the time of as many generations and of one more adaptation, which no cost counts",
     )
+    probes: list[str] = Field(
+        default=[],
+        description="wrong supports to answer the same queries with: " + ", ".join(PROBES) + "; "
+        "each takes the time of one more adaptation and generation, which no cost counts",
+    )
+    probe_episodes: Seed | None = Field(
+        default=None, description="the first of each cell, which are probed; all if not given"
+    )
     workers: Count = Field(default=2, description="processes that work on cells side by side")
     out: str | None = Field(default=None, description="the run directory")
     options: dict[str, dict[str, Any]] = Field(default={}, description="BASELINE.OPTION = value")
@@ -170,6 +180,11 @@ class Plan(Strict):
         named = self.pretrain.suites if self.pretrain else []
         return named or self.train_suites or self.suites
 
+    @property
+    def probed(self) -> list[str]:
+        """The probes that some episode is to be answered with."""
+        return [] if self.probe_episodes == 0 else self.probes
+
     @field_validator(
         "suites",
         "train_suites",
@@ -182,6 +197,7 @@ class Plan(Strict):
         "configs",
         "metrics",
         "score_steps",
+        "probes",
     )
     @classmethod
     def _no_repeats(cls, value: list[Any]) -> list[Any]:
@@ -254,6 +270,11 @@ def make_plan(values: Mapping[str, Any], where: str = "plan") -> Plan:
         for name in chosen:
             if name not in names(kind):
                 raise unknown(kind, name, names(kind))
+    for name in plan.probes:
+        if name not in PROBES:
+            raise unknown("probe", name, PROBES)
+    if plan.probe_episodes and not plan.probes:
+        raise UserError(f"{where}: probe_episodes has an effect with probes only; add --probe NAME")
     if plan.data and len(suites) != 1:
         raise UserError(f"{where}: data needs exactly one suite, which says how it is measured")
     if plan.data and trained:

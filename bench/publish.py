@@ -8,15 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from bench.captions import facts
 from bench.metrics import BUILT_IN
+from bench.probed import is_probed
 from bench.records import write_whole
 from bench.shown import (
+    FLAG,
     FRONT,
     MISSING,
     SCORES,
     Shown,
     difference,
+    flag,
     known,
     leads,
+    loss,
     number,
     score,
     title,
@@ -27,17 +31,23 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
+LOST = "lost, wrong support"
+
+
 def _cells(line: Mapping[str, Any]) -> dict[str, str]:
     """A line as a reader sees it."""
     rank = line["rank_metric"]
     front = FRONT if known(line["pareto"]) and line["pareto"] else ""
     return {
-        "baseline": line["baseline"] + (f" ({line['options']})" if line["options"] else ""),
+        "baseline": line["baseline"]
+        + (f" ({line['options']})" if line["options"] else "")
+        + flag(line),
         "group": line["group"] or MISSING,
         "init": line["init"] or MISSING,
         "order": line["order"] or MISSING,
         **{title(name): score(line, name) for name in dict.fromkeys([*SCORES, rank])},
         f"{title(rank)} to best": difference(line),
+        LOST: loss(line),
         "Pareto": front if known(line["pareto"]) else MISSING,
         "adapt ms": number(line.get("adapt_ms")) + (" *" if line["rechunked"] else ""),
         "step ms": number(line.get("inner_step_ms")),
@@ -64,6 +74,8 @@ def block_tables(frame: "pd.DataFrame") -> list[Shown]:
         cells = pd.DataFrame([_cells(line) for line in lines])
         if not cells["failed"].any():
             cells = cells.drop(columns="failed")
+        if not any(map(is_probed, lines)):
+            cells = cells.drop(columns=LOST)
         ranking = title(lines[0]["rank_metric"])
         cells = cells.drop(
             columns=[title(name) for name in _unmeasured(block) if title(name) != ranking]
@@ -99,6 +111,7 @@ LATEX = str.maketrans(
         "|": r"\textbar{}",
         '"': r"\textquotedbl{}",
         FRONT: r"\textbullet{}",
+        FLAG: r"\textdagger{}",
         MISSING: "--",
     }
 )

@@ -86,6 +86,7 @@ def _notes(facts: dict[str, Any]) -> list[str]:
         lines += _listed(f"{suite}: left out", reasons)
     for suite, found in {**facts["suites"], **facts.get("train_suites", {})}.items():
         lines += _listed(f"{suite}: left out of meta-training", found["left_out_of_training"])
+        lines += _listed(f"{suite}: not probed", found.get("not_probed", ()))
     return lines
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.probed import LOSS, flagged, is_probed
 from bench.tables import ALPHA
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ SCORES = {
 }
 MISSING = "–"  # noqa: RUF001, an en dash is what tables show for nothing
 FRONT = "•"  # on the Pareto front
+FLAG = "†"  # not shown to lose under another task's support
 
 
 @dataclass(frozen=True)
@@ -80,6 +82,18 @@ def difference(line: Mapping[str, Any]) -> str:
     if not known(line.get("to_best_p")):
         return "best"
     return f"{line['to_best']:+.1f} [{line['to_best_low']:+.1f}, {line['to_best_high']:+.1f}]"
+
+
+def flag(line: Mapping[str, Any]) -> str:
+    """What stands behind the name of a row that nothing shows to use its support."""
+    return f" {FLAG}" if flagged(line) else ""
+
+
+def loss(line: Mapping[str, Any]) -> str:
+    """Under another task's support, with its interval."""
+    if not is_probed(line):
+        return MISSING
+    return f"{line[LOSS]:+.1f} [{line[f'{LOSS}_low']:+.1f}, {line[f'{LOSS}_high']:+.1f}]"
 
 
 def leads(line: Mapping[str, Any]) -> bool:

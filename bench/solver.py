@@ -4,7 +4,7 @@ both."""
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 
@@ -17,11 +17,12 @@ from bench.episodes import Episode
 from bench.errors import CellError
 from bench.generation import Generation
 from bench.initialisation import Initialisation
-from bench.inner_loop import Adapted, Parameters
+from bench.inner_loop import Adapted, AfterStep, Parameters
 from bench.records import Cell
 from bench.streams import Stream
 from bench.timing import Meter, flop_counter, out_of_memory, process_rate
 
+T = TypeVar("T")
 Solved = tuple[list[str], dict[str, Any]]  # predictions, and the record's costs and counts
 
 
@@ -95,15 +96,43 @@ class Solver:
             CellError: so many at once do not fit the memory.
         """
         self._warm_up(episodes[0])
-        sizes = [sum(self.backbone.batch([e.support])[0].tokens) for e in episodes]
-        solved: dict[int, Solved] = {}
+
+        def work(chunk: Sequence[Episode]) -> list[Solved]:
+            made = self._solve(chunk)
+            self.largest = max(self.largest, len(chunk))
+            return made
+
+        return self._in_chunks(episodes, work, progress)
+
+    def answers(
+        self, episodes: Sequence[Episode], progress: Callable[[float], None]
+    ) -> list[list[str]]:
+        """Answers as those of `solve`, without costs, to episodes that all have a support or none:
+        what nothing adapted is what a cell begins with.
+
+        Raises:
+            CellError: so many at once do not fit the memory.
+        """
+        return self._in_chunks(episodes, self._answers, progress)
+
+    def _in_chunks(
+        self,
+        episodes: Sequence[Episode],
+        work: Callable[[Sequence[Episode]], list[T]],
+        progress: Callable[[float], None],
+    ) -> list[T]:
+        """What `work` makes of each episode, as many at once as the plan and the memory allow."""
+        sizes = [
+            sum(self.backbone.batch([e.support])[0].tokens) if e.support else 0 for e in episodes
+        ]
+        solved: dict[int, T] = {}
         edges = self.context.plan.length_edges
         tokens = self.context.plan.tokens_at_once or self.backbone.tokens_at_once
         waiting = list(chunks(sizes, self.most, tokens, edges))
         while waiting:
             chunk = waiting.pop(0)
             try:
-                made = self._solve([episodes[place] for place in chunk])
+                made = work([episodes[place] for place in chunk])
             except Exception as error:
                 if not out_of_memory(error):
                     raise
@@ -111,7 +140,6 @@ class Solver:
                 parts = [chunk, *waiting]
                 waiting = [part for whole in parts for part in self._parts(whole)]
                 continue
-            self.largest = max(self.largest, len(chunk))
             solved.update(zip(chunk, made, strict=True))
             progress(len(solved) / len(episodes))
         return [solved[place] for place in range(len(episodes))]
@@ -140,11 +168,7 @@ class Solver:
         device, count = self.backbone.device, len(episodes)
         batch, cuts = self.backbone.batch([episode.support for episode in episodes])
         watch = Meter(device)
-        adapted = self.method.adapt(
-            lambda weights: self.backbone.losses(weights, batch),
-            self.start.for_tasks(count),
-            lambda weights: watch.mark(),
-        )
+        adapted = self._adapted(batch, lambda weights: watch.mark())
         adapting = watch.spent()
         inner = [lap / count for lap in watch.laps()[:-1]]
         curves = self._curves(adapted, batch)
@@ -181,6 +205,22 @@ class Solver:
             }
             solved.append((made.texts, {**counts, "costs": asdict(costs)}))
         return solved
+
+    def _answers(self, episodes: Sequence[Episode]) -> list[list[str]]:
+        """The texts of one chunk."""
+        whole = [True for _ in episodes]
+        if episodes[0].support:
+            batch, _ = self.backbone.batch([episode.support for episode in episodes])
+            adapted = self._adapted(batch)
+            whole = [all(map(math.isfinite, c)) for c in self._curves(adapted, batch)]
+        else:
+            adapted = Adapted(dict(self.start.weights))
+        return [made.texts for made in self._generate(adapted, episodes, whole)]
+
+    def _adapted(self, batch: Batch, after_step: AfterStep | None = None) -> Adapted:
+        """The method's weights for the support sets of a batch."""
+        start = self.start.for_tasks(len(batch))
+        return self.method.adapt(lambda w: self.backbone.losses(w, batch), start, after_step)
 
     def _curves(self, adapted: Adapted, batch: Batch) -> list[list[float]]:
         """Of each task, the inner objective before every step and after the last, up to the first

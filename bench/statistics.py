@@ -430,6 +430,53 @@ def difference(
     return pairwise([a, b], metric, repeats, seed)[0, 1]
 
 
+def apart(
+    a: Sequence[Sequence[Entry]],
+    b: Sequence[Sequence[Entry]],
+    metric: Scorer,
+    repeats: int = 1000,
+    seed: int = 0,
+) -> Estimate:
+    """What a method scores on one set of tasks minus what it scores on another, with its error.
+
+    Tasks are resampled within each set, independently, and degrees of freedom are Welch's (1947);
+    train seeds are the same on both sides, and paired.
+
+    Args:
+        a: the method's entries on one set; behind them those of a reference on the same episodes,
+            if its own difference is to be taken off.
+        b: the same on the other set.
+
+    Raises:
+        ValueError: a row is empty, or the reference's episodes differ from the method's.
+    """
+    (one, first), (two, second) = (
+        _on_one_set(rows, metric, repeats, Stream(seed, "resamples", side))
+        for side, rows in (("a", a), ("b", b))
+    )
+    both = one.minus(two)
+    parts = [_of_tasks(s.share @ s.draws, units) for s, units in ((one, first), (two, second))]
+    total = sum(part.value for part in parts)
+    spread = sum(part.value**2 / part.freedom for part in parts)
+    known = total and not math.isinf(total)
+    tasks = _Variance(total, total**2 / spread if known else 1)
+    value = float(both.share @ both.points)
+    return _estimate(value, tasks, _of_seeds(both, min(first, second)))
+
+
+def _on_one_set(
+    rows: Sequence[Sequence[Entry]], metric: Scorer, repeats: int, stream: Stream
+) -> tuple[_Scored, int]:
+    """The first row, minus the second if there is one, on resamples of its tasks, and how many
+    tasks they draw."""
+    keys = _keys(rows[0])
+    if any(_keys(row) != keys for row in rows):
+        raise ValueError("the reference met other episodes")
+    draws = _Resamples(keys, repeats, stream)
+    scored = [draws.scored(_cells(row, keys), metric) for row in rows]
+    return (scored[0].minus(scored[1]) if len(scored) > 1 else scored[0]), draws.units
+
+
 def paired_interval(
     a: Sequence[Entry],
     b: Sequence[Entry],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from bench.blocks import blocks, decoding_of
 from bench.costs import costs, training
 from bench.errors import UserError, unknown
+from bench.probed import loss_columns
 from bench.ranks import Point, front, letters
 from bench.records import read_cell, read_json
 
@@ -240,7 +241,10 @@ class Block:
 def _block(rows: Sequence[Row], metric: str | None) -> Block:
     """A block in the order of its ranking metric."""
     name = metric or rows[0].header["primary"]
-    pairs = [(row, {**_line(row), "rank_metric": name, "pareto": None}) for row in rows]
+    pairs = [
+        (row, {**_line(row), "rank_metric": name, "pareto": None, **loss_columns(row, name)})
+        for row in rows
+    ]
     pairs.sort(key=lambda pair: pair[1].get(name, -math.inf), reverse=True)
     return Block([row for row, _ in pairs], [line for _, line in pairs])
 
@@ -342,8 +346,10 @@ def leaderboard(directories: "Sequence[str | Path]", metric: str | None = None) 
         to 1. `to_best` is the paired difference to the best row of the block on the ranking
         metric, with its 95 % interval; `to_best_p` is its p-value, adjusted for all pairs of rows
         of all blocks (Holm, 1979). Rows of a block that share a letter of `group` do not differ by
-        those p-values at 5 %. `pareto`: no row of the block has as good a score for as short an
-        adaptation, and one of both better. Rows that lack cells have none of these.
+        those p-values at 5 %. `probe_loss`, with its interval, is what a row loses on the ranking
+        metric under another task's support, where that was probed. `pareto`: no row of the block
+        has as good a score for as short an adaptation, and one of both better. Rows that lack
+        cells have no comparison.
 
     Raises:
         UserError: no run directory, no finished cell, or a metric that was not recorded.

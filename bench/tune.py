@@ -203,6 +203,8 @@ class _Studies:
             "baselines": [baseline],
             "options": {baseline: options},
             "out": str(self.root / "trials" / f"{baseline}-{number}"),
+            "probes": [],  # for what is chosen
+            "probe_episodes": None,
         }
         plan = self.base.model_copy(update=update)
         run = begin(self._context.next(plan, Path(update["out"])))

@@ -18,6 +18,7 @@ from bench.exports.runs import Run, read_run
 from bench.exports.slim import export
 from bench.publish import to_markdown
 from bench.records import read_json, write_json, write_whole
+from bench.shown import FLAG
 from bench.tables import leaderboard
 
 ROOT = Path(__file__).parent.parent
@@ -79,12 +80,13 @@ def block(quick: str) -> str:
     """README's block: some columns of the tables on the page of the preset quick."""
     facts, made = read_json(RECORDS / "quick.json"), tables(quick)
     captions = {found[1]: line for line in quick.splitlines() if (found := CAPTION.match(line))}
+    marked = marks(quick)
     lines = [
         f"What `make leaderboard` printed ({facts['hardware']}, {facts['took']};",
         "some columns left out):",
     ]
     for suite in sorted(made, key=ORDER.index):
-        lines += ["", *_shortened(made[suite]), "", captions[suite]]
+        lines += ["", *_shortened(made[suite]), "", captions[suite], *marked[suite]]
     backbone = next(line for line in quick.splitlines() if line.startswith("Backbone: "))
     return "\n".join([*lines, "", backbone, ""])
 
@@ -97,6 +99,17 @@ def tables(text: str) -> dict[str, list[list[str]]]:
             lines.append([cell.strip() for cell in line.strip().strip("|").split("|")])
         elif found := CAPTION.match(line):
             made[found[1]], lines = lines, []
+    return made
+
+
+def marks(text: str) -> dict[str, list[str]]:
+    """The sentence on the rows of each table that are marked for using no support, by suite."""
+    made: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if found := CAPTION.match(line):
+            made[found[1]] = last = []
+        elif line.startswith(f"{FLAG} "):
+            last.append(f"{FLAG} not shown to lose under another task's support:{line[1:]}")
     return made
 
 

@@ -68,3 +68,13 @@ def test_timing_page_shows_what_was_measured() -> None:
     assert script["page"]() == page
     assert "| meta-step-order-2 |" in page
     assert script["LACKING"] in page
+
+
+def test_the_readme_says_which_rows_are_marked_for_using_no_support() -> None:
+    caption = "writing (embedded, revision 1, meta-test), K = 8, 6 episodes over seeds 0"
+    text = f"{caption}\nRanked by chrF.\n† copy +0.0 [+0.0, +0.0] on 2 episode(s).\n"
+    told = (
+        "† not shown to lose under another task's support: copy +0.0 [+0.0, +0.0] on 2 episode(s)."
+    )
+    assert SCRIPT["marks"](text) == {"writing": [told]}
+    assert SCRIPT["marks"](caption) == {"writing": []}

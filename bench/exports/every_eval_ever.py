@@ -25,6 +25,7 @@ from bench.exports.scored import (
     setting_texts,
 )
 from bench.metrics import Metric, ranks
+from bench.probed import loss_columns
 from bench.records import write_json
 from bench.registry import names, version
 from bench.shown import SCORES
@@ -256,6 +257,7 @@ def _score(made: Made, name: str, score: Score) -> dict[str, Any]:
         "seeds": ",".join(map(str, sorted({seed for _, seed in row.cells}))),
         "train_seeds": ",".join(map(str, trained)),
         **{key: sum(r.get(key, 0) for r in row.records()) for key in ("diverged", "cut_outputs")},
+        **loss_columns(row, name),
     }
     return {
         "score": within(score.value),

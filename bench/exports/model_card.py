@@ -12,9 +12,11 @@ from bench.exports import Export
 from bench.exports.folder import make_folder
 from bench.exports.runs import Run, check_cells
 from bench.exports.scored import LEVEL, Score, complete_rows, model_name, scores, title
+from bench.probed import loss_columns
+from bench.publish import LOST
 from bench.records import write_whole
 from bench.registry import load, names
-from bench.shown import SCORES
+from bench.shown import FLAG, SCORES, flag, loss
 from bench.streams import digest_of
 from bench.tables import Row
 
@@ -22,6 +24,11 @@ if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
 TASK = "text-generation"
+MARKS = (
+    f"{LOST.capitalize()}: the score under the own support minus that under another task's, on\n"
+    f"the same episodes; {FLAG}: not shown to be above 0, so nothing shows that the method uses\n"
+    "its support."
+)
 OF_A_SUITE = ("max_new_tokens",)  # settings in which rows of one model differ
 
 
@@ -171,6 +178,7 @@ def _text(
     train = sorted({t for row, _ in measured for t, _ in row.cells if t is not None})
     conditional = ", conditional on the one train seed" if len(train) == 1 else ""
     seeds = " and train seeds" if len(train) > 1 else ""
+    marks = f"\n{MARKS}\n" if any(_lost(row) for row, _ in measured) else ""
     return f"""
 # {name}
 
@@ -188,7 +196,7 @@ Adaptation starts from weights that are {head["init"]}; order of the gradient of
 Scores are 0 to 100: the corpus score of each train seed and seed of episodes, and the mean of
 those. Brackets are 95 % intervals over tasks{seeds}{conditional}. Times are medians of an episode's
 share, on {head["device"]}, {head["dtype"]}. The metadata above holds the metrics' signatures.
-
+{marks}
 ## How it was made
 
 {_made(runs)}
@@ -244,11 +252,25 @@ def _table(measured: Sequence[tuple[Row, Mapping[str, Score]]]) -> str:
                 "K": row.header["shots"],
                 "episodes": len(row.digests),
                 **{SCORES.get(name, name): _told(score) for name, score in found.items()},
+                **_lost(row),
                 "adapt ms": f"{spent['adapt_ms']:,.1f}" if spent.get("adapt_ms") else "–",  # noqa: RUF001
                 "train s": f"{trained['train_s']:,.1f}" if trained["train_s"] else "–",  # noqa: RUF001
             }
         )
-    return str(pd.DataFrame(lines).to_markdown(index=False, disable_numparse=True))
+    frame = pd.DataFrame(lines)
+    if LOST in frame:
+        frame[LOST] = frame[LOST].fillna("–")  # noqa: RUF001
+    return str(frame.to_markdown(index=False, disable_numparse=True))
+
+
+def _lost(row: Row) -> dict[str, str]:
+    """A cell that tells what the row loses under another task's support; none of a table whose rows
+    were not probed."""
+    columns = loss_columns(row, row.header["primary"])
+    if not columns:
+        return {}
+    metric = SCORES.get(row.header["primary"], row.header["primary"])
+    return {LOST: f"{metric} {loss(columns)}{flag(columns)}"}
 
 
 def _told(score: Score) -> str:

@@ -17,18 +17,21 @@ LEFT_OUT = ("predictions", "support_ids", "query_ids", "losses")
 
 def slim_record(record: Mapping[str, Any]) -> dict[str, Any]:
     """A record without texts, ids and curves; `statistics` hold one list, the sum over queries."""
-    import numpy as np
-
     kept = {key: value for key, value in record.items() if key not in LEFT_OUT}
-    sums = {
-        name: [np.sum(np.array(lists), axis=0).tolist()]
-        for name, lists in record["statistics"].items()
-    }
-    made = {**kept, "queries": queries_of(record), "statistics": sums}
+    made = {**kept, "queries": queries_of(record), "statistics": _summed(record["statistics"])}
+    if probes := record.get("probes"):
+        made["probes"] = {name: _summed(statistics) for name, statistics in probes.items()}
     if cost := record.get("costs"):
         steps = {"inner_steps": inner_steps(cost), "inner_step_ms": inner_step_ms(cost)}
         made["costs"] = {**{k: v for k, v in cost.items() if k != "inner_steps_ms"}, **steps}
     return made
+
+
+def _summed(statistics: Mapping[str, Any]) -> dict[str, list[list[float]]]:
+    """By metric, one list in place of those of all queries."""
+    import numpy as np
+
+    return {name: [np.sum(np.array(lists), axis=0).tolist()] for name, lists in statistics.items()}
 
 
 def queries_of(record: Mapping[str, Any]) -> int:

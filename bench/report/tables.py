@@ -5,13 +5,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from bench.pivots import OVER
-from bench.publish import block_tables
+from bench.probed import LOSS
+from bench.publish import LOST, block_tables
 from bench.report.blocks import Block, Line
 from bench.report.over import OverSuites
-from bench.shown import MISSING, SCORES, leads
+from bench.shown import MISSING, SCORES, flag, leads
 
 # Titles of `fewgen leaderboard` to the columns that they sort by; others sort as text.
 NUMBERS = {
+    LOST: LOSS,
     "adapt ms": "adapt_ms",
     "step ms": "inner_step_ms",
     "ms / token": "generate_ms_per_token",
@@ -80,7 +82,7 @@ def leaderboard_table(block: Block) -> Table:
     columns = _columns(block)
     rows = [
         Row(
-            line.label,
+            line.label + flag(line.values),
             line.series,
             line.row.header["baseline"],
             block.suite,

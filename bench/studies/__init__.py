@@ -12,6 +12,7 @@ MODULES = {  # name, which is its module's: its class
     "crossover": "Crossover",
     "cost": "Cost",
     "transfer": "Transfer",
+    "probes": "Probes",
 }
 
 

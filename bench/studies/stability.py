@@ -15,7 +15,8 @@ def stability(roots: Sequence[Path]) -> list[str]:
     for block in ranked(roots):
         if len(block.complete) > 1:
             head = block.rows[0].header
-            by_suite.setdefault(f"{head['suite']} ({head['dataset']})", []).append(block)
+            split = "" if head["split"] == "meta-test" else f", {head['split']}"
+            by_suite.setdefault(f"{head['suite']} ({head['dataset']}{split})", []).append(block)
     return [_told(place, blocks) for place, blocks in by_suite.items()]
 
 

@@ -1,0 +1,96 @@
+"""Does a method use its support set, and what does it know of meta-train tasks without it?"""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench.errors import UserError
+from bench.probed import loss_of
+from bench.probes import OTHER_TASK, PROBES
+from bench.registry import load, names
+from bench.studies.memory import OWN, Line, memory_lines, place
+from bench.studies.probes_page import Found, findings
+from bench.studies.study import Findings, Study, Values
+from bench.tables import Row, metrics, read_rows
+
+HELD_OUT, SEEN = "meta-test", "meta-train"  # names of the plans
+SUPPORTS = (OWN, "no-support", OTHER_TASK)  # under which seen tasks are held against unseen ones
+
+
+class Probes(Study):
+    """All wrong supports on meta-test tasks, and two of them on meta-train tasks too.
+
+    A method that memorised its meta-train tasks does better on them than on others without support,
+    or with a wrong one (Yin et al. 2020, Meta-Learning without Memorization).
+    """
+
+    name = "probes"
+    question = "Does it use its support set?"
+
+    def plans(self, values: Values) -> dict[str, Values]:
+        """The plan of the losses, and that of memory, if a meta-trained method is asked for."""
+        plans = {HELD_OUT: {**values, "split": "meta-test", "probes": list(PROBES)}}
+        chosen = values.get("baselines") or names("baseline")
+        trained = [name for name in chosen if name in names("baseline") and _trained(name)]
+        if trained:
+            kept = [n for n in chosen if n in trained or n == self.analysis["reference"]]
+            plans[SEEN] = {
+                **values,
+                **{
+                    key: {name: v for name, v in values[key].items() if name in kept}
+                    for key in ("options", "tuning")
+                    if key in values
+                },
+                "baselines": kept,
+                "split": "meta-train",
+                "probes": [support for support in SUPPORTS if support != OWN],
+            }
+        return plans
+
+    def analyse(self, runs: Mapping[str, Path]) -> Findings:
+        """Losses of every row under every probe; advantages on seen tasks of those that have."""
+        rows = read_rows([runs[HELD_OUT]])
+        seen = read_rows([runs[SEEN]]) if SEEN in runs else []
+        found = Found(
+            [line for row in rows for line in loss_lines(row)],
+            memory_lines(rows, seen, SUPPORTS, self.analysis["reference"]),
+            self.analysis["reference"],
+        )
+        if not found.losses:
+            raise UserError("no episode of these runs could be probed; name data with more tasks")
+        return findings(found, list(runs.values()))
+
+
+def _trained(name: str) -> bool:
+    return bool(load("baseline", name).init == "meta-trained")
+
+
+def loss_lines(row: Row) -> list[Line]:
+    """A row's loss under each probe that some episode of it was answered with."""
+    metric = next(m for m in metrics(row) if m.name == row.header["primary"])
+    lines = []
+    for probe in PROBES:
+        found = loss_of(row, metric, probe)
+        if found is None:
+            continue
+        lines.append(
+            {
+                **place(row),
+                "metric": metric.name,
+                "measure": "loss",
+                "support": probe,
+                "first": found.own,
+                "second": found.wrong,
+                "difference": found.estimate.value,
+                "low": found.interval.low,
+                "high": found.interval.high,
+                "tasks": found.tasks,
+                "episodes": found.episodes,
+                "flagged": not found.uses_support,
+                "ignores": all(
+                    record["probes"][probe] == record["statistics"]
+                    for record in row.records()
+                    if probe in record.get("probes", {})
+                ),
+            }
+        )
+    return lines
