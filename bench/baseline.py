@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from bench.tasks import Example
+from bench.tasks import Example, Task
 
 if TYPE_CHECKING:
     from torch import Tensor
     from torch.optim import Optimizer
 
     from bench.backbone import Backbone
+    from bench.episodes import Episode
     from bench.initialisation import Initialisation
     from bench.inner_loop import Adapted, AfterStep, Loss, Path, StepRule
     from bench.training import TaskLoss, Training, TrainingCost
@@ -104,6 +105,12 @@ class Learner(Baseline):
         from bench.inner_loop import Adapted
 
         return Adapted(dict(start.weights))
+
+    def minibatches(self, task: Task, episode: "Episode") -> Sequence[Sequence[Example]] | None:
+        """What each inner step reads in place of the support set, for an upper reference that
+        learns from more of the episode's own task; of no group of its queries. Here None: the
+        support set, all that a few-shot method may see."""
+        return None
 
 
 class GradientLearner(Learner):

@@ -9,6 +9,7 @@ from bench.shown import FLAG, FRONT, SCORES, known, loss, title
 if TYPE_CHECKING:
     import pandas as pd
 
+FEWEST, MOST = "learned_from_fewest", "learned_from_most"
 COUNTS = {
     "rechunked": "cells that adapted fewer at once than planned, for want of memory (*)",
     "diverged": "episodes whose inner loop ended worse than it began",
@@ -51,6 +52,7 @@ def facts(block: "pd.DataFrame") -> dict[str, list[str]]:
         for _, r in block.sort_values("baseline").iterrows()
         if known(r.get("tune_trials"))
     ]
+    told["learned"] = [_learned(r) for _, r in block.iterrows() if known(r.get(FEWEST))]
     told["tuned"] = [f"Options chosen by tuning: {'; '.join(tuned)}."] if tuned else []
     told["missing"] = [
         f"Unfinished, not ranked: {r['baseline']}: {r['missing']} cell(s) missing"
@@ -88,6 +90,15 @@ def losses(block: "pd.DataFrame") -> list[str]:
 
 def _loss_of(row: "pd.Series[Any]") -> str:
     return f"{row['baseline']} {loss(row)} on {row[f'{LOSS}_episodes']:.0f} episode(s)"
+
+
+def _learned(row: "pd.Series[Any]") -> str:
+    """What an upper reference learned from."""
+    few, many = (f"{row[key]:,.0f}" for key in (FEWEST, MOST))
+    return (
+        f"No few-shot method: {row['baseline']} learned from "
+        f"{many if few == many else f'{few} to {many}'} examples of each task."
+    )
 
 
 def side_by_side(columns: Mapping[str, Mapping[str, list[str]]]) -> list[str]:

@@ -8,7 +8,15 @@ from typing import Any
 import click
 
 from bench.cli_parts import IntegerList, with_options
-from bench.cli_plan import DATA_OPTIONS, SHARED_OPTIONS, column_map, plan_values
+from bench.cli_plan import (
+    DATA_OPTIONS,
+    DIAL_OPTION,
+    SHARED_OPTIONS,
+    column_map,
+    dial_level,
+    dial_levels,
+    plan_values,
+)
 from bench.cli_results import COMMANDS
 from bench.cli_studies import STUDIES
 from bench.errors import UserError
@@ -49,11 +57,15 @@ def list_command(kind: str | None, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--task", help="Of a suite: the task to show.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the episode.")
-def show(name: str, task: str | None, seed: int) -> None:
+@click.option(
+    "--dial", "dials", multiple=True, metavar="DIAL=LEVEL", help="Of a suite; repeatable."
+)
+def show(name: str, task: str | None, seed: int, dials: tuple[str, ...]) -> None:
     """A suite's card and one episode, or a baseline's page."""
     from bench.show import page
 
-    click.echo(page(name, task, seed))
+    levels = dict(dial_level(text) for text in dials)
+    click.echo(page(name, task, seed, levels))
 
 
 RUN_OPTIONS = (
@@ -123,7 +135,7 @@ def tune(source: str, trials: int, **flags: Any) -> None:
 @main.command()
 @click.option("--suite", "suites", multiple=True, required=True, help="Suites to train on.")
 @click.option("--backbone", required=True, help="A shipped name or a recipe.toml.")
-@with_options(DATA_OPTIONS)
+@with_options([*DATA_OPTIONS, DIAL_OPTION])
 @click.option("--tokens", type=click.IntRange(min=1), help="In place of the recipe's budget.")
 @click.option("--seed", type=click.IntRange(min=0), help="In place of the recipe's seed.")
 @click.option("--threads", type=click.IntRange(min=1), help="CPU threads; all cores if not given.")
@@ -135,6 +147,7 @@ def pretrain(
     columns: tuple[str, ...],
     configs: tuple[str, ...],
     layout: str | None,
+    dials: tuple[str, ...],
     backbone: str,
     out: Path,
     **flags: Any,
@@ -146,8 +159,9 @@ def pretrain(
     if not data and (revision or columns or configs or layout):
         raise UserError("--revision, --column, --config and --layout speak of data; add --data")
     source = Source(data, revision, column_map(columns), configs, layout) if data else None
+    levels = dial_levels(dials)
     with progress_bar(f"fewgen pretrain {backbone}") as update:
-        facts = pretrain_to(out, backbone, source=source, progress=update, **flags)
+        facts = pretrain_to(out, backbone, source=source, dials=levels, progress=update, **flags)
     for note in facts.get("notes", []):
         click.echo(note, err=True)
     if facts["truncated"]:

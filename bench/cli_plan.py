@@ -1,5 +1,6 @@
 """Plan keys on the command line: the options that several commands share, and what they say."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,31 @@ def _setting(text: str) -> tuple[str, str, Any]:
         return baseline, option, value
 
 
+def dial_level(text: str, form: str = "DIAL=LEVEL, as distance=2,") -> tuple[str, float]:
+    """What stands before the `=` of a --dial, and its level."""
+    key, _, value = text.partition("=")
+    try:
+        level = float(value)
+    except ValueError:
+        level = math.nan
+    if not (key and math.isfinite(level)):
+        raise UserError(f"--dial {text!r}: {form} is needed")
+    return key, level
+
+
+def dial_levels(texts: Sequence[str]) -> dict[str, dict[str, float]]:
+    """SUITE.DIAL=LEVEL texts, by suite and dial."""
+    levels: dict[str, dict[str, float]] = {}
+    form = "SUITE.DIAL=LEVEL, as translation.distance=2,"
+    for text in texts:
+        key, level = dial_level(text, form)
+        suite, _, dial = key.partition(".")
+        if not (suite and dial):
+            raise UserError(f"--dial {text!r}: {form} is needed")
+        levels.setdefault(suite, {})[dial] = level
+    return levels
+
+
 def column_map(texts: Sequence[str]) -> dict[str, str]:
     """FIELD=COLUMN texts as a mapping."""
     pairs = [text.partition("=") for text in texts]
@@ -39,6 +65,13 @@ DATA_OPTIONS: Sequence[Any] = (
     click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Of --data."),
     click.option("--config", "configs", multiple=True, help="Of --data that has several."),
     click.option("--layout", help="The public data set whose layout --data has; see `show`."),
+)
+DIAL_OPTION = click.option(
+    "--dial",
+    "dials",
+    multiple=True,
+    metavar="SUITE.DIAL=LEVEL",
+    help="Of embedded data; repeatable, see `show SUITE`.",
 )
 SHARED_OPTIONS: Sequence[Any] = (
     click.option("--suite", "suites", multiple=True, help="A suite; may be repeated."),
@@ -63,6 +96,7 @@ SHARED_OPTIONS: Sequence[Any] = (
         "--trust-remote-code", is_flag=True, default=None, help="Run a checkpoint's code."
     ),
     *DATA_OPTIONS,
+    DIAL_OPTION,
     click.option("--max-new-tokens", type=int, help="In place of the suite's own."),
     click.option("--decoding", help="How answers are written: greedy, sample or beam."),
     click.option("--beams", type=int, help="Of a beam search."),
@@ -101,10 +135,14 @@ def plan_values(source: str | None, flags: dict[str, Any]) -> dict[str, Any]:
 def lay_over(values: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
     """Plan keys with the flags that were given laid over them."""
     settings, columns = flags.pop("settings", ()), flags.pop("columns", ())
+    dials = flags.pop("dials", ())
     if flags.get("baselines"):  # a plan file may speak of baselines that are left out
         for key in ("options", "tuning"):
             kept = values.get(key, {}).items()
             values[key] = {name: given for name, given in kept if name in flags["baselines"]}
+    if flags.get("suites") and "dials" in values:  # and of suites
+        kept = values["dials"].items()
+        values["dials"] = {name: given for name, given in kept if name in flags["suites"]}
     for key, value in flags.items():
         if value not in (None, ()):
             values[key] = list(value) if isinstance(value, tuple) else value
@@ -113,4 +151,6 @@ def lay_over(values: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
     for text in settings:
         baseline, option, value = _setting(text)
         values.setdefault("options", {}).setdefault(baseline, {})[option] = value
+    for suite, levels in dial_levels(dials).items():
+        values.setdefault("dials", {}).setdefault(suite, {}).update(levels)
     return values

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bench.baseline import Baseline, GradientLearner, Learner
+from bench.dials import Levels, at_levels
 from bench.episodes import usable_tasks
 from bench.errors import UserError
 from bench.metrics import Metric, build_metrics, language_of
@@ -25,23 +26,24 @@ BY_BASELINE = {"baselines", "options", "tuning", "out", "workers"}  # plan keys
 BY_SUITE = {"suites", "train_suites", "pretrain"}
 
 
-def dataset_of(suite: str, source: "Source | None" = None) -> Dataset:
-    """The data that a suite is measured on: that of `source` if it is given, else what it embeds.
+def dataset_of(suite: str, source: "Source | None" = None, levels: Levels | None = None) -> Dataset:
+    """The data that a suite is measured on: that of `source` if it is given, else what it embeds,
+    with its dials at `levels`.
 
     Raises:
         UserError: no such suite, or data that cannot be read.
     """
     if source is None:
-        return _embedded(suite)
+        return _embedded(suite, tuple(sorted((levels or {}).items())))
     from bench.sources import open_dataset
 
     return open_dataset(source, load_suite(suite).public)
 
 
 @cache
-def _embedded(suite: str) -> Dataset:
+def _embedded(suite: str, levels: tuple[tuple[str, int | float], ...]) -> Dataset:
     """The tasks that a suite makes by rules; nothing changes them."""
-    return load_suite(suite).embedded()
+    return at_levels(load_suite(suite), dict(levels))
 
 
 class Context:
@@ -86,7 +88,7 @@ class Context:
         plan, source = self.plan, None
         if plan.data:
             source = Source(plan.data, plan.revision, plan.columns, plan.configs, plan.layout)
-        return dataset_of(suite, source)
+        return dataset_of(suite, source, self._levels(suite))
 
     def sources(self, suite: str) -> tuple[str, ...]:
         """The suites whose meta-train tasks a suite's cells are trained on."""
@@ -175,7 +177,11 @@ class Context:
 
     def max_new_tokens(self, suite: str) -> int:
         """Where generation stops: the plan's word, else the suite's."""
-        return self.plan.max_new_tokens or self.suite(suite).max_new_tokens
+        return self.plan.max_new_tokens or self.suite(suite).most_tokens(self._levels(suite))
+
+    def _levels(self, suite: str) -> Levels:
+        """Of the suite's dials, those that are not at their default."""
+        return (self.plan.dials or {}).get(suite, {})
 
     def _baseline(self, name: str) -> Baseline:
         kind: type[Baseline] = load("baseline", name)

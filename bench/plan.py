@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
+from bench.dials import check_dials
 from bench.errors import UserError, unknown
 from bench.probes import PROBES
 from bench.registry import load, names, preset_path
@@ -102,6 +103,9 @@ class Plan(Strict):
     )
     language: str | None = Field(default=None, description="code of the references' language")
     metrics: list[str] = Field(default=[], description="`evaluate` metrics: hub names or paths")
+    dials: dict[str, dict[str, int | float]] | None = Field(
+        default=None, description="SUITE.DIAL = level, of embedded data; see `fewgen show SUITE`"
+    )
     max_new_tokens: Count | None = Field(default=None, description="in place of the suite's own")
     decoding: Literal["greedy", "sample", "beam"] = Field(
         default="greedy", description="how answers are written"
@@ -285,6 +289,8 @@ def make_plan(values: Mapping[str, Any], where: str = "plan") -> Plan:
     for key in ("revision", "columns", "configs", "layout"):
         if getattr(plan, key) and not plan.data:
             raise UserError(f"{where}: {key} speaks of data, and none is named; add --data")
+    if plan.dials and plan.data:
+        raise UserError(f"{where}: dials turn embedded data, and data = {plan.data!r} is read")
     for key, decoding in DECODED.items():
         if getattr(plan, key) != Plan.model_fields[key].default and plan.decoding != decoding:
             raise UserError(
@@ -296,7 +302,8 @@ def make_plan(values: Mapping[str, Any], where: str = "plan") -> Plan:
             if name not in baselines:
                 raise UserError(f"{where}: {key} for {name!r}, which is not among the baselines")
     options = {name: resolve_options(name, plan.options.get(name, {}), where) for name in baselines}
-    update = {"suites": suites, "baselines": baselines, "options": options}
+    dials = check_dials(plan.dials or {}, suites, where)
+    update = {"suites": suites, "baselines": baselines, "options": options, "dials": dials}
     return plan.model_copy(update=update)
 
 

@@ -15,6 +15,7 @@ from bench.backbone import Pair, Row
 from bench.batches import Batch
 from bench.checkpoints import backbone_of, quiet
 from bench.context import dataset_of
+from bench.dials import check_dials, dial_flags
 from bench.errors import UserError
 from bench.prompt import Prompt
 from bench.recipe import Recipe, build_model, read_recipe
@@ -22,7 +23,7 @@ from bench.records import locked, read_json, write_json, write_whole
 from bench.registry import version
 from bench.sources import Source
 from bench.streams import Stream, digest_of
-from bench.tasks import Dataset, Example
+from bench.tasks import Dataset, Example, train_revision
 from bench.tokenizer import train_tokenizer
 
 FIRST_LOSSES = 5  # recorded, so that a test can repeat them
@@ -80,7 +81,7 @@ class Pretraining:
         quiet()
         self.recipe, self.device = recipe, device
         self.corpus = Corpus.of(datasets, recipe.training.tasks)
-        self.sources = {s: [d.name, d.revision] for s, d in datasets.items()}
+        self.sources = {s: [d.name, train_revision(d)] for s, d in datasets.items()}
         self.notes = [
             f"{s}: {note}" for s, d in datasets.items() for note in _notes(d, recipe.training.tasks)
         ]
@@ -246,6 +247,7 @@ def pretrain_to(
     *,
     suites: Sequence[str],
     source: Source | None = None,
+    dials: Mapping[str, Mapping[str, int | float]] | None = None,
     tokens: int | None = None,
     seed: int | None = None,
     threads: int | None = None,
@@ -257,14 +259,17 @@ def pretrain_to(
     Returns the facts of `training.json`.
 
     Raises:
-        UserError: see `read_recipe`, `Corpus.of` and `Pretraining.run`.
+        UserError: see `read_recipe`, `check_dials`, `Corpus.of` and `Pretraining.run`.
     """
     recipe = read_recipe(backbone)
     changes = {"tokens": tokens, "seed": seed}
     recipe = recipe.with_training(**{k: v for k, v in changes.items() if v is not None})
     if source and len(suites) != 1:
         raise UserError("--data needs exactly one --suite, which says how it is measured")
-    datasets = {name: dataset_of(name, source) for name in suites}
+    if source and dials:
+        raise UserError("--dial turns embedded data, and --data is read; leave one out")
+    levels = check_dials(dials or {}, suites, "pretrain") or {}
+    datasets = {name: dataset_of(name, source, levels.get(name)) for name in suites}
     if device == "cuda" and not torch.cuda.is_available():
         raise UserError("--device cuda, but torch sees no GPU here; see `fewgen doctor`")
     torch.set_num_threads(threads or os.cpu_count() or 1)
@@ -303,7 +308,7 @@ def card(facts: Mapping[str, Any]) -> str:
     training = ", ".join(f"{k} {v}" for k, v in recipe["training"].items() if v is not None)
     digests = "\n".join(f"- {name}: SHA-256 `{value}`" for name, value in facts["digests"].items())
     notes = "".join(f"- Note: {note}.\n" for note in facts.get("notes", []))
-    suites = "".join(f" --suite {name}" for name in facts["sources"])
+    suites = "".join(f" --suite {s}{dial_flags(s, r)}" for s, (_, r) in facts["sources"].items())
     return f"""# A backbone pre-trained by fewgen {facts["fewgen"]}
 
 - Model: {json.dumps(recipe["model"])}, {facts["parameters"]:,} parameters.

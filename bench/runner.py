@@ -9,6 +9,7 @@ from bench import records
 from bench.baseline import Learner
 from bench.cells import shared_header
 from bench.context import Context
+from bench.dials import dial_flags
 from bench.errors import UserError
 from bench.facts import describe
 from bench.jobs import grid, jobs_for
@@ -18,6 +19,7 @@ from bench.readers import is_hub_id
 from bench.records import Cell
 from bench.registry import backbone_path
 from bench.repository import resolve
+from bench.tasks import train_revision
 
 FREE = ("out", "workers")  # plan keys that change no result
 LISTED = 12  # tasks left out that are told one by one
@@ -139,13 +141,22 @@ def _trained_elsewhere(context: Context) -> list[str]:
     lines = []
     for suite in context.plan.suites:
         data = context.dataset(suite)
-        name, revision = facts["sources"].get(suite, (data.name, data.revision))
-        if name == data.name and revision != data.revision:
+        here = train_revision(data)
+        name, revision = facts["sources"].get(suite, (data.name, here))
+        if name == data.name and revision != here:
             lines.append(
                 f"{suite}: the backbone was trained on {name} of revision {revision}, this is "
-                f"{data.revision}; it may have seen held-out tasks"
+                f"{data.revision}; it may have seen held-out tasks{_anew(suite, here)}"
             )
     return lines
+
+
+def _anew(suite: str, revision: str) -> str:
+    """How a backbone is made that has not seen what a level holds out."""
+    flags = dial_flags(suite, revision)
+    return f" or rules; `fewgen pretrain --suite {suite}{flags}` makes one that has not" * bool(
+        flags
+    )
 
 
 def execute(

@@ -3,6 +3,7 @@
 import inspect
 
 from bench.baseline import Baseline
+from bench.dials import Levels, at_levels, check_levels, dials_text
 from bench.episodes import Episode, draw_episode
 from bench.errors import UserError, unknown
 from bench.registry import backbone_path, load, load_suite, names, preset_path
@@ -11,14 +12,18 @@ from bench.tasks import SPLITS, Example, Suite
 SHOTS, QUERIES = 8, 4
 
 
-def page(name: str, task: str | None = None, seed: int = 0) -> str:
-    """A suite's card with an episode, a baseline's page, a backbone's card, a preset's plan.
+def page(name: str, task: str | None = None, seed: int = 0, levels: Levels | None = None) -> str:
+    """A suite's card with an episode at some levels of its dials, a baseline's page, a backbone's
+    card, a preset's plan.
 
     Raises:
-        UserError: nothing of that name.
+        UserError: nothing of that name, or no such dial or level.
     """
     if name in names("suite"):
-        return _suite_page(load_suite(name), task, seed)
+        suite = load_suite(name)
+        return _suite_page(suite, task, seed, check_levels(suite, levels or {}, "show"))
+    if levels:
+        raise UserError(f"--dial goes with a suite; {name!r} is none")
     if task is not None:
         raise UserError(f"--task goes with a suite; {name!r} is none")
     if name in names("baseline"):
@@ -33,17 +38,18 @@ def page(name: str, task: str | None = None, seed: int = 0) -> str:
     raise unknown("suite, baseline, backbone or preset", name, known)
 
 
-def _suite_page(suite: Suite, task: str | None, seed: int) -> str:
-    dataset = suite.embedded()
+def _suite_page(suite: Suite, task: str | None, seed: int, levels: Levels) -> str:
+    dataset = at_levels(suite, levels)
     counts = ", ".join(f"{len(dataset.names(split))} {split}" for split in SPLITS)
     chosen = dataset.task(task or dataset.names("meta-test")[0])
     episode = draw_episode(suite.name, chosen, SHOTS, QUERIES, seed, 0)
     facts = (
-        f"{suite.name} {suite.version}: {suite.summary}\n"
+        f"{suite.name} {dataset.revision if levels else suite.version}: {suite.summary}\n"
         f"tasks: {counts}; primary metric {suite.primary}; "
-        f"at most {suite.max_new_tokens} new tokens\n"
+        f"at most {suite.most_tokens(levels)} new tokens\n"
     )
-    return f"{facts}\n{suite.card}\n{_public_text(suite)}{_episode_text(episode)}"
+    dials = f"dials, --dial {suite.name}.NAME=LEVEL\n{dials_text(suite)}\n\n" if suite.dials else ""
+    return f"{facts}\n{suite.card}\n{dials}{_public_text(suite)}{_episode_text(episode)}"
 
 
 def _public_text(suite: Suite) -> str:

@@ -11,13 +11,14 @@ import torch
 from bench.artefacts import initialisation_folder, read_initialisation
 from bench.backbone import Backbone
 from bench.baseline import GradientLearner, Learner
-from bench.batches import Batch, chunks
+from bench.batches import chunks
 from bench.context import Context
 from bench.episodes import Episode
 from bench.errors import CellError
 from bench.generation import Generation
 from bench.initialisation import Initialisation
 from bench.inner_loop import Adapted, AfterStep, Parameters
+from bench.reading import Reading
 from bench.records import Cell
 from bench.streams import Stream
 from bench.timing import Meter, flop_counter, out_of_memory, process_rate
@@ -32,7 +33,7 @@ class Costs:
     milliseconds on the device's clock, energy in joules, None where unknown.
 
     Attributes:
-        support_tokens: that one inner step reads.
+        support_tokens: that one inner step reads, the mean over steps.
         inner_step_flops: operations of one inner step, those of the first episode scaled by tokens;
             None where there is none.
         adapt_waited_ms: of `adapt_ms`, while others had the cores (`bench.timing.waited_ms`).
@@ -122,9 +123,7 @@ class Solver:
         progress: Callable[[float], None],
     ) -> list[T]:
         """What `work` makes of each episode, as many at once as the plan and the memory allow."""
-        sizes = [
-            sum(self.backbone.batch([e.support])[0].tokens) if e.support else 0 for e in episodes
-        ]
+        sizes = [self._reading([episode]).size for episode in episodes]
         solved: dict[int, T] = {}
         edges = self.context.plan.length_edges
         tokens = self.context.plan.tokens_at_once or self.backbone.tokens_at_once
@@ -162,24 +161,30 @@ class Solver:
         for start in range(0, len(chunk), self.most):
             yield list(chunk[start : start + self.most])
 
+    def _reading(self, episodes: Sequence[Episode]) -> Reading:
+        """What inner steps read of these episodes."""
+        dataset = self.context.dataset(self.cell.suite)
+        tasks = [dataset.task(episode.task) for episode in episodes]
+        return Reading(self.backbone, self.method, tasks, episodes)
+
     def _solve(self, episodes: Sequence[Episode]) -> list[Solved]:
         """One chunk. Where an inner loop met a loss that is no number, there are no weights to
         answer with: answers are empty."""
         device, count = self.backbone.device, len(episodes)
-        batch, cuts = self.backbone.batch([episode.support for episode in episodes])
+        reading = self._reading(episodes)
         watch = Meter(device)
-        adapted = self._adapted(batch, lambda weights: watch.mark())
+        adapted = self._adapted(reading, lambda weights: watch.mark())
         adapting = watch.spent()
         inner = [lap / count for lap in watch.laps()[:-1]]
-        curves = self._curves(adapted, batch)
+        curves = self._curves(adapted, reading)
         whole = [all(map(math.isfinite, curve)) for curve in curves]
         meter = Meter(device)
         answers = self._generate(adapted, episodes, whole)
         writing = meter.spent()
-        after = self._after(batch, episodes, curves, len(adapted.losses))
+        after = self._after(reading, episodes, curves, len(adapted.losses))
         solved = []
         for place, (made, curve) in enumerate(zip(answers, curves, strict=True)):
-            tokens, wrote = batch.tokens[place], whole[place] / max(sum(whole), 1)
+            tokens, wrote = reading.tokens[place], whole[place] / max(sum(whole), 1)
             costs = Costs(
                 support_tokens=tokens,
                 inner_step_flops=self.flops_per_token and self.flops_per_token * tokens,
@@ -195,12 +200,14 @@ class Solver:
                 generated_tokens=made.tokens,
             )
             finite = [value for value in curve if math.isfinite(value)]
+            taught, shown = reading.taught[place], self.method.demonstrates
             counts = {
                 "losses": finite,
                 "diverged": diverged(curve),
-                "truncated": (0 if self.method.demonstrates else cuts[place]) + made.cut_inputs,
+                "truncated": (0 if shown else reading.cuts[place]) + made.cut_inputs,
                 "dropped": made.dropped,
                 "cut_outputs": made.cut_outputs,
+                **({} if taught is None else {"learned_from": taught}),
                 **({"after": after[place]} if after[place] else {}),
             }
             solved.append((made.texts, {**counts, "costs": asdict(costs)}))
@@ -208,28 +215,28 @@ class Solver:
 
     def _answers(self, episodes: Sequence[Episode]) -> list[list[str]]:
         """The texts of one chunk."""
-        whole = [True for _ in episodes]
-        if episodes[0].support:
-            batch, _ = self.backbone.batch([episode.support for episode in episodes])
-            adapted = self._adapted(batch)
-            whole = [all(map(math.isfinite, c)) for c in self._curves(adapted, batch)]
+        reading, whole = self._reading(episodes), [True for _ in episodes]
+        if reading.size:
+            adapted = self._adapted(reading)
+            whole = [all(map(math.isfinite, c)) for c in self._curves(adapted, reading)]
         else:
             adapted = Adapted(dict(self.start.weights))
         return [made.texts for made in self._generate(adapted, episodes, whole)]
 
-    def _adapted(self, batch: Batch, after_step: AfterStep | None = None) -> Adapted:
-        """The method's weights for the support sets of a batch."""
-        start = self.start.for_tasks(len(batch))
-        return self.method.adapt(lambda w: self.backbone.losses(w, batch), start, after_step)
+    def _adapted(self, reading: Reading, after_step: AfterStep | None = None) -> Adapted:
+        """The method's weights for what it reads of some tasks."""
+        start = self.start.for_tasks(len(reading.cuts))
+        return self.method.adapt(reading.loss(), start, after_step)
 
-    def _curves(self, adapted: Adapted, batch: Batch) -> list[list[float]]:
-        """Of each task, the inner objective before every step and after the last, up to the first
-        that is no number; empty where there are no steps."""
+    def _curves(self, adapted: Adapted, reading: Reading) -> list[list[float]]:
+        """Of each task, the inner objective before every step and, of what the first read, after
+        the last, up to the first that is no number; empty where there are no steps."""
+        tasks = len(reading.cuts)
         if not adapted.losses:
-            return [[] for _ in range(len(batch))]
+            return [[] for _ in range(tasks)]
         assert isinstance(self.method, GradientLearner)
-        start = self.start.for_tasks(len(batch))
-        objective = self.method.objective(lambda w: self.backbone.losses(w, batch), start)
+        start = self.start.for_tasks(tasks)
+        objective = self.method.objective(reading.loss(), start)
         with torch.no_grad():
             last = objective(adapted.weights)
         curves: list[list[float]] = torch.stack([*adapted.losses, last], 1).tolist()
@@ -239,7 +246,7 @@ class Solver:
 
     def _after(
         self,
-        batch: Batch,
+        reading: Reading,
         episodes: Sequence[Episode],
         curves: Sequence[Sequence[float]],
         steps: int,
@@ -270,7 +277,7 @@ class Solver:
 
         start = self.start.for_tasks(count)
         answer(start.weights)
-        self.method.adapt(lambda w: self.backbone.losses(w, batch), start, after_step)
+        self._adapted(reading, after_step)
         return after
 
     def _generate(
@@ -304,12 +311,11 @@ class Solver:
 
     def _warm_up(self, episode: Episode) -> None:
         """One uncounted pass, so that no first call is timed; counts a step's operations."""
-        batch, _ = self.backbone.batch([episode.support])
         if isinstance(self.method, GradientLearner) and self.method.steps_at_test > 0:
-            start = self.start.for_tasks(1)
+            reading, start = self._reading([episode]), self.start.for_tasks(1)
             with flop_counter() as counter:
-                self.method.inner_loop(lambda w: self.backbone.losses(w, batch), start, 1)
-            self.flops_per_token = counter.get_total_flops() / batch.tokens[0]
+                self.method.inner_loop(reading.loss(), start, 1)
+            self.flops_per_token = counter.get_total_flops() / reading.tokens[0]
         self.backbone.generate(
             self.start.weights,
             [[episode.query[0].input]],

@@ -212,11 +212,21 @@ def _line(row: Row) -> dict[str, Any]:
             for key in ("diverged", "truncated", "dropped", "cut_outputs")
         },
         **{key: head.get(key) for key in ("device", "dtype", "threads", "workers")},
+        **_learned_from(records),
         "missing": len(row.planned - set(row.cells)) - len(row.failures),
         "failed": len(row.failures),
         "reason": row.failures[0] if row.failures else "",
         "signature": "; ".join(f"{k}={v}" for k, v in head.get("signatures", {}).items()),
     }
+
+
+def _learned_from(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many examples a row that learns from more than support sets had of a task; nothing of
+    others, whose tables have no such columns."""
+    found = [record["learned_from"] for record in records if "learned_from" in record]
+    if not found:
+        return {}
+    return {"learned_from_fewest": min(found), "learned_from_most": max(found)}
 
 
 @dataclass

@@ -28,11 +28,17 @@ class Example:
 
 @dataclass(frozen=True)
 class Task:
-    """Examples that one adaptation should solve together, in the parts of `PARTS`."""
+    """Examples that one adaptation should solve together, in the parts of `PARTS`.
+
+    Attributes:
+        further: examples beside the parts, of other groups, that no episode holds; an upper
+            reference may learn from them.
+    """
 
     name: str
     parts: Mapping[str, Sequence[Example]]
     language: str | None = None
+    further: Sequence[Example] = ()
 
 
 class Dataset(Protocol):
@@ -57,6 +63,13 @@ class RawRow(NamedTuple):
     config: str
     part: str
     values: Mapping[str, Any]
+
+
+def train_revision(dataset: Dataset) -> str:
+    """Names what may be trained on, the meta-train and meta-validation tasks: the data set's
+    revision, unless it states that other revisions share these tasks."""
+    shared: str = getattr(dataset, "train_revision", dataset.revision)
+    return shared
 
 
 Mapped = tuple[str, dict[str, Any]]  # where it came from, and a record with our fields
@@ -93,6 +106,23 @@ def no_metrics(embedded: bool, language: str | None) -> "Sequence[Metric]":
 
 
 @dataclass(frozen=True)
+class Dial:
+    """Something that an embedded suite can be made with more or less of.
+
+    Attributes:
+        levels: those there are, rising.
+        default: the level of the suite's own version.
+        summary: one line: what it turns.
+        max_new_tokens: where generation stops at levels that need more than the suite's own.
+    """
+
+    levels: tuple[int | float, ...]
+    default: int | float
+    summary: str
+    max_new_tokens: Mapping[int | float, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Suite:
     """What a family of tasks declares about itself; mostly data.
 
@@ -104,11 +134,14 @@ class Suite:
         primary: the metric that ranks, tests and selects.
         max_new_tokens: where generation stops.
         language: code of the references, for the metrics' tokenizers.
-        embedded: makes the data set that needs no download.
+        embedded: makes the data set that needs no download, at the levels of dials that it is
+            given as keywords; its `revision` tells those that are not the default's
+            (`bench.dials.revision_at`).
         public: public data sets of this kind whose layout it knows.
         metrics: makes the scores that only this suite has, for what it embeds (True) or for other
             data of its kind, and for the language of the references. What they record is read
             without the suite: see `bench.metrics.metrics_of`.
+        dials: what `embedded` can be turned by.
     """
 
     name: str
@@ -118,8 +151,14 @@ class Suite:
     primary: str
     max_new_tokens: int
     language: str
-    embedded: Callable[[], Dataset] = field(repr=False)
+    embedded: Callable[..., Dataset] = field(repr=False)
     public: tuple[PublicData, ...] = ()
     metrics: Callable[[bool, str | None], "Sequence[Metric]"] = field(
         default=no_metrics, repr=False
     )
+    dials: Mapping[str, Dial] = field(default_factory=dict)
+
+    def most_tokens(self, levels: Mapping[str, int | float]) -> int:
+        """Where generation stops at these levels."""
+        more = (self.dials[d].max_new_tokens.get(level, 0) for d, level in levels.items())
+        return max([self.max_new_tokens, *more])

@@ -56,13 +56,16 @@ class Procedural(Generic[C]):
 
     Attributes:
         suite: name of the suite, part of every stream.
-        revision: the suite's version; it also counts how many tasks there are.
+        revision: the suite's version, with the dials that are turned; it also counts how many
+            tasks there are.
         streams: names the random streams; a new version that keeps it keeps the tasks' rules.
         label: tasks are named LABEL-INDEX.
         draw: a random content.
         key: a content as text; equal keys are the same content.
         rules: the rules of the task of an index: content to (input, target). What is drawn is
             drawn when they are made; then they are a pure function, asked again for each reading.
+        train_revision: names the meta-train and meta-validation tasks, which revisions may share;
+            the revision if not given.
     """
 
     suite: str
@@ -72,10 +75,12 @@ class Procedural(Generic[C]):
     draw: Callable[[Stream], C]
     key: Callable[[C], str]
     rules: Callable[[int], Callable[[C], tuple[str, str]]]
+    train_revision: str = ""
     name: str = field(default="embedded", init=False)
 
     def __post_init__(self) -> None:
         """Pools are made once, tasks when they are asked for."""
+        self.train_revision = self.train_revision or self.revision
         self.task = lru_cache(maxsize=KEPT)(self._task)
         self._pool = cache(self._make_pool)
 
@@ -117,10 +122,26 @@ class Procedural(Generic[C]):
             return Example(text, (target,), f"{name}-{part}-{number:03d}", key)
 
         starts = itertools.accumulate(PARTS.values(), initial=0)
-        return Task(
-            name,
-            {
-                part: Part(size, partial(make, part, start))
-                for (part, size), start in zip(PARTS.items(), starts, strict=False)
-            },
-        )
+        parts = {
+            part: Part(size, partial(make, part, start))
+            for (part, size), start in zip(PARTS.items(), starts, strict=False)
+        }
+        return Task(name, parts, further=self._further(name, rules))
+
+    def _further(self, name: str, rules: Callable[[C], tuple[str, str]]) -> Sequence[Example]:
+        """What a held-out task says of the contents of meta-training, none of which it is ever
+        asked; a meta-train task has its parts alone."""
+        if self._split_of[name] == "meta-train":
+            return ()
+
+        @cache
+        def contents() -> list[tuple[str, C]]:
+            stream = Stream(0, self.suite, self.streams, "further examples", name)
+            return stream.shuffled(self._pool("meta-train"))
+
+        def make(number: int) -> Example:
+            key, content = contents()[number]
+            text, target = rules(content)
+            return Example(text, (target,), f"{name}-further-{number:04d}", key)
+
+        return Part(POOL["meta-train"], make)

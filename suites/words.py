@@ -9,7 +9,9 @@ Lexicon = Mapping[str, Mapping[str, tuple[str, ...]]]  # field -> meaning -> its
 VARIANTS = 3
 
 
-def choose_words(stream: Stream, lexicon: Lexicon, sporadic: float = 0.04) -> dict[str, str]:
+def choose_words(
+    stream: Stream, lexicon: Lexicon, sporadic: float = 0.04, variants: int = VARIANTS
+) -> dict[str, str]:
     """The word of every meaning: a field follows one variant as a whole, with a leaning to one
     home variant, so that a few examples show which.
 
@@ -18,12 +20,14 @@ def choose_words(stream: Stream, lexicon: Lexicon, sporadic: float = 0.04) -> di
         lexicon: `VARIANTS` words for each meaning, in the same order within a field.
         sporadic: share of words that follow another variant than their field: what no few
             examples can tell, as in real languages and real writers.
+        variants: that are chosen among; of one only, it is every meaning's word.
     """
-    home = stream.below(VARIANTS)
-    variant = {field: home if stream.chance(0.4) else stream.below(VARIANTS) for field in lexicon}
-    chance = sporadic * VARIANTS / (VARIANTS - 1)  # a draw among all may give the field's own
+    home = stream.below(variants)
+    variant = {field: home if stream.chance(0.4) else stream.below(variants) for field in lexicon}
+    # A draw among all may give the field's own.
+    chance = sporadic * variants / max(variants - 1, 1)
     return {
-        meaning: words[stream.below(VARIANTS) if stream.chance(chance) else variant[field]]
+        meaning: words[stream.below(variants) if stream.chance(chance) else variant[field]]
         for field, meanings in lexicon.items()
         for meaning, words in meanings.items()
     }

@@ -58,6 +58,7 @@ def test_floors_and_what_has_no_option_are_not_tuned() -> None:
         "nearest",
         "zero-shot",
         "in-context",
+        "oracle",
     }
 
 

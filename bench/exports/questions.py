@@ -51,7 +51,7 @@ class Questions:
     def _dataset(self, suite: str) -> Dataset:
         from bench.context import dataset_of
 
-        return dataset_of(suite, self._source)
+        return dataset_of(suite, self._source, (self._run.plan.get("dials") or {}).get(suite))
 
     @cached_property
     def _source(self) -> Any:

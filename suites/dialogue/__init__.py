@@ -1,24 +1,38 @@
 """Dialogue: service domains, each with a clerk of some persona."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench.metrics import Metric
-from bench.tasks import Suite
-from suites.dialogue.desks import HOUSE, Clerk, Talk, draw_talk, said, turns
+from bench.tasks import Dial, Suite
+from suites.dialogue.desks import HOUSE, RULES, Clerk, Talk, draw_talk, said, turns
 from suites.dialogue.hub import PUBLIC
+from suites.dials import Levels, make_dials, revisions
 from suites.procedural import Procedural
 
 VERSION = "1"
+DIALS = make_dials(
+    (3, 5, len(RULES)),
+    Dial((1, 2, 3), 2, "slots echoed: one, two or three, all and with every act"),
+)
 
 
-def _rules(index: int) -> Callable[[Talk], tuple[str, str]]:
-    clerk = Clerk(index)
+def _rules(levels: Levels, index: int) -> Callable[[Talk], tuple[str, str]]:
+    clerk = Clerk(index, levels=levels)
     return lambda talk: (turns(talk, clerk.domain), clerk.answer(talk))
 
 
-def _embedded() -> Procedural[Talk]:
-    return Procedural("dialogue", VERSION, HOUSE, "clerk", draw_talk, said, _rules)
+def _embedded(**dials: int) -> Procedural[Talk]:
+    return Procedural(
+        "dialogue",
+        streams=HOUSE,
+        label="clerk",
+        draw=draw_talk,
+        key=said,
+        rules=partial(_rules, Levels(**dials)),
+        **revisions(VERSION, DIALS, dials),
+    )
 
 
 def _metrics(embedded: bool, language: str | None) -> list[Metric]:
@@ -41,4 +55,5 @@ def suite() -> Suite:
         embedded=_embedded,
         public=PUBLIC,
         metrics=_metrics,
+        dials=DIALS,
     )

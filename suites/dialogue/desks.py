@@ -4,10 +4,12 @@ A task is a service domain with a clerk of some persona, both drawn from its ind
 there, and by which words, in which order and with which manners the clerk speaks.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from itertools import permutations
 
 from bench.streams import Stream
-from suites.words import choose_words
+from suites.dials import USUAL, Draw, Levels
 
 HOUSE = "1"  # names the random streams: a clerk stays who she is while this stays
 
@@ -55,6 +57,20 @@ SLOTS = ("day", "time", "size")
 FIELD_OF_SLOT = {"day": "days", "time": "times", "size": "sizes"}
 ADDRESSES = ("friend", "captain", "dear", "neighbour", "traveller", "")
 TAGS = ("", "", "yes ?", "as you wish", "over")
+THINGS = ("sort", "thing", "both", "none")
+ECHOES = (*permutations(SLOTS, 2), *permutations(SLOTS, 3))
+# What a clerk decides, in the order in which the dial `rules` counts, and the values that
+# meta-train never takes where `distance` is above 0.
+RULES: dict[str, tuple[str | bool | tuple[str, ...], ...]] = {
+    "address": ("neighbour", "traveller"),
+    "slots": tuple(echo for echo in ECHOES if echo[0] == "size"),
+    "tag": ("over",),
+    "names thing": ("both",),
+    "address first": (True,),
+    "slots first": (True,),
+    "names slots": (),
+    "interjects": (),
+}
 
 
 def _values(field: str) -> list[str]:
@@ -140,20 +156,30 @@ def said(talk: Talk) -> str:
 
 
 class Clerk:
-    """One domain with one persona, a function of the index alone."""
+    """One domain with one persona, a function of the index and the dials alone; `rules` holds the
+    values of `RULES`."""
 
-    def __init__(self, index: int, sporadic: float = 0.04) -> None:
+    def __init__(self, index: int, sporadic: float = 0.04, levels: Levels = USUAL) -> None:
         stream = Stream(index, "dialogue", HOUSE, "clerk")
+        draw = Draw(stream, "dialogue", index, RULES, levels)
+        self.rules, self.length = draw.values, levels.length
         self.domain = stream.pick(list(DOMAINS))
-        self.words = choose_words(stream, LEXICON, sporadic)
-        self.address = stream.pick(ADDRESSES)
-        self.address_first = stream.chance(0.5)
-        self.slots = stream.shuffled(SLOTS)[: stream.pick((2, 3))]
-        self.slots_first = stream.chance(0.5)
-        self.names_slots = stream.chance(0.4)
-        self.names_thing = stream.pick(("sort", "thing", "both", "none"))
-        self.interjects = stream.chance(0.7)
-        self.tag = stream.pick(TAGS)
+        self.words = draw.words(LEXICON, sporadic)
+        self.address = draw.pick("address", ADDRESSES)
+        self.address_first = draw.chance("address first", 0.5)
+        echo = tuple(stream.shuffled(SLOTS)[: stream.pick((2, 3))])
+        self.slots = self._echoed(draw.take("slots", echo, ECHOES))
+        self.slots_first = draw.chance("slots first", 0.5)
+        self.names_slots = draw.chance("names slots", 0.4)
+        self.names_thing = draw.pick("names thing", THINGS)
+        self.interjects = draw.chance("interjects", 0.7)
+        self.tag = draw.pick("tag", TAGS)
+
+    def _echoed(self, slots: tuple[str, ...]) -> tuple[str, ...]:
+        """The slots that a confirmation of this length names: the first, those of the persona, or
+        all, its own in front."""
+        others = [slot for slot in SLOTS if slot not in slots]
+        return {1: slots[:1], 2: slots, 3: (*slots, *others)}[self.length]
 
     def _word(self, field: str, value: str) -> str:
         return self.words[f"{field} {value}"]
@@ -167,22 +193,29 @@ class Clerk:
         both = [sorts[talk.sort], thing]
         return {"sort": both[:1], "thing": both[1:], "both": both, "none": []}[self.names_thing]
 
+    def _told(self, slots: Iterable[str], talk: Talk) -> list[str]:
+        """These slots as the guest wants them."""
+        wanted = dict(zip(SLOTS, talk.values, strict=True))
+        return [word for slot in slots for word in self._slot(slot, wanted[slot])]
+
     def _core(self, talk: Talk) -> tuple[list[str], list[str]]:
         """The word of the act and what it is about."""
-        wanted = dict(zip(SLOTS, talk.values, strict=True))
+        again = self.slots if self.length == 3 else ()  # told with every act
         if talk.act == "ask":
             return [self._word("ask", "which")], [self._word("slots", talk.missing), "?"]
         if talk.act == "confirm":
-            echo = [word for slot in self.slots for word in self._slot(slot, wanted[slot])]
+            echo = self._told(self.slots, talk)
             return [self._word("confirm", "booked")], [*self._thing(talk), *echo]
         if talk.act == "offer":
-            refused = [*self._slot("time", wanted["time"]), self._word("taken", "full"), ","]
-            return refused, [*self._slot("time", free_time(talk)), self._word("offer", "instead")]
+            refused = [*self._told(["time"], talk), self._word("taken", "full"), ","]
+            offered = [*self._slot("time", free_time(talk)), self._word("offer", "instead")]
+            others = (slot for slot in again if slot != "time")
+            return refused, [*offered, *self._told(others, talk)]
         if talk.act == "price":
             about = self._thing(talk) or ["it"]
-            return [*about, self._word("price", "costs")], [self._word("coins", price(talk))]
-        first = self.slots[0]
-        return [self._word("cancel", "cancelled")], self._slot(first, wanted[first])
+            coins = self._word("coins", price(talk))
+            return [*about, self._word("price", "costs")], [coins, *self._told(again, talk)]
+        return [self._word("cancel", "cancelled")], self._told(again or self.slots[:1], talk)
 
     def answer(self, talk: Talk) -> str:
         """The clerk's next turn."""

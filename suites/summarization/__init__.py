@@ -1,24 +1,35 @@
 """Summarization: reports of several kinds, each outlet with its own house style."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench.metrics import Metric
-from bench.tasks import Suite
+from bench.tasks import Dial, Suite
+from suites.dials import Levels, make_dials, revisions
 from suites.procedural import Procedural
 from suites.summarization.hub import PUBLIC
-from suites.summarization.reports import NEWSROOM, Outlet, Report, draw_report, wire
+from suites.summarization.reports import FACTS, NEWSROOM, RULES, Outlet, Report, draw_report, wire
 
 VERSION = "1"
+DIALS = make_dials((4, 8, len(RULES)), Dial(FACTS, 2, "facts told beside what happened"))
 
 
-def _rules(index: int) -> Callable[[Report], tuple[str, str]]:
-    outlet = Outlet(index)
+def _rules(levels: Levels, index: int) -> Callable[[Report], tuple[str, str]]:
+    outlet = Outlet(index, levels=levels)
     return lambda report: (wire(report), outlet.sum_up(report))
 
 
-def _embedded() -> Procedural[Report]:
-    return Procedural("summarization", VERSION, NEWSROOM, "outlet", draw_report, wire, _rules)
+def _embedded(**dials: int) -> Procedural[Report]:
+    return Procedural(
+        "summarization",
+        streams=NEWSROOM,
+        label="outlet",
+        draw=draw_report,
+        key=wire,
+        rules=partial(_rules, Levels(**dials)),
+        **revisions(VERSION, DIALS, dials),
+    )
 
 
 def _metrics(embedded: bool, language: str | None) -> list[Metric]:
@@ -41,4 +52,5 @@ def suite() -> Suite:
         embedded=_embedded,
         public=PUBLIC,
         metrics=_metrics,
+        dials=DIALS,
     )

@@ -4,10 +4,12 @@ An outlet is a bundle of rules drawn from its index: what it holds salient, in w
 tells it, in which frames and in whose words.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
+from itertools import combinations, permutations
 
 from bench.streams import Stream
-from suites.words import choose_words
+from suites.dials import USUAL, Draw, Levels
 
 NEWSROOM = "1"  # names the random streams: an outlet stays what it is while this stays
 
@@ -80,6 +82,32 @@ OPENERS = ("", "", "brief :", "wire /", "now :")
 CLOSERS = ("", "", "more soon", "ends")
 
 
+def _tellings(facts: int) -> list[tuple[str, ...]]:
+    """What may be told, in order: what happened and so many of the other roles."""
+    chosen = combinations(ROLES, facts)
+    return [order for roles in chosen for order in permutations(("core", *roles))]
+
+
+FACTS = (1, 2, 3, 4)  # told beside what happened; the dial `length`
+TELLINGS = {facts: _tellings(facts) for facts in FACTS}
+_CORE_LAST = frozenset(t for told in TELLINGS.values() for t in told if t[-1] == "core")
+# What an outlet decides, in the order in which the dial `rules` counts, and the values that
+# meta-train never takes where `distance` is above 0.
+RULES: dict[str, Collection[str | tuple[str, ...]]] = {
+    "salient people": _CORE_LAST,
+    "salient rest": _CORE_LAST,
+    "core": (FRAMES["core"][2],),
+    "join": (" and ",),
+    "place": (FRAMES["place"][2],),
+    "day": (FRAMES["day"][2],),
+    "amount": (FRAMES["amount"][2],),
+    "cause": (FRAMES["cause"][2],),
+    "mood": (FRAMES["mood"][2],),
+    "opener": (),
+    "closer": (),
+}
+
+
 @dataclass(frozen=True)
 class Report:
     """What one report says; words are the wire's own."""
@@ -133,21 +161,29 @@ def wire(report: Report) -> str:
 
 
 class Outlet:
-    """One outlet, a function of its index alone."""
+    """One outlet, a function of its index and the dials alone; `rules` holds the values of
+    `RULES`."""
 
-    def __init__(self, index: int, sporadic: float = 0.04) -> None:
+    def __init__(self, index: int, sporadic: float = 0.04, levels: Levels = USUAL) -> None:
         stream = Stream(index, "summarization", NEWSROOM, "outlet")
-        self.words = choose_words(stream, LEXICON, sporadic)
-        self.salient = {people: self._rule(stream) for people in (True, False)}
-        self.frame = {role: stream.pick(frames) for role, frames in FRAMES.items()}
-        self.join = stream.pick(JOINS)
-        self.opener = stream.pick(OPENERS)
-        self.closer = stream.pick(CLOSERS)
+        draw = Draw(stream, "summarization", index, RULES, levels)
+        self.rules = draw.values
+        self.words = draw.words(LEXICON, sporadic)
+        groups = {True: "salient people", False: "salient rest"}
+        self.salient = {people: self._telling(draw, rule) for people, rule in groups.items()}
+        self.frame = {role: draw.pick(role, frames) for role, frames in FRAMES.items()}
+        self.join = draw.pick("join", JOINS)
+        self.opener = draw.pick("opener", OPENERS)
+        self.closer = draw.pick("closer", CLOSERS)
 
     @staticmethod
-    def _rule(stream: Stream) -> list[str]:
-        """What is told of such reports, in order: what happened and two of the other roles."""
-        return stream.shuffled(["core", *stream.shuffled(ROLES)[:2]])
+    def _telling(draw: Draw, rule: str) -> tuple[str, ...]:
+        """What is told of such reports, in order: what happened and some of the other roles."""
+        drawn = tuple(draw.stream.shuffled(["core", *draw.stream.shuffled(ROLES)[:2]]))
+        tellings = TELLINGS[draw.levels.length]
+        if drawn not in tellings:
+            drawn = draw.aside("length", rule).pick(tellings)
+        return draw.take(rule, drawn, tellings)
 
     def _piece(self, role: str, report: Report) -> str:
         if role == "core":

@@ -8,7 +8,8 @@ number, tense, negation, case and agreement are drawn one by one.
 from dataclasses import dataclass
 
 from bench.streams import Stream
-from suites.words import VARIANTS, choose_words
+from suites.dials import USUAL, Draw, Levels
+from suites.words import VARIANTS
 
 GRAMMAR = "1"  # names the random streams: a language stays what it is while this stays
 
@@ -50,6 +51,26 @@ PLACES: dict[str, tuple[str, ...]] = {
     "agreement": ("suffix", "none"),
 }
 ORDERS = ("SVO", "SOV", "VSO", "VOS", "OVS", "OSV")
+# What a language decides, in the order in which the dial `rules` counts, and the values that
+# meta-train never takes where `distance` is above 0.
+RULES: dict[str, tuple[str | bool, ...]] = {
+    "order": ("VOS", "OSV"),
+    "definite": ("after",),
+    "past": ("before",),
+    "object": ("before",),
+    "negation": ("last",),
+    "plural": ("before",),
+    "quality first": (),
+    "postpositions": (),
+    "place first": (),
+    "indefinite": (),
+    "present": (),
+    "agreement": (),
+    "quality agrees": (),
+    "doubled negation": (),
+}
+# By length: the chance of an adjective at a noun, and of a phrase of place.
+LENGTHS = {1: (0.0, 0.0), 2: (0.35, 0.3), 3: (0.7, 0.8)}
 
 
 @dataclass(frozen=True)
@@ -75,15 +96,16 @@ class Meaning:
     place: Noun | None
 
 
-def draw_meaning(stream: Stream) -> Meaning:
-    """A random sentence meaning; about 10^8 differ."""
+def draw_meaning(stream: Stream, length: int = 2) -> Meaning:
+    """A random sentence meaning; about 10^8 differ, 10^5 of the shortest length."""
+    qualified, placed = LENGTHS[length]
 
     def noun(*fields: str) -> Noun:
         field = stream.pick(fields)
-        quality = stream.pick(FIELDS["qualities"]) if stream.chance(0.35) else None
+        quality = stream.pick(FIELDS["qualities"]) if stream.chance(qualified) else None
         return Noun(stream.pick(FIELDS[field]), quality, stream.chance(0.6), stream.chance(0.4))
 
-    relation = stream.pick(FIELDS["relations"]) if stream.chance(0.3) else None
+    relation = stream.pick(FIELDS["relations"]) if stream.chance(placed) else None
     return Meaning(
         subject=noun("people", "animals"),
         action=stream.pick(FIELDS["actions"]),
@@ -150,22 +172,25 @@ LEXICON = {field: {m: ROOTS[m] for m in meanings} for field, meanings in FIELDS.
 
 
 class Language:
-    """One language of the family, a function of its index alone.
+    """One language of the family, a function of its index and the dials alone.
 
-    `sporadic` is the share of words that follow another cognate set than their field.
+    `sporadic` is the share of words that follow another cognate set than their field; `rules` holds
+    the values of `RULES`.
     """
 
-    def __init__(self, index: int, sporadic: float = 0.04) -> None:
+    def __init__(self, index: int, sporadic: float = 0.04, levels: Levels = USUAL) -> None:
         stream = Stream(index, "translation", GRAMMAR, "language")
-        self.root = choose_words(stream, LEXICON, sporadic)
-        self.marker = {name: stream.pick(forms) for name, forms in MARKERS.items()}
-        self.place = {name: stream.pick(places) for name, places in PLACES.items()}
-        self.order = stream.pick(ORDERS)
-        self.quality_first = stream.chance(0.5)
-        self.postpositions = stream.chance(0.5)
-        self.place_first = stream.chance(0.5)
-        self.quality_agrees = stream.chance(0.5)
-        self.doubled_negation = stream.chance(0.25)
+        draw = Draw(stream, "translation", index, RULES, levels)
+        self.rules = draw.values
+        self.root = draw.words(LEXICON, sporadic)
+        self.marker = {name: draw.word(name, forms) for name, forms in MARKERS.items()}
+        self.place = {name: draw.pick(name, places) for name, places in PLACES.items()}
+        self.order = draw.pick("order", ORDERS)
+        self.quality_first = draw.chance("quality first", 0.5)
+        self.postpositions = draw.chance("postpositions", 0.5)
+        self.place_first = draw.chance("place first", 0.5)
+        self.quality_agrees = draw.chance("quality agrees", 0.5)
+        self.doubled_negation = draw.chance("doubled negation", 0.25)
 
     def _mark(self, words: list[str], name: str, at: int) -> list[str]:
         """Puts a marker on or around `words`; `at` is the word that a suffix goes on."""

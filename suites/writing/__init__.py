@@ -1,24 +1,35 @@
 """Creative writing: poets with a form, images and a refrain of their own."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from bench.metrics import Metric
-from bench.tasks import Suite
+from bench.tasks import Dial, Suite
+from suites.dials import Levels, make_dials, revisions
 from suites.procedural import Procedural
 from suites.writing.hub import PUBLIC
-from suites.writing.stanzas import WORKSHOP, Opening, Poet, draw_opening, opening_text
+from suites.writing.stanzas import RULES, WORKSHOP, Opening, Poet, draw_opening, opening_text
 
 VERSION = "1"
+DIALS = make_dials((3, 6, len(RULES)), Dial((2, 3), 2, "lines that the poet adds", {3: 48}))
 
 
-def _rules(index: int) -> Callable[[Opening], tuple[str, str]]:
-    poet = Poet(index)
+def _rules(levels: Levels, index: int) -> Callable[[Opening], tuple[str, str]]:
+    poet = Poet(index, levels=levels)
     return lambda opening: (opening_text(opening), poet.go_on(opening))
 
 
-def _embedded() -> Procedural[Opening]:
-    return Procedural("writing", VERSION, WORKSHOP, "poet", draw_opening, opening_text, _rules)
+def _embedded(**dials: int) -> Procedural[Opening]:
+    return Procedural(
+        "writing",
+        streams=WORKSHOP,
+        label="poet",
+        draw=draw_opening,
+        key=opening_text,
+        rules=partial(_rules, Levels(**dials)),
+        **revisions(VERSION, DIALS, dials),
+    )
 
 
 def _metrics(embedded: bool, language: str | None) -> list[Metric]:
@@ -44,4 +55,5 @@ def suite() -> Suite:
         embedded=_embedded,
         public=PUBLIC,
         metrics=_metrics,
+        dials=DIALS,
     )

@@ -8,7 +8,7 @@ fall, and the refrain that ends the stanza.
 from dataclasses import dataclass
 
 from bench.streams import Stream
-from suites.words import choose_words
+from suites.dials import USUAL, Draw, Levels
 
 WORKSHOP = "1"  # names the random streams: a poet stays who she is while this stays
 
@@ -60,6 +60,19 @@ LINES = (
     "{link} the {tone} {figure} {rhyme}",
 )
 MARKS = ("", " ,", " ;", " !", " .")
+ARTICLES = ("the ", "a ", "my ", "")
+# What a poet decides, in the order in which the dial `rules` counts, and the values that
+# meta-train never takes where `distance` is above 0.
+RULES: dict[str, tuple[str | bool, ...]] = {
+    "line": LINES[-2:],
+    "refrain": REFRAINS[-2:],
+    "article": ("my ",),
+    "second first": (True,),
+    "first mark": (" !",),
+    "last mark": (" !",),
+    "image": (),
+    "crossed": (),
+}
 
 
 @dataclass(frozen=True)
@@ -103,31 +116,34 @@ def opening_text(opening: Opening) -> str:
 
 
 class Poet:
-    """One poet, a function of the index alone."""
+    """One poet, a function of the index and the dials alone; `rules` holds the values of
+    `RULES`."""
 
-    def __init__(self, index: int, sporadic: float = 0.04) -> None:
+    def __init__(self, index: int, sporadic: float = 0.04, levels: Levels = USUAL) -> None:
         stream = Stream(index, "writing", WORKSHOP, "poet")
-        self.words = choose_words(stream, LEXICON, sporadic)
-        self.image = stream.pick(IMAGES)
-        self.line = stream.pick(LINES)
-        self.refrain = stream.pick(REFRAINS)
-        self.crossed = stream.chance(0.5)  # rhymes ABAB, else ABBA
-        self.second_first = stream.chance(0.5)  # answers the second line first
-        self.marks = [stream.pick(MARKS), stream.pick(MARKS)]
-        self.article = stream.pick(("the ", "a ", "my ", ""))
+        draw = Draw(stream, "writing", index, RULES, levels)
+        self.rules, self.length = draw.values, levels.length
+        self.words = draw.words(LEXICON, sporadic)
+        self.image = draw.pick("image", IMAGES)
+        self.line = draw.pick("line", LINES)
+        self.refrain = draw.pick("refrain", REFRAINS)
+        self.crossed = draw.chance("crossed", 0.5)  # rhymes ABAB, else ABBA
+        self.second_first = draw.chance("second first", 0.5)  # answers the second line first
+        self.marks = [draw.pick("first mark", MARKS), draw.pick("last mark", MARKS)]
+        self.article = draw.pick("article", ARTICLES)
 
     def go_on(self, opening: Opening) -> str:
-        """The two lines that end the stanza: an answer and the refrain."""
+        """The lines that end the stanza: `length` - 1 answers and the refrain."""
         answered = opening[::-1] if self.second_first else opening
         rhymes = opening if self.crossed else opening[::-1]
-        lines = [
-            form.format(
-                **{
-                    part: self.words[getattr(said, part)]
-                    for part in ("tone", "figure", "way", "link")
-                },
-                rhyme=f"{self.article}{RHYMES[sound.rhyme][1][self.image]}",
-            )
-            for form, said, sound in zip((self.line, self.refrain), answered, rhymes, strict=True)
-        ]
-        return "\n".join(line + mark for line, mark in zip(lines, self.marks, strict=True))
+        answers = [(self.line, self.marks[0], place) for place in range(self.length - 1)]
+        return "\n".join(
+            self._line(form, answered[place], rhymes[place]) + mark
+            for form, mark, place in [*answers, (self.refrain, self.marks[1], 1)]
+        )
+
+    def _line(self, form: str, said: Line, sound: Line) -> str:
+        """A line in the poet's words, about one opening line and rhyming with one."""
+        parts = ("tone", "figure", "way", "link")
+        words = {part: self.words[getattr(said, part)] for part in parts}
+        return form.format(**words, rhyme=f"{self.article}{RHYMES[sound.rhyme][1][self.image]}")
