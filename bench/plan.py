@@ -302,7 +302,7 @@ def make_plan(values: Mapping[str, Any], where: str = "plan") -> Plan:
             if name not in baselines:
                 raise UserError(f"{where}: {key} for {name!r}, which is not among the baselines")
     options = {name: resolve_options(name, plan.options.get(name, {}), where) for name in baselines}
-    dials = check_dials(plan.dials or {}, suites, where)
+    dials = check_dials(plan.dials or {}, [*suites, *trained], where)
     update = {"suites": suites, "baselines": baselines, "options": options, "dials": dials}
     return plan.model_copy(update=update)
 

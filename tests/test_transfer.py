@@ -27,7 +27,7 @@ from bench.jobs import grid, jobs_for
 from bench.overlap import Overlap
 from bench.plan import make_plan
 from bench.records import Cell
-from bench.registry import version
+from bench.registry import load_suite, version
 from bench.statistics import difference, estimate
 from bench.streams import Stream, digest_of
 from bench.studies.transfer import Transfer, text_overlaps
@@ -91,6 +91,17 @@ def test_pretraining_reads_what_is_trained_on_unless_it_names_suites() -> None:
     assert read(pretrain={}) == ["writing"]
     assert read(pretrain={}, train_suites=["dialogue"]) == ["dialogue"]
     assert read(pretrain={"suites": ["translation"]}, train_suites=["dialogue"]) == ["translation"]
+
+
+def test_dials_turn_the_suites_that_are_trained_on(tmp_path: Path) -> None:
+    name, dial = next(iter(load_suite("dialogue").dials.items()))
+    level = next(level for level in dial.levels if level != dial.default)
+    more = {"suites": ["writing"], "dials": {"dialogue": {name: level}}}
+    turned = context_of(tmp_path, **more, train_suites=["dialogue"])
+    plain = context_of(tmp_path, suites=["writing"], train_suites=["dialogue"])
+    assert turned.dataset("dialogue").revision != plain.dataset("dialogue").revision
+    with pytest.raises(UserError, match="'dialogue', which is not among the suites"):
+        make_plan(more)
 
 
 # -- several suites as one data set ----------------------------------------------------------

@@ -82,18 +82,21 @@ class Transfer(Study):
         plan = read_run(runs["floor"]).plan
         suites: list[str] = plan["suites"]
         cells = Cells(read_rows(runs.values()), suites, self.analysis["floor"])
-        overlaps = text_overlaps(suites, plan["split"])
+        overlaps = text_overlaps(suites, plan["split"], plan.get("dials"))
         pretrained = read_run(runs[f"with-text-of-{suites[0]}"]).plan["pretrain"]["tokens"]
         return findings(cells, overlaps, plan, pretrained, self.analysis["leak"])
 
 
-def text_overlaps(suites: Sequence[str], split: str) -> dict[tuple[str, str], Any]:
-    """`Overlap` of every suite's meta-train text with the held-out examples of every suite, by
-    (suite of meta-training, measured suite)."""
+def text_overlaps(
+    suites: Sequence[str], split: str, dials: Mapping[str, Any] | None = None
+) -> dict[tuple[str, str], Any]:
+    """`Overlap` of every suite's meta-train text with the examples of every suite that may be asked
+    in `split`, by (suite of meta-training, measured suite)."""
     from bench.context import dataset_of
     from bench.overlap import overlaps, training_examples
 
-    data = {suite: dataset_of(suite) for suite in suites}
+    levels = dials or {}
+    data = {suite: dataset_of(suite, levels=levels.get(suite)) for suite in suites}
     held_out = [
         [example for name in found.names(split) for example in found.task(name).parts["test"]]
         for found in data.values()
