@@ -1,7 +1,7 @@
 """Initialisations that cells share: trained once, content-addressed, written whole."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,12 +30,16 @@ def _publish(folder: Path, fill: Callable[[Path], None]) -> None:
     part.replace(folder)
 
 
-def initialisation_folder(context: Context, suite: str, baseline: str, train_seed: int) -> Path:
-    """Where a meta-trained initialisation lies: its name is a digest of all it depends on."""
-    plan, dataset = context.plan, context.dataset(suite)
+def initialisation_folder(
+    context: Context, sources: Sequence[str], baseline: str, train_seed: int
+) -> Path:
+    """Where an initialisation that was meta-trained on some suites lies: its name is a digest of
+    all it depends on."""
+    plan = context.plan
+    trained_on = [_identity(context, suite) for suite in sources]
     key = digest_of(
         version(),
-        [suite, context.suite(suite).version, dataset.name, dataset.revision],
+        trained_on[0] if len(trained_on) == 1 else trained_on,
         [plan.columns, plan.configs, plan.layout],
         [baseline, plan.options[baseline], plan.trained_shots, plan.train_budget, train_seed],
         [context.backbone(train_seed if plan.pretrain else None).identity, plan.dtype],
@@ -51,16 +55,21 @@ def initialisation_folder(context: Context, suite: str, baseline: str, train_see
     return context.root / "artefacts" / f"{baseline}-{key[:16]}"
 
 
+def _identity(context: Context, suite: str) -> list[str]:
+    dataset = context.dataset(suite)
+    return [suite, context.suite(suite).version, dataset.name, dataset.revision]
+
+
 def make_initialisation(
-    context: Context, suite: str, baseline: str, train_seed: int, progress: Progress
+    context: Context, sources: Sequence[str], baseline: str, train_seed: int, progress: Progress
 ) -> None:
-    """Meta-trains a baseline unless its initialisation is there."""
+    """Meta-trains a baseline on the tasks of some suites unless its initialisation is there."""
     from safetensors.torch import save_file
 
     from bench.timing import Meter, out_of_memory, process_rate
     from bench.training import Training
 
-    folder = initialisation_folder(context, suite, baseline, train_seed)
+    folder = initialisation_folder(context, sources, baseline, train_seed)
     if folder.is_dir():
         return
     learner = context.baseline(baseline)
@@ -69,7 +78,7 @@ def make_initialisation(
     backbone = learner.prepare(context.backbone(train_seed if plan.pretrain else None))
     training = Training(
         backbone,
-        context.dataset(suite),
+        context.training_data(tuple(sources)),
         plan.trained_shots,
         train_seed,
         plan.tasks_at_once,
@@ -131,16 +140,16 @@ def pretrained_folder(context: Context, train_seed: int) -> Path:
 
     plan = context.plan
     assert plan.pretrain is not None
-    sources = [[s, context.dataset(s).name, context.dataset(s).revision] for s in plan.suites]
+    data = {suite: context.dataset(suite) for suite in plan.pretrain_suites}
+    sources = [[suite, found.name, found.revision] for suite, found in data.items()]
     recipe = read_recipe(plan.backbone).model_dump()
-    key = digest_of(
-        version(), recipe, plan.pretrain.model_dump(), sources, plan.columns, train_seed
-    )
-    return context.root / "artefacts" / f"backbone-{key[:16]}"
+    tokens = {"tokens": plan.pretrain.tokens}
+    key = digest_of(version(), recipe, tokens, sources, plan.columns, train_seed)
+    return context.backbones / f"backbone-{key[:16]}"
 
 
 def make_pretrained(context: Context, train_seed: int, progress: Progress) -> None:
-    """Pre-trains the plan's backbone on its suites' meta-train tasks unless it is there."""
+    """Pre-trains the plan's backbone on meta-train tasks unless it is there."""
     from bench.pretrain import Pretraining
     from bench.recipe import read_recipe
 
@@ -149,7 +158,7 @@ def make_pretrained(context: Context, train_seed: int, progress: Progress) -> No
         return
     assert context.plan.pretrain is not None
     recipe = read_recipe(context.plan.backbone)
-    datasets = {suite: context.dataset(suite) for suite in context.plan.suites}
+    datasets = {suite: context.dataset(suite) for suite in context.plan.pretrain_suites}
     recipe = recipe.with_training(seed=train_seed, tokens=context.plan.pretrain.tokens)
     work = folder.with_name(f"{folder.name}.work")
     Pretraining(recipe, datasets, context.device).run(work, progress)

@@ -53,8 +53,11 @@ def start(row: "Row") -> str:
     """What the row's adaptation starts from: a backbone's weights, or how each train seed's are
     made."""
     head = row.header
-    anew = head["settings"]["pretrain"]
-    return json.dumps([head["backbone"], anew] if anew else head["backbone_identity"])
+    anew, trained_on = head["settings"]["pretrain"], head["settings"].get("train_suites")
+    if not anew:
+        return json.dumps(head["backbone_identity"])
+    read = trained_on if trained_on and "suites" not in anew else []
+    return json.dumps([head["backbone"], anew, *read])
 
 
 def blocks(rows: "Sequence[Row]") -> "list[list[Row]]":

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.baseline import Floor, Learner
+from bench.baseline import Baseline, Floor, Learner
 from bench.context import Context
 from bench.episodes import Episode, draw_episode, schedule
 from bench.plan import Plan, changed_options
@@ -101,6 +101,7 @@ def shared_header(context: Context, cell: Cell) -> dict[str, Any]:
     dataset, method = context.dataset(cell.suite), context.baseline(cell.baseline)
     plan, uses_model = context.plan, isinstance(method, Learner)
     identity = context.backbone(None).identity if uses_model and not plan.pretrain else None
+    elsewhere = plan.train_suites if _trained_there(context, method) else []
     untrained = method.init == "meta-trained" and plan.train_budget == 0
     drawn = plan.train_shots if isinstance(method, Learner) and method.trains else []
     return {
@@ -119,22 +120,34 @@ def shared_header(context: Context, cell: Cell) -> dict[str, Any]:
             "decoding": plan.decoded if uses_model else None,
             "chat": plan.chat and uses_model,
             "train_budget": plan.train_budget if context.trained(cell.baseline) else None,
-            "pretrain": plan.pretrain and plan.pretrain.model_dump(),
+            "pretrain": plan.pretrain and plan.pretrain.told,
             "loss_mean": plan.loss_mean if uses_model else None,
             **({"train_shots": drawn} if drawn else {}),
+            **({"train_suites": elsewhere} if elsewhere else {}),
         },
         "primary": context.suite(cell.suite).primary,
         "language": context.language(cell.suite),
         "signatures": {m.name: m.signature() for m in context.metrics(cell.suite)},
         **_probing(plan),
         "options": plan.options[cell.baseline],
-        "changed": changed_options(cell.baseline, plan.options[cell.baseline]),
+        "changed": {
+            **changed_options(cell.baseline, plan.options[cell.baseline]),
+            **({"trained on": " + ".join(elsewhere)} if elsewhere else {}),
+        },
         "tuning": plan.tuning[cell.baseline].model_dump() if cell.baseline in plan.tuning else None,
         "device": _device_name(context),
         "dtype": plan.dtype,
         "threads": plan.threads,
         "workers": plan.workers,
     }
+
+
+def _trained_there(context: Context, method: Baseline) -> bool:
+    """Whether a cell depends on the suites that the plan trains on."""
+    pretrain = context.plan.pretrain
+    if not isinstance(method, Learner):
+        return False
+    return method.trains or (pretrain is not None and not pretrain.suites)
 
 
 def _probing(plan: Plan) -> dict[str, Any]:

@@ -75,6 +75,12 @@ DIAL_OPTION = click.option(
 )
 SHARED_OPTIONS: Sequence[Any] = (
     click.option("--suite", "suites", multiple=True, help="A suite; may be repeated."),
+    click.option(
+        "--train-suite",
+        "train_suites",
+        multiple=True,
+        help="Train on this suite's tasks in place of each suite's own; may be repeated.",
+    ),
     click.option("--baseline", "baselines", multiple=True, help="A baseline; may be repeated."),
     click.option("--shots", type=int, multiple=True, help="K, support examples; repeatable."),
     click.option("--train-shots", type=IntegerList(), help="K of meta-training, if not --shots."),

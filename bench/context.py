@@ -13,6 +13,7 @@ from bench.metrics import Metric, build_metrics, language_of
 from bench.plan import Plan
 from bench.registry import load, load_suite
 from bench.tasks import Dataset, Example
+from bench.union import Union
 
 if TYPE_CHECKING:
     import torch
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 
 BY_BASELINE = {"baselines", "options", "tuning", "out", "workers"}  # plan keys
+BY_SUITE = {"suites", "train_suites", "pretrain"}
 
 
 def dataset_of(suite: str, source: "Source | None" = None, levels: Levels | None = None) -> Dataset:
@@ -50,10 +52,12 @@ class Context:
     Attributes:
         plan: the resolved plan.
         root: the run directory, where artefacts lie.
+        backbones: where backbones lie that the plan pre-trains; several runs may share it.
     """
 
-    def __init__(self, plan: Plan, root: Path) -> None:
+    def __init__(self, plan: Plan, root: Path, backbones: Path | None = None) -> None:
         self.plan, self.root = plan, root
+        self.backbones = backbones or root / "artefacts"
         self.suite = lru_cache(maxsize=None)(load_suite)
         self.dataset = lru_cache(maxsize=None)(self._dataset)
         self.tasks = lru_cache(maxsize=None)(self._tasks)
@@ -63,14 +67,19 @@ class Context:
         self.baseline = lru_cache(maxsize=None)(self._baseline)
         self.backbone = lru_cache(maxsize=1)(self._backbone)
 
-    def next(self, plan: Plan, root: Path) -> "Context":
-        """The context of another plan; one that differs in its baselines alone, and in what is set
-        for each, takes over what this one has loaded."""
-        other = Context(plan, root)
-        if self.plan.model_dump(exclude=BY_BASELINE) == plan.model_dump(exclude=BY_BASELINE):
+    def next(self, plan: Plan, root: Path, backbones: Path | None = None) -> "Context":
+        """The context of another plan; one that differs in its baselines and suites alone, and in
+        what is set for each, takes over what this one has loaded."""
+        other = Context(plan, root, backbones)
+
+        def alike(but: set[str]) -> bool:
+            return self.plan.model_dump(exclude=but) == plan.model_dump(exclude=but)
+
+        if alike(BY_BASELINE | BY_SUITE):
             for name in ("suite", "dataset", "tasks", "usable", "left_out_of_training", "metrics"):
                 setattr(other, name, getattr(self, name))
-            other.backbone = self.backbone
+            if not (self.plan.pretrain or plan.pretrain):
+                other.backbone = self.backbone
         return other
 
     def _dataset(self, suite: str) -> Dataset:
@@ -80,6 +89,15 @@ class Context:
         if plan.data:
             source = Source(plan.data, plan.revision, plan.columns, plan.configs, plan.layout)
         return dataset_of(suite, source, self._levels(suite))
+
+    def sources(self, suite: str) -> tuple[str, ...]:
+        """The suites whose meta-train tasks a suite's cells are trained on."""
+        return tuple(self.plan.train_suites) or (suite,)
+
+    def training_data(self, sources: tuple[str, ...]) -> Dataset:
+        """The tasks of some suites together."""
+        data = {suite: self.dataset(suite) for suite in sources}
+        return data[sources[0]] if len(data) == 1 else Union(data)
 
     def _tasks(self, suite: str, shots: int) -> tuple[list[str], list[str]]:
         """Tasks that the plan measures and a reason for each one left out.

@@ -75,7 +75,9 @@ def _facts(context: Context) -> dict[str, Any]:
             "language": context.language(suite),
             "tasks": {f"k{k}": context.tasks(suite, k)[0] for k in plan.shots},
             "left_out": {f"k{k}": context.tasks(suite, k)[1] for k in plan.shots},
-            "left_out_of_training": context.left_out_of_training(suite) if trains else [],
+            "left_out_of_training": (
+                context.left_out_of_training(suite) if trains and not plan.train_suites else []
+            ),
             "notes": list(getattr(dataset, "notes", [])),
             **({"not_probed": not_probed(context, suite)} if plan.probed else {}),
         }
@@ -90,11 +92,26 @@ def _facts(context: Context) -> dict[str, Any]:
         _check_room(context)
     return {
         "suites": data,
+        **({"train_suites": _trained_on(context, trains)} if plan.train_suites else {}),
         "backbone": identity,
         "backbone_files": _files_digest(plan.backbone) if needs_model else None,
         "device": context.device.type,
         "code": _code_digest(),
     }
+
+
+def _trained_on(context: Context, trains: bool) -> dict[str, Any]:
+    """What the plan's `train_suites` stood for."""
+    found = {}
+    for suite in context.plan.train_suites:
+        dataset = context.dataset(suite)
+        found[suite] = {
+            "version": context.suite(suite).version,
+            "dataset": dataset.name,
+            "revision": dataset.revision,
+            "left_out_of_training": context.left_out_of_training(suite) if trains else [],
+        }
+    return found
 
 
 def _files_digest(backbone: str) -> str | None:

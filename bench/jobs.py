@@ -1,12 +1,14 @@
 """A plan as work: its grid of cells, and the jobs that finish them in their order.
 
-A job's key is (run directory, cell or artefact), so that one pool may work on several runs.
+A job's key is (run directory, cell or artefact), so that one pool may work on several runs; that of
+a pre-training is (folder, backbone), since runs may share it.
 """
 
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
+from bench.artefacts import pretrained_folder
 from bench.baseline import Learner
 from bench.context import Context
 from bench.pool import Job
@@ -28,9 +30,16 @@ def grid(context: Context) -> list[Cell]:
 
 def _job(context: Context, key: Any, message: dict[str, Any], weight: float, *after: Any) -> Job:
     """A job of one run: its key and those of its predecessors tell the run directory."""
-    root = str(context.root)
-    told = {**message, "plan": context.plan.model_dump(), "root": root}
-    return Job((root, key), told, weight, tuple((root, other) for other in after))
+    places = {"root": str(context.root), "backbones": str(context.backbones)}
+    told = {**message, "plan": context.plan.model_dump(), **places}
+    return Job(_full(context, key), told, weight, tuple(_full(context, other) for other in after))
+
+
+def _full(context: Context, key: Any) -> tuple[str, Any]:
+    """A key that no other run's job has, but for work that they share."""
+    if isinstance(key, tuple) and key[0] == "pretrain":
+        return str(context.backbones), pretrained_folder(context, key[1]).name
+    return str(context.root), key
 
 
 def _needs(context: Context, cell: Cell) -> list[tuple[Any, ...]]:
@@ -39,7 +48,8 @@ def _needs(context: Context, cell: Cell) -> list[tuple[Any, ...]]:
     if isinstance(method, Learner) and context.plan.pretrain:
         needed.append(("pretrain", cell.train_seed))
     if isinstance(method, Learner) and method.trains:
-        needed.append(("train", cell.suite, cell.baseline, cell.train_seed))
+        sources = context.sources(cell.suite)
+        needed.append(("train", sources, cell.baseline, cell.train_seed))
     return needed
 
 
@@ -66,10 +76,11 @@ def jobs_for(context: Context, cells: Sequence[Cell]) -> list[Job]:
             message = {"kind": "pretrain", "train_seed": key[1]}
             first.append(_job(context, key, message, 3.0 * plan.pretrain.tokens))
         else:
-            _, suite, baseline, seed = key
+            _, sources, baseline, seed = key
             method = context.baseline(baseline)
             slow = 3.0 if method.order in ("2", "implicit") else 1.0
-            message = {"kind": "train", "suite": suite, "baseline": baseline, "train_seed": seed}
+            told = {"suites": list(sources), "baseline": baseline, "train_seed": seed}
+            message = {"kind": "train", **told}
             after = [("pretrain", seed)] if plan.pretrain else []
             first.append(_job(context, key, message, 3.0 * slow * plan.train_budget, *after))
     first.sort(key=lambda job: -job.weight)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from bench.dials import check_dials
 from bench.errors import UserError, unknown
@@ -28,10 +28,24 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
+def _unrepeated(value: list[Any]) -> list[Any]:
+    repeated = [item for i, item in enumerate(value) if item in value[:i]]
+    if repeated:
+        raise ValueError(f"{repeated[0]!r} is named twice")
+    return value
+
+
 class Pretraining(Strict):
-    """Pre-train the backbone anew for each train seed, on the run's own meta-train tasks."""
+    """Pre-train the backbone anew for each train seed, on the meta-train tasks that meta-training
+    takes, or on those of `suites`."""
 
     tokens: Count = 4_000_000
+    suites: Annotated[list[str], AfterValidator(_unrepeated)] = []
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What is set, as JSON."""
+        return self.model_dump(exclude=None if self.suites else {"suites"})
 
 
 class Tuning(Strict):
@@ -51,6 +65,10 @@ class Plan(Strict):
 
     suites: list[str] = Field(default=[], description="suites; all registered ones if empty")
     baselines: list[str] = Field(default=[], description="baselines; all if empty")
+    train_suites: list[str] = Field(
+        default=[],
+        description="suites that training takes its tasks from; each suite's own if empty",
+    )
     shots: list[Count] = Field(default=[8], description="K, support examples")
     train_shots: list[Count] = Field(
         default=[], description="K in meta-training, drawn anew for each task; `shots` if empty"
@@ -161,12 +179,19 @@ class Plan(Strict):
         return ", ".join([self.decoding, *(f"{key} = {value}" for key, value in told.items())])
 
     @property
+    def pretrain_suites(self) -> list[str]:
+        """The suites whose text pre-training reads, if the plan has it."""
+        named = self.pretrain.suites if self.pretrain else []
+        return named or self.train_suites or self.suites
+
+    @property
     def probed(self) -> list[str]:
         """The probes that some episode is to be answered with."""
         return [] if self.probe_episodes == 0 else self.probes
 
     @field_validator(
         "suites",
+        "train_suites",
         "baselines",
         "shots",
         "train_shots",
@@ -180,10 +205,7 @@ class Plan(Strict):
     )
     @classmethod
     def _no_repeats(cls, value: list[Any]) -> list[Any]:
-        repeated = [item for i, item in enumerate(value) if item in value[:i]]
-        if repeated:
-            raise ValueError(f"{repeated[0]!r} is named twice")
-        return value
+        return _unrepeated(value)
 
     @field_validator("length_edges")
     @classmethod
@@ -247,7 +269,8 @@ def make_plan(values: Mapping[str, Any], where: str = "plan") -> Plan:
     plan = check_plan(values, where)
     suites = plan.suites or names("suite")
     baselines = plan.baselines or names("baseline")
-    for kind, chosen in (("suite", suites), ("baseline", baselines)):
+    trained = [*plan.train_suites, *(plan.pretrain.suites if plan.pretrain else [])]
+    for kind, chosen in (("suite", [*suites, *trained]), ("baseline", baselines)):
         for name in chosen:
             if name not in names(kind):
                 raise unknown(kind, name, names(kind))
@@ -258,6 +281,11 @@ def make_plan(values: Mapping[str, Any], where: str = "plan") -> Plan:
         raise UserError(f"{where}: probe_episodes has an effect with probes only; add --probe NAME")
     if plan.data and len(suites) != 1:
         raise UserError(f"{where}: data needs exactly one suite, which says how it is measured")
+    if plan.data and trained:
+        raise UserError(
+            f"{where}: data brings the tasks that are trained on, so {', '.join(trained)} cannot "
+            "be; leave out data or train_suites (--train-suite) and pretrain.suites"
+        )
     for key in ("revision", "columns", "configs", "layout"):
         if getattr(plan, key) and not plan.data:
             raise UserError(f"{where}: {key} speaks of data, and none is named; add --data")
@@ -274,7 +302,7 @@ def make_plan(values: Mapping[str, Any], where: str = "plan") -> Plan:
             if name not in baselines:
                 raise UserError(f"{where}: {key} for {name!r}, which is not among the baselines")
     options = {name: resolve_options(name, plan.options.get(name, {}), where) for name in baselines}
-    dials = check_dials(plan.dials or {}, suites, where)
+    dials = check_dials(plan.dials or {}, [*suites, *trained], where)
     update = {"suites": suites, "baselines": baselines, "options": options, "dials": dials}
     return plan.model_copy(update=update)
 

@@ -86,6 +86,7 @@ def _notes(facts: dict[str, Any]) -> list[str]:
         lines += [f"{suite}: {note}" for note in found["notes"]]
         reasons = {reason for shots in found["left_out"].values() for reason in shots}
         lines += _listed(f"{suite}: left out", reasons)
+    for suite, found in {**facts["suites"], **facts.get("train_suites", {})}.items():
         lines += _listed(f"{suite}: left out of meta-training", found["left_out_of_training"])
         lines += _listed(f"{suite}: not probed", found.get("not_probed", ()))
     return lines
@@ -242,7 +243,8 @@ def finish(
     Returns:
         For each run directory, the reasons of the cells that failed.
     """
-    jobs = [job for run in runs for job in jobs_for(run.context, run.left)]
+    found = [job for run in runs for job in jobs_for(run.context, run.left)]
+    jobs = list({job.key: job for job in found}.values())
     failures: dict[Path, dict[Cell, str]] = {}
     if not jobs:
         return failures

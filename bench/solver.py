@@ -67,7 +67,8 @@ class Solver:
         self.start: Initialisation = method.start(self.backbone, seed)
         if method.trains:
             assert cell.train_seed is not None
-            folder = initialisation_folder(context, cell.suite, cell.baseline, cell.train_seed)
+            sources = context.sources(cell.suite)
+            folder = initialisation_folder(context, sources, cell.baseline, cell.train_seed)
             self.start, self.train_cost = read_initialisation(
                 folder, self.start, self.backbone.device
             )

@@ -18,6 +18,7 @@ from bench.recomputed import recomputing
 from bench.streams import Stream
 from bench.tasks import Dataset, Example
 from bench.timing import Stopwatch, flop_counter
+from bench.union import Union
 
 Parameters = Mapping[str, Tensor]
 Progress = Callable[[float], None]
@@ -200,8 +201,9 @@ def draw_training_task(
     stream: Stream, dataset: Dataset, names: Sequence[str], shots: Sequence[int], queries: int
 ) -> tuple[list[Example], list[Example]]:
     """K support and up to `queries` query examples of one random task, from its `train` part,
-    without a group in both; K is drawn from `shots`."""
-    examples = dataset.task(stream.pick(names)).parts["train"]
+    without a group in both; K is drawn from `shots`. Of several suites each is as likely."""
+    picked = dataset.pick(stream, names) if isinstance(dataset, Union) else stream.pick(names)
+    examples = dataset.task(picked).parts["train"]
     visited = stream.visit(examples)
     support = list(islice(visited, stream.pick(shots)))
     groups = {example.group for example in support}

@@ -234,7 +234,7 @@ def _cost(run: Begun) -> Tuning:
     seconds, tokens = 0.0, 0.0
     trained: dict[Any, dict[str, Any]] = {}
     for cell in run.cells:
-        key = (cell.suite, cell.train_seed)
+        key = (run.context.sources(cell.suite), cell.train_seed)
         if not cell.path(root).is_file():
             if cell.train_seed is not None:
                 trained.setdefault(key, {"tokens": plan.train_budget})

@@ -55,7 +55,7 @@ def _work(context: Any, job: dict[str, Any], report: Reporter) -> dict[str, Any]
         artefacts.make_pretrained(context, job["train_seed"], report.progress)
     else:
         artefacts.make_initialisation(
-            context, job["suite"], job["baseline"], job["train_seed"], report.progress
+            context, job["suites"], job["baseline"], job["train_seed"], report.progress
         )
     return {}
 
@@ -85,10 +85,11 @@ def main() -> None:
     while True:
         job = json.loads(jobs.get())
         try:
-            run = (job["plan"], job["root"])
+            run = (job["plan"], job["root"], job["backbones"])
             if run != known:
-                known, plan, root = run, Plan.model_validate(job["plan"]), Path(job["root"])
-                context = context.next(plan, root) if context else Context(plan, root)
+                known, plan = run, Plan.model_validate(job["plan"])
+                places = Path(job["root"]), Path(job["backbones"])
+                context = context.next(plan, *places) if context else Context(plan, *places)
             report.send(kind="done", **_work(context, job, report))
         except (CellError, UserError) as error:
             report.send(kind="failed", reason=str(error))

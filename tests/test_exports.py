@@ -52,7 +52,9 @@ def run(checkpoint: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     context = Context(make_plan(values), out)
     for cell in begin(context).cells:  # in this process, which has loaded torch
         if cell.train_seed is not None:
-            make_initialisation(context, cell.suite, cell.baseline, cell.train_seed, lambda _: None)
+            make_initialisation(
+                context, [cell.suite], cell.baseline, cell.train_seed, lambda _: None
+            )
         write_cell(out, cell, *run_cell(context, cell))
     return out
 

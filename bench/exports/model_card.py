@@ -218,7 +218,9 @@ def _page(baseline: str) -> str:
 def _limits(measured: Sequence[tuple[Row, Mapping[str, Score]]]) -> str:
     heads = [row.header for row, _ in measured]
     lines = ["Every episode adapts the method anew: scores are the method's on held-out tasks."]
-    if heads[0]["init"] == "meta-trained":
+    if sources := heads[0]["settings"].get("train_suites"):
+        lines.append(f"All suites share what was trained on the tasks of {', '.join(sources)}.")
+    elif heads[0]["init"] == "meta-trained":
         lines.append(
             "Each suite has meta-trainings of its own; no one set of weights has them all."
         )

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
 MODULES = {  # name, which is its module's: its class
     "crossover": "Crossover",
     "cost": "Cost",
+    "transfer": "Transfer",
     "probes": "Probes",
     "instruments": "Instruments",
 }

@@ -14,6 +14,7 @@ from bench.studies.page import write_findings
 from bench.studies.study import Study, Values
 
 RUNS = "runs"  # the folder of the run directories
+BACKBONES = "backbones"  # the folder of those that several runs pre-train alike
 
 
 def execute_study(
@@ -42,7 +43,7 @@ def execute_study(
     with ExitStack() as held:
         for plan in plans.values():
             held.enter_context(records.locked(Path(str(plan.out))))
-        begun = _begin(plans, say)
+        begun = _begin(plans, out / BACKBONES, say)
         failed = finish(begun, progress)
         for run in begun:
             write_tables(run.context.root)
@@ -76,14 +77,14 @@ def _plans(study: Study, values: Values, out: Path) -> dict[str, Plan]:
     return made
 
 
-def _begin(plans: Mapping[str, Plan], say: Callable[[str], None]) -> list[Begun]:
+def _begin(plans: Mapping[str, Plan], backbones: Path, say: Callable[[str], None]) -> list[Begun]:
     """All runs set up; a line that several have is said once."""
     said: dict[str, None] = {}
     begun: list[Begun] = []
     context: Context | None = None
     for plan in plans.values():
-        root = Path(str(plan.out))
-        context = context.next(pinned(plan), root) if context else Context(pinned(plan), root)
+        known = pinned(plan), Path(str(plan.out)), backbones
+        context = context.next(*known) if context else Context(*known)
         begun.append(begin(context, lambda line: said.setdefault(line)))
     for line in said:
         say(line)

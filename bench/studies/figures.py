@@ -57,3 +57,28 @@ def legend(figure: "Figure", axes: "Axes") -> None:
     """One legend below all panels, of what one of them shows."""
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
+
+
+def heat_map(
+    axes: "Axes",
+    rows: Sequence[str],
+    columns: Sequence[str],
+    values: Sequence[Sequence[float]],
+    texts: Sequence[Sequence[str]],
+    most: float,
+) -> None:
+    """A matrix with a text in every cell; blue is above 0, red below, white is 0.
+
+    Args:
+        most: the value, up or down, of the darkest colour.
+    """
+    axes.imshow(values, cmap="RdBu", vmin=-most, vmax=most, aspect="auto")
+    axes.grid(visible=False)
+    axes.tick_params(length=0, labelsize=8)
+    axes.set_xticks(range(len(columns)), columns)
+    axes.set_yticks(range(len(rows)), rows)
+    for y, line in enumerate(texts):
+        for x, text in enumerate(line):
+            dark = abs(values[y][x]) > 0.6 * most
+            colour = "white" if dark else "black"
+            axes.text(x, y, text, ha="center", va="center", color=colour, fontsize=9)

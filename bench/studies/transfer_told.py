@@ -1,0 +1,142 @@
+"""The cells of a transfer study as a matrix, and as tables."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from bench.statistics import Interval, holm
+from bench.studies.transfer_cells import (
+    ALL_TEXT,
+    GIVEN,
+    LEFT_OUT,
+    NONE,
+    Cell,
+    Difference,
+    Start,
+    Suites,
+)
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+APART, LEAK = "*", "†"  # an interval without 0; text in common above the threshold
+VERDICTS = {1: "gain", -1: "loss", 0: "not shown to differ"}
+
+
+class Told:
+    """The cells of a study in order.
+
+    Attributes:
+        cells: all of them.
+        suites: measured and trained on.
+        methods: in the order of the plan.
+        leak: the share of held-out inputs with text in common with training that marks a cell.
+    """
+
+    def __init__(self, cells: Sequence[Cell], suites: Sequence[str], leak: float) -> None:
+        self.cells, self.suites, self.leak = cells, suites, leak
+        self.methods = list(dict.fromkeys(cell.method for cell in cells if cell.source))
+        self.floor = next(cell.method for cell in cells if not cell.source)
+        self._by_place = {(c.method, c.start, c.source, c.target): c for c in cells}
+
+    def find(self, method: str, start: Start, source: Suites, target: str) -> Cell:
+        """The cell of that place."""
+        return self._by_place[method, start, source, target]
+
+    def others(self, target: str) -> Suites:
+        """All suites but one."""
+        return tuple(suite for suite in self.suites if suite != target)
+
+    def leaks(self, cell: Cell) -> bool:
+        """Whether a cell is marked."""
+        return cell.overlap is not None and cell.overlap["inputs"] > self.leak
+
+    def lines(self, method: str) -> dict[str, list[Cell]]:
+        """The matrix of a method from the given backbone: what it was trained on, to a cell for
+        each measured suite."""
+        sources = {suite: (suite,) for suite in self.suites} | {"all": tuple(self.suites)}
+        made = {
+            name: [self.find(method, GIVEN, source, target) for target in self.suites]
+            for name, source in sources.items()
+        }
+        if len(self.suites) > 2:
+            made["all others"] = self.line(method, GIVEN)
+        return made
+
+    def line(self, method: str, start: Start) -> list[Cell]:
+        """A cell for each measured suite, trained on all others; the floor on none."""
+        return [
+            self.find(method, start, NONE if method == self.floor else self.others(target), target)
+            for target in self.suites
+        ]
+
+    def without_text(self) -> dict[str, list[Cell]]:
+        """The floor and each method on backbones that never read the measured suite's text."""
+        return {name: self.line(name, LEFT_OUT) for name in [self.floor, *self.methods]}
+
+    def table(self) -> "pd.DataFrame":
+        """A line for each cell, with every figure."""
+        import pandas as pd
+
+        compared = [cell for cell in self.cells if cell.over_floor]
+        adjusted = holm([cell.over_floor.p for cell in compared if cell.over_floor])
+        of_all = dict(zip(map(id, compared), adjusted, strict=True))
+        return pd.DataFrame([self._line(cell, of_all.get(id(cell))) for cell in self.cells])
+
+    def _line(self, cell: Cell, adjusted: float | None) -> dict[str, Any]:
+        gain = cell.over_floor
+        return {
+            "method": cell.method,
+            "backbone": cell.start,
+            "trained_on": " + ".join(cell.source),
+            "measured_on": cell.target,
+            "metric": cell.metric,
+            "score": cell.score,
+            "score_low": cell.interval.low,
+            "score_high": cell.interval.high,
+            **_figures("minus_floor", gain),
+            "p": gain.p if gain else None,
+            "p_holm": adjusted,
+            "verdict": VERDICTS[gain.sign] if gain else "",
+            **_figures("minus_with_text", cell.minus_text),
+            **{f"overlap_{kind}": share for kind, share in (cell.overlap or {}).items()},
+            "leak": self.leaks(cell),
+        }
+
+    def shown(self) -> "pd.DataFrame":
+        """The matrix as texts: score, and difference to the floor."""
+        import pandas as pd
+
+        lines = [self._shown(self.floor, "none", self.line(self.floor, GIVEN))]
+        for method in self.methods:
+            for name, cells in self.lines(method).items():
+                lines.append(self._shown(method, name, cells))
+        for start, name in ((ALL_TEXT, "all text"), (LEFT_OUT, "others' text alone")):
+            for method in [self.floor, *self.methods]:
+                source = "none" if method == self.floor else "all others"
+                source += f"; pre-trained on {name}"
+                lines.append(self._shown(method, source, self.line(method, start)))
+        return pd.DataFrame(lines)
+
+    def _shown(self, method: str, source: str, cells: Sequence[Cell]) -> dict[str, str]:
+        texts = dict(zip(self.suites, map(self.text, cells), strict=True))
+        return {"method": method, "trained on": source, **texts}
+
+    def text(self, cell: Cell) -> str:
+        """Score, difference to the floor, marks."""
+        text = f"{cell.score:.1f} {_brackets(cell.interval)}"
+        if gain := cell.over_floor:
+            text += f"; {gain.value:+.1f} {_brackets(gain.interval, '+')}"
+            text += APART * bool(gain.sign)
+        return text + LEAK * self.leaks(cell)
+
+
+def _figures(name: str, found: Difference | None) -> dict[str, float | None]:
+    return {
+        name: found.value if found else None,
+        f"{name}_low": found.interval.low if found else None,
+        f"{name}_high": found.interval.high if found else None,
+    }
+
+
+def _brackets(interval: Interval, sign: str = "") -> str:
+    return f"[{interval.low:{sign}.1f}, {interval.high:{sign}.1f}]"
