@@ -42,7 +42,7 @@ from bench.studies.study import Values
 from bench.tables import leaderboard
 from tests.runs import header, write_run
 
-ROUGE = metrics_of("en", ["rougeL"])[0]
+ROUGE = metrics_of("en", {"rougeL": ""})[0]
 SHOTS = [1, 4, 16, 64, 256]
 
 

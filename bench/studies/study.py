@@ -44,7 +44,7 @@ class Findings:
 
 def narrowed(values: Values, baselines: Collection[str]) -> Values:
     """The plan keys with these baselines alone, and of what is set for baselines theirs."""
-    kept = {
+    kept: Values = {
         key: {name: given for name, given in values[key].items() if name in baselines}
         for key in ("options", "tuning")
         if key in values
