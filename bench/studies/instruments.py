@@ -8,8 +8,8 @@ from bench.errors import UserError
 from bench.exports.runs import read_run
 from bench.plan import make_plan
 from bench.registry import load_suite
-from bench.statistics import Estimate, apart, estimate
-from bench.studies.instruments_page import Fall, findings
+from bench.statistics import apart
+from bench.studies.instruments_page import Fall, Score, findings
 from bench.studies.study import Findings, Study, Values, narrowed
 from bench.tables import Row, entries, metrics, read_rows
 from bench.tasks import Dial
@@ -62,8 +62,9 @@ class Instruments(Study):
         plain = read_rows([runs[PLAIN]])
         rows = dict(_turned(runs, plain))
         least = self.analysis["least"]
-        falls = [fall for dial in _dials(plain) for fall in _falls(*dial, rows, least)]
-        return findings(plain, falls, correlations(plain, self.analysis["knows"]), least)
+        knows = self.analysis["knows"]
+        falls = [fall for dial in _dials(plain) for fall in _falls(*dial, rows, least, knows)]
+        return findings(plain, falls, correlations(plain, knows), least)
 
 
 def _dials(plain: Sequence[Row]) -> Iterator[tuple[str, str, Dial]]:
@@ -91,23 +92,17 @@ def _falls(
     dial: Dial,
     rows: Mapping[Place, Mapping[str, Row]],
     least: Mapping[str, int | float],
+    knows: str,
 ) -> Iterator[Fall]:
-    """What the dial takes from each baseline that is run at every level."""
+    """What the dial takes from each baseline that is run at every level, of the metric that knows
+    and of the suite's primary one."""
     levels = [level for level in dial.levels if level >= least.get(name, level)]
     found = [rows[suite, name, level] for level in levels]
     for baseline in [b for b in found[0] if all(b in there for there in found)]:
         own = [there[baseline] for there in found]
-        scores = [_score(row) for row in own]
-        yield Fall(suite, name, baseline, own[0].header["primary"], levels, scores, _lost(own))
-
-
-def _score(row: Row) -> Estimate:
-    metric = next(m for m in metrics(row) if m.name == row.header["primary"])
-    return estimate(entries(row, metric.name), metric)
-
-
-def _lost(rows: Sequence[Row]) -> Estimate:
-    """The score at the first level less that at the last."""
-    first, last = rows[0], rows[-1]
-    metric = next(m for m in metrics(first) if m.name == first.header["primary"])
-    return apart([entries(first, metric.name)], [entries(last, metric.name)], metric)
+        for metric in metrics(own[0]):
+            if metric.name in (knows, own[0].header["primary"]):
+                measured = [entries(row, metric.name) for row in own]
+                scores = [Score.of(one, metric) for one in measured]
+                lost = apart([measured[0]], [measured[-1]], metric)
+                yield Fall(suite, name, baseline, metric.name, levels, scores, lost)

@@ -4,8 +4,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bench.metrics import Metric
 from bench.shown import MISSING, SCORES, title
-from bench.statistics import Estimate, corpus_score, interval
+from bench.statistics import Entry, Estimate, corpus_score, interval
 from bench.studies.figures import legend, panels, styles
 from bench.studies.study import Findings
 from bench.tables import ALPHA, Row, entries, metrics
@@ -18,11 +19,29 @@ Line = dict[str, Any]
 
 
 @dataclass(frozen=True)
+class Score:
+    """A score with its 95 % interval, within the metric's limits."""
+
+    value: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, measured: Sequence[Entry], metric: Metric) -> "Score":
+        """Of the episodes of a row."""
+        bounds = interval(measured, metric)
+        return cls(corpus_score(measured, metric), bounds.low, bounds.high)
+
+    def __str__(self) -> str:
+        return f"{self.value:.1f} [{self.low:.1f}, {self.high:.1f}]"
+
+
+@dataclass(frozen=True)
 class Fall:
     """A baseline's scores along a dial.
 
     Attributes:
-        metric: the suite's primary one.
+        metric: what it is scored by.
         levels: those that may be compared, rising.
         scores: at each.
         lost: the score at the first level less that at the last.
@@ -33,7 +52,7 @@ class Fall:
     baseline: str
     metric: str
     levels: Sequence[int | float]
-    scores: Sequence[Estimate]
+    scores: Sequence[Score]
     lost: Estimate
 
     @property
@@ -59,18 +78,19 @@ def findings(
     import pandas as pd
 
     knows = str(taus["with"].iloc[0])
+    known = [fall for fall in falls if fall.metric == knows]
     overall = taus[(taus["with"] == knows) & taus["metric"].isin(list(SCORES))]
     kinds = taus[(taus["with"] != knows) & (taus["level"] == "episodes")]
     kinds = kinds[kinds["metric"].isin(list(SCORES))]
     scores = list(_scores(plain, knows))
     return Findings(
-        _answer(falls, overall, knows),
+        _answer(known, overall, knows),
         pd.DataFrame([*_lines(falls), *scores, *_tau_lines(taus)]),
-        _fall_table(falls),
-        _figure(falls),
+        _fall_table(known),
+        _figure(known),
         _caption(knows),
         _changes(plain),
-        _notes(least, falls),
+        _notes(least, known),
         {
             "The suites as they are": _score_table(scores),
             f"Kendall's tau of metrics with {title(knows)}": _tau_table(overall),
@@ -98,19 +118,20 @@ def _answer(falls: Sequence[Fall], overall: "pd.DataFrame", knows: str) -> str:
     ]
     seen = f"Nearest to {title(knows)} over episodes: {'; '.join(best)}" if best else ""
     return (
-        f"The last level of a dial is shown to be harder than the first, by suite and baseline: "
-        f"{', '.join(told)}. {seen or 'No metric could be ranked'}."
+        f"By {title(knows)} the last level of a dial is shown to be harder than the first, of the "
+        f"pairs of a suite and a baseline: {', '.join(told)}. "
+        f"{seen or 'No metric could be ranked'}."
     )
 
 
 def _caption(knows: str) -> str:
     return (
-        "Points of each suite's primary metric; brackets are 95 % intervals over tasks and train "
-        "seeds. Levels are different tasks, so what a dial takes is the difference of two sets of "
-        f"tasks (Welch). Tau-b is between each metric and {title(knows)}, the share of rule "
-        "decisions that an answer takes as the reference does: over rows it ranks baselines, over "
-        "episodes every episode of every baseline; NaN, where one ranks nothing, is a dash. Kinds "
-        "of decisions that the suite does not have are left out."
+        f"Points of {title(knows)}, the share of rule decisions that an answer takes as the "
+        "reference does; brackets are 95 % intervals over tasks and train seeds. Levels are "
+        "different tasks, so what a dial takes is the difference of two sets of tasks (Welch). "
+        f"Tau-b between a metric and {title(knows)} ranks baselines over rows, every episode of "
+        "every baseline over episodes; a dash where one of them ranks nothing. "
+        "instruments.csv holds the falls of the suites' primary metrics too."
     )
 
 
@@ -143,13 +164,13 @@ def _lines(falls: Sequence[Fall]) -> Iterator[Line]:
         shared = {"suite": fall.suite, "dial": fall.dial, "baseline": fall.baseline}
         shared["metric"] = fall.metric
         for level, score in zip(fall.levels, fall.scores, strict=True):
-            yield {"quantity": "score", **shared, "level": level, **_bounded(score)}
-        yield {"quantity": "fall", **shared, **_bounded(fall.lost)}
+            yield {"quantity": "score", **shared, "level": level, **vars(score)}
+        yield {"quantity": "fall", **shared, **vars(_bounded(fall.lost))}
 
 
-def _bounded(estimate: Estimate) -> dict[str, float]:
+def _bounded(estimate: Estimate) -> Score:
     bounds = estimate.interval(1 - ALPHA)
-    return {"value": estimate.value, "low": bounds.low, "high": bounds.high}
+    return Score(estimate.value, bounds.low, bounds.high)
 
 
 def _scores(plain: Sequence[Row], knows: str) -> Iterator[Line]:
@@ -157,16 +178,12 @@ def _scores(plain: Sequence[Row], knows: str) -> Iterator[Line]:
     for row in plain:
         by_name = {metric.name: metric for metric in metrics(row)}
         for name in dict.fromkeys((row.header["primary"], knows)):
-            found, metric = entries(row, name), by_name[name]
-            bounds = interval(found, metric)
             yield {
                 "quantity": "score",
                 "suite": row.header["suite"],
                 "baseline": row.header["baseline"],
                 "metric": name,
-                "value": corpus_score(found, metric),
-                "low": bounds.low,
-                "high": bounds.high,
+                **vars(Score.of(entries(row, name), by_name[name])),
             }
 
 
@@ -176,10 +193,6 @@ def _tau_lines(taus: "pd.DataFrame") -> Iterator[Line]:
         told = {key: line[key] for key in keys}
         told["over"] = told.pop("level")
         yield {"quantity": "tau", **told, "value": line["tau"]}
-
-
-def _told(value: float, low: float, high: float) -> str:
-    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
 
 
 def _tau(line: Mapping[str, Any]) -> str:
@@ -197,10 +210,9 @@ def _fall_table(falls: Sequence[Fall]) -> "pd.DataFrame":
             "dial": fall.dial,
             "levels": f"{fall.levels[0]:g} to {fall.levels[-1]:g}",
             "baseline": fall.baseline,
-            "metric": title(fall.metric),
-            "at the first": _told(**_bounded(fall.scores[0])),
-            "at the last": _told(**_bounded(fall.scores[-1])),
-            "lost": _told(**_bounded(fall.lost)),
+            "at the first": str(fall.scores[0]),
+            "at the last": str(fall.scores[-1]),
+            "lost": str(_bounded(fall.lost)),
             "harder": "shown" if fall.shown else "not shown",
         }
         for fall in falls
@@ -214,7 +226,7 @@ def _score_table(scores: Sequence[Line]) -> "pd.DataFrame":
     lines: dict[tuple[str, str], dict[str, str]] = {}
     for line in scores:
         place = line["suite"], line["baseline"]
-        told = _told(line["value"], line["low"], line["high"])
+        told = str(Score(line["value"], line["low"], line["high"]))
         lines.setdefault(place, {})[title(line["metric"])] = told
     made = [{"suite": s, "baseline": b, **cells} for (s, b), cells in lines.items()]
     return pd.DataFrame(made).fillna(MISSING)
@@ -271,11 +283,11 @@ def _figure(falls: Sequence[Fall]) -> "Figure":
         for fall in own:
             colour, marker = style[fall.baseline]
             xs = [starts[fall.dial] + place for place in range(len(fall.levels))]
-            bounds = [score.interval(1 - ALPHA) for score in fall.scores]
             values = [score.value for score in fall.scores]
             label = fall.baseline if fall.dial == own[0].dial else None
             panel.plot(xs, values, color=colour, marker=marker, markersize=4, label=label)
-            panel.vlines(xs, [b.low for b in bounds], [b.high for b in bounds], color=colour)
+            lows, highs = [s.low for s in fall.scores], [s.high for s in fall.scores]
+            panel.vlines(xs, lows, highs, color=colour)
         panel.set_xticks(list(ticks), list(ticks.values()), fontsize=7)
         panel.set_ylabel(title(own[0].metric))
         panel.set_ylim(0, 100)
