@@ -13,9 +13,11 @@ from bench.tables import ALPHA, Row, entries, metrics
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 Line = dict[str, Any]
+APART = 0.12  # of two levels, between the baselines of one
 
 
 @dataclass(frozen=True)
@@ -275,35 +277,33 @@ def _kind_table(kinds: "pd.DataFrame", plain: Sequence[Row]) -> "pd.DataFrame":
 def _figure(falls: Sequence[Fall]) -> "Figure":
     """A panel a suite; in it each dial's levels side by side, a line a baseline."""
     suites = list(dict.fromkeys(fall.suite for fall in falls))
-    style = styles(list(dict.fromkeys(fall.baseline for fall in falls)))
+    names = list(dict.fromkeys(fall.baseline for fall in falls))
+    style = styles(names)
     figure, axes = panels(suites)
     for panel, suite in zip(axes, suites, strict=True):
         own = [fall for fall in falls if fall.suite == suite]
-        starts, ticks = _places(own)
+        starts = _named(panel, own)
         for fall in own:
             colour, marker = style[fall.baseline]
-            xs = [starts[fall.dial] + place for place in range(len(fall.levels))]
-            values = [score.value for score in fall.scores]
+            aside = APART * names.index(fall.baseline)
+            xs = [starts[fall.dial] + place + aside for place in range(len(fall.levels))]
+            values, lows, highs = zip(*(vars(s).values() for s in fall.scores), strict=True)
             label = fall.baseline if fall.dial == own[0].dial else None
             panel.plot(xs, values, color=colour, marker=marker, markersize=4, label=label)
-            lows, highs = [s.low for s in fall.scores], [s.high for s in fall.scores]
-            panel.vlines(xs, lows, highs, color=colour)
-        panel.set_xticks(list(ticks), list(ticks.values()), fontsize=7)
+            panel.vlines(xs, lows, highs, color=colour, linewidth=1)
         panel.set_ylabel(title(own[0].metric))
         panel.set_ylim(0, 100)
     legend(figure, axes[0])
     return figure
 
 
-def _places(falls: Sequence[Fall]) -> tuple[dict[str, int], dict[float, str]]:
-    """Where each dial begins on the axis, and what stands at each place."""
-    starts, ticks, at = {}, {}, 0
+def _named(panel: "Axes", falls: Sequence[Fall]) -> dict[str, int]:
+    """Names levels and dials below an axis; where each dial begins on it."""
+    starts, ticks = dict[str, int](), dict[int, str]()
     for dial, levels in {fall.dial: fall.levels for fall in falls}.items():
-        starts[dial] = at
-        middle = (len(levels) - 1) / 2
-        for place, level in enumerate(levels):
-            ticks[float(at + place)] = f"{level:g}"
-        name = at + middle
-        ticks[name] = f"{ticks.get(name, '')}\n{dial}"
-        at += len(levels) + 1
-    return starts, ticks
+        starts[dial] = len(ticks) + len(starts)
+        ticks.update({starts[dial] + n: f"{level:g}" for n, level in enumerate(levels)})
+        place = (starts[dial] + (len(levels) - 1) / 2, -0.12)
+        panel.text(*place, dial, transform=panel.get_xaxis_transform(), ha="center", va="top")
+    panel.set_xticks(list(ticks), list(ticks.values()))
+    return starts

@@ -43,7 +43,9 @@ def picture(figure: "Figure", kind: str, salt: str) -> bytes:
 
 def page(study: Study, found: Findings, roots: Sequence[Path]) -> str:
     """The page: answer, picture, table, what it rests on, what would change it."""
-    further = [f"**{title}**\n\n{_table(table)}" for title, table in found.further.items()]
+    further = [
+        f"**{title}**\n\n{_table(table)}" for title, table in found.further.items() if len(table)
+    ]
     parts = [
         f"# {study.question}",
         f"**{found.answer}**",

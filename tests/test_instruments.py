@@ -1,0 +1,115 @@
+"""The study of instruments: its plans, what it says of figures that are known, a run."""
+
+import math
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from bench.correlations import correlations
+from bench.errors import UserError
+from bench.plan import make_plan
+from bench.registry import load_suite
+from bench.statistics import Estimate
+from bench.studies import load_study
+from bench.studies.instruments import PLAIN
+from bench.studies.instruments_page import Fall, Score, findings
+from bench.tables import read_rows
+from tests.runs import write_run
+
+BASELINES = ["copy", "fine-tuned", "oracle"]
+
+
+def test_there_is_a_plan_for_every_level_of_every_dial() -> None:
+    values = {"suites": ["writing", "dialogue"], "baselines": BASELINES}
+    plans = load_study("instruments").plans(
+        {**values, "options": {"oracle": {"rows": 8}, "fine-tuned": {"inner_steps": 3}}}
+    )
+    expected = {
+        f"{suite}-{name}-{level:g}"
+        for suite in values["suites"]
+        for name, dial in load_suite(suite).dials.items()
+        for level in dial.levels
+        if level != dial.default
+    }
+    assert set(plans) == {PLAIN, *expected}
+    made = {name: make_plan({**given, "out": "x"}) for name, given in plans.items()}
+    assert made[PLAIN].baselines == BASELINES
+    assert made[PLAIN].dials is None
+    turned = made["writing-rules-3"]
+    assert (turned.suites, turned.dials) == (["writing"], {"writing": {"rules": 3}})
+    assert turned.baselines == ["fine-tuned"]
+    assert turned.options["fine-tuned"]["inner_steps"] == 3
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"data": "x.jsonl"}, "leave data and dials out"),
+        ({"dials": {"writing": {"rules": 3}}}, "leave data and dials out"),
+        ({"baselines": ["copy"]}, "under one of nearest, fine-tuned, fomaml: name one"),
+    ],
+)
+def test_what_turns_nothing_is_refused(values: dict[str, Any], message: str) -> None:
+    given = {"suites": ["writing"], "baselines": BASELINES, **values}
+    with pytest.raises(UserError, match=message):
+        load_study("instruments").plans(given)
+
+
+def fall(dial: str, baseline: str, lost: float, error: float) -> Fall:
+    scores = [Score(80.0, 70.0, 90.0), Score(80.0 - lost, 60.0, 85.0)]
+    return Fall("translation", dial, baseline, "chrf", [1, 2], scores, Estimate(lost, error, 10))
+
+
+def test_the_page_says_what_the_figures_say(tmp_path: Path) -> None:
+    """chrF stands for the metric that knows; of the others ROUGE-L is the nearest by hand."""
+    root = write_run(tmp_path, {"good": 0.9, "fair": 0.6, "bad": 0.2})
+    plain = read_rows([root])
+    taus = correlations(plain, "chrf")
+    falls = [
+        fall("rules", "good", 20.0, 2.0),
+        fall("rules", "bad", 1.0, 2.0),
+        fall("length", "good", -9.0, 2.0),
+    ]
+    found = findings(plain, falls, taus, {"length": 1})
+    overall = taus[(taus["with"] == "chrf") & (taus["level"] == "episodes")]
+    shown = overall[overall["metric"].isin(["bleu", "rougeL", "exact"])]
+    best = shown.loc[shown["tau"].idxmax()]
+    assert "rules in 1 of 2, length in 0 of 1." in found.answer
+    assert f"on translation (tau {best['tau']:.2f} [" in found.answer
+    lost = found.table[found.table["quantity"] == "fall"].set_index(["dial", "baseline"])
+    assert lost.loc[("rules", "good"), "value"] == 20.0
+    assert lost.loc[("rules", "good"), "low"] == pytest.approx(20.0 - 2.228 * 2.0, abs=0.01)
+    assert found.shown["harder"].tolist() == ["shown", "not shown", "not shown"]
+    score = found.table[(found.table["quantity"] == "score") & found.table["level"].isna()]
+    assert set(score["baseline"]) == {"good", "fair", "bad"}
+    assert found.notes[0].startswith("The dial length is compared from level 1 on")
+
+
+def test_a_metric_that_ranks_nothing_is_a_dash(tmp_path: Path) -> None:
+    root = write_run(tmp_path, {"one": 0.5})
+    taus = correlations(read_rows([root]), "chrf")
+    assert math.isnan(taus[taus["level"] == "rows"]["tau"].iloc[0])
+    found = findings(read_rows([root]), [fall("rules", "one", 1.0, 1.0)], taus, {})
+    table = next(t for title, t in found.further.items() if "tau" in title)
+    assert set(table["over rows"]) == {"–"}  # noqa: RUF001
+
+
+@pytest.mark.slow
+def test_the_study_leaves_its_files_and_makes_them_again(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "bench.cli", "study", "instruments", "--out", str(tmp_path)]
+
+    def run() -> dict[str, bytes]:
+        done = subprocess.run(words, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+
+    first = run()
+    assert set(first) == {f"instruments.{kind}" for kind in ("csv", "svg", "png", "md")}
+    table = pd.read_csv(tmp_path / "instruments.csv")
+    assert set(table["quantity"]) == {"score", "fall", "tau"}
+    assert {"rules", "vocabulary", "length", "distance"} == set(table["dial"].dropna())
+    assert run() == first
