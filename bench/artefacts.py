@@ -101,9 +101,10 @@ def make_initialisation(
         ) from error
 
     spent = meter.spent()
+    share = 1e3 * cost.seconds / spent.ms  # the meter also saw what comes before the first step
     costs = {
         **cost.as_dict(),
-        "waited_ms": spent.waited_ms,
+        "waited_ms": spent.waited_ms and spent.waited_ms * share,
         "peak_mib": spent.peak_mib,
         "joules": spent.joules,
         "matrix_rate": process_rate(backbone.device, backbone.model.dtype),
