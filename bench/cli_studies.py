@@ -20,7 +20,7 @@ OUT = Path("results/studies")
 )
 @with_options(SHARED_OPTIONS)
 def study(name: str, size: str, out: str | None, **flags: Any) -> None:
-    """Answers a question by runs of its own: crossover, transfer, probes or cost.
+    """Answers a question by runs of its own: crossover, transfer, probes, cost, instruments.
 
     Leaves NAME.csv, .svg, .png and the page NAME.md in --out, results/studies/NAME-SIZE if not
     given. The numbers of `smoke` are not for conclusions. Other options stand in the place of the
