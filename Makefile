@@ -68,7 +68,7 @@ backbones: $(READY)
 
 clean:
 	rm -rf .venv build *.egg-info .mypy_cache .ruff_cache .hypothesis .benchmarks
-	rm -rf results/quick results/smoke results/full results/run
+	rm -rf results/quick results/smoke results/full results/run results/studies
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # Installed anew when what it installs changes. The interpreter is checked first, so that an old
