@@ -158,7 +158,7 @@ def context(root: Path, **values: Any) -> Context:
 
 def test_an_artefact_depends_on_the_shots_of_training(tmp_path: Path) -> None:
     def folder(**values: Any) -> Path:
-        return initialisation_folder(context(tmp_path, **values), "translation", "fomaml", 0)
+        return initialisation_folder(context(tmp_path, **values), ("translation",), "fomaml", 0)
 
     plain = folder(shots=[2, 8])
     assert folder(shots=[2, 8], train_shots=[]) == plain
@@ -182,7 +182,7 @@ def test_meta_training_draws_from_the_shots_of_training(tmp_path: Path) -> None:
     learner.meta_train = spy  # type: ignore[method-assign]
     made.baseline = lambda name: learner  # type: ignore[method-assign, assignment]
     with pytest.raises(Seen):
-        make_initialisation(made, "translation", "fomaml", 0, lambda fraction: None)
+        make_initialisation(made, ("translation",), "fomaml", 0, lambda fraction: None)
     assert Seen.shots == [2, 5]
 
 
