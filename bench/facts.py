@@ -33,7 +33,7 @@ CHECKPOINT_TEXTS = (".json", ".jinja", ".model", ".py")
 
 
 @lru_cache(maxsize=1)
-def _git() -> dict[str, Any]:
+def git_state() -> dict[str, Any]:
     """Commit and dirty flag of the checkout that the code runs from, if it is one."""
     here = Path(__file__).parent
 
@@ -152,7 +152,7 @@ def describe(context: Context) -> dict[str, Any]:
     return {
         "plan": context.plan.model_dump(),
         "facts": _facts(context),
-        "git": _git(),
+        "git": git_state(),
         "packages": _versions(),
         "hardware": {
             "machine": platform.machine(),

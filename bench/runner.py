@@ -35,22 +35,24 @@ class Outcome:
     failures: dict[Cell, str]
 
 
-def _check_same(root: Path, run: dict[str, Any]) -> None:
-    """Refuses to go on in a directory that another plan began."""
+def _check_same(root: Path, run: dict[str, Any], kinds: Sequence[str]) -> None:
+    """Refuses to go on in a directory that was begun with another plan, other facts and so on."""
     path = root / "run.json"
     if not path.is_file():
         return
     old = records.read_json(path)
     if not isinstance(old, dict) or not isinstance(old.get("plan"), dict):
         raise UserError(f"{path}: damaged, it holds no plan; name another --out or delete {root}")
-    for kind in ("plan", "facts", "packages"):  # a changed plan also changes the facts
+    for kind in kinds:
         _refuse_changed(str(root), {kind: _fixed(old)[kind]}, {kind: _fixed(run)[kind]})
 
 
 def _fixed(run: Mapping[str, Any]) -> dict[str, Any]:
-    """The part of `run.json` that results depend on."""
+    """The parts of `run.json` that results depend on."""
+    facts = dict(run.get("facts") or {})
+    made_with = {"code": facts.pop("code", None), "packages": run.get("packages")}
     plan = {key: value for key, value in run["plan"].items() if key not in FREE}
-    return {"plan": plan, "facts": run.get("facts"), "packages": run.get("packages")}
+    return {"plan": plan, "facts": facts, "made with": made_with}
 
 
 def _kept(context: Context, cells: Sequence[Cell]) -> set[Cell]:
@@ -210,6 +212,8 @@ class Begun:
 def begin(context: Context, say: Callable[[str], None] = lambda line: None) -> Begun:
     """Checks a plan against its directory, which the caller holds, and writes what it is.
 
+    A directory that lacks no cell may be of other code or libraries: nothing is added to it.
+
     Raises:
         UserError: the plan cannot be run here, or the directory is another plan's.
     """
@@ -217,9 +221,11 @@ def begin(context: Context, say: Callable[[str], None] = lambda line: None) -> B
     for suite in plan.suites:
         context.metrics(suite)
     run = describe(context)
-    _check_same(root, run)
+    _check_same(root, run, ["plan", "facts"])  # a changed plan also changes the facts
     cells = grid(context)
     kept = _kept(context, cells)
+    if len(kept) < len(cells):
+        _check_same(root, run, ["made with"])
     if not (root / "run.json").is_file():
         records.write_whole(root / "plan.toml", plan_text(plan))
         records.write_json(root / "run.json", run)

@@ -23,7 +23,9 @@ def test_a_page_is_whole(path: Path) -> None:
     heads = re.findall(r"^## (.+)$", text, re.MULTILINE)
     assert heads == ["What would change this", "To know", "Made by"]
     assert re.search(rf"^- Command: `fewgen study {path.stem} .*--size full", text, re.MULTILINE)
-    assert re.search(r"^- Commit: [0-9a-f]{40}$", text, re.MULTILINE), "a clean checkout"
+    assert re.search(r"^- Commit: [0-9a-f]{40}(; this page: [0-9a-f]{40})?$", text, re.MULTILINE), (
+        "a clean checkout"
+    )
     assert "Kendall's tau between disjoint halves of the seeds is" in text
     assert f"({path.stem}.svg)" in text
     assert path.with_suffix(".svg").read_text(encoding="utf-8").startswith("<?xml")

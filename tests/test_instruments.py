@@ -16,7 +16,8 @@ from bench.registry import load_suite
 from bench.statistics import Estimate
 from bench.studies import load_study
 from bench.studies.instruments import PLAIN
-from bench.studies.instruments_page import Fall, Score, findings
+from bench.studies.instruments_page import findings
+from bench.studies.instruments_tables import Fall, Score
 from bench.tables import read_rows
 from tests.runs import write_run
 

@@ -80,6 +80,24 @@ def test_another_study_does_not_go_on_in_its_place(tmp_path: Path) -> None:
         execute_study(Floors(), PLAN, tmp_path)
 
 
+def test_finished_runs_are_told_again_by_other_code_and_others_are_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    execute_study(Floors(), PLAN, tmp_path)
+    first = files(tmp_path)
+    monkeypatch.setattr("bench.facts._code_digest", lambda: "another")
+    monkeypatch.setattr("bench.studies.page.git_state", lambda: {"commit": "f" * 40})
+    assert execute_study(Floors(), PLAN, tmp_path) == []
+    again = files(tmp_path)
+    assert f"; this page: {'f' * 40}" in again["floors.md"].decode()
+    assert {n: b for n, b in again.items() if n != "floors.md"} == {
+        n: b for n, b in first.items() if n != "floors.md"
+    }
+    next((tmp_path / "runs" / "many" / "cells").rglob("*.jsonl")).unlink()
+    with pytest.raises(UserError, match=r"made with\.code: .* -> 'another'"):
+        execute_study(Floors(), PLAN, tmp_path)
+
+
 def test_a_study_that_is_not_there_gets_close_names() -> None:
     done = CliRunner().invoke(main, ["study", "crosover"])
     assert done.exit_code == 2

@@ -25,6 +25,13 @@ def without_places(value: Any) -> Any:
     return [without_places(item) for item in value] if isinstance(value, list) else value
 
 
+def commit_of(git: Mapping[str, Any]) -> str:
+    """A commit, and whether the code was changed; `unknown` outside a checkout."""
+    if not git.get("commit"):
+        return "unknown"
+    return f"{git['commit']}{' with changes' if git.get('dirty') else ''}"
+
+
 @dataclass(frozen=True)
 class Run:
     """A run directory's `run.json`.
@@ -62,10 +69,7 @@ class Run:
     @property
     def commit(self) -> str:
         """The commit of the code, and whether it was changed; `unknown` outside a checkout."""
-        git = self.content.get("git") or {}
-        if not git.get("commit"):
-            return "unknown"
-        return f"{git['commit']}{' with changes' if git.get('dirty') else ''}"
+        return commit_of(self.content.get("git") or {})
 
     @property
     def hardware(self) -> str:

@@ -9,7 +9,8 @@ from bench.exports.runs import read_run
 from bench.plan import make_plan
 from bench.registry import load_suite
 from bench.statistics import apart
-from bench.studies.instruments_page import Fall, Score, findings
+from bench.studies.instruments_page import findings
+from bench.studies.instruments_tables import Fall, Score
 from bench.studies.study import Findings, Study, Values, narrowed
 from bench.tables import Row, entries, metrics, read_rows
 from bench.tasks import Dial

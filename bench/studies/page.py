@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.exports.runs import read_run
+from bench.exports.runs import commit_of, read_run
+from bench.facts import git_state
 from bench.records import write_whole
 from bench.studies.effort import effort
 from bench.studies.stability import stability
@@ -75,13 +76,19 @@ def _made(roots: Sequence[Path]) -> str:
     size = "; ".join(f"{key} {' | '.join(values)}" for key, values in sizes.items())
     lines = [
         f"Command: `{told[0].command} --out DIR`",
-        f"Commit: {told[0].commit}",
+        f"Commit: {_commit(told[0].commit)}",
         f"On: {told[0].hardware}",
         f"Size: {size}",
         f"Work: {spent.seconds / 60:,.1f} minutes of one process, {spent.tokens:,} tokens of "
         "meta-training",
     ]
     return _listed("Made by", lines)
+
+
+def _commit(made: str) -> str:
+    """The commit of the runs, and that of this page where it is another one's."""
+    now = commit_of(git_state())
+    return made if now == made else f"{made}; this page: {now}"
 
 
 def _text(value: Any) -> str:
