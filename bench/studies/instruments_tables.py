@@ -59,6 +59,7 @@ class Fall:
 
 
 def lines_of(falls: Sequence[Fall]) -> Iterator[Line]:
+    """Scores at every level, and what each dial takes."""
     for fall in falls:
         shared = {"suite": fall.suite, "dial": fall.dial, "baseline": fall.baseline}
         shared["metric"] = fall.metric
@@ -87,6 +88,7 @@ def scores_of(plain: Sequence[Row], knows: str) -> Iterator[Line]:
 
 
 def tau_lines(taus: "pd.DataFrame") -> Iterator[Line]:
+    """Every tau."""
     for _, line in taus.iterrows():
         keys = ("suite", "metric", "with", "level", "low", "high")
         told = {key: line[key] for key in keys}
@@ -95,12 +97,14 @@ def tau_lines(taus: "pd.DataFrame") -> Iterator[Line]:
 
 
 def tau_text(line: Mapping[str, Any]) -> str:
+    """A tau with its interval."""
     if line["tau"] != line["tau"]:
         return MISSING
     return f"{line['tau']:.2f} [{line['low']:.2f}, {line['high']:.2f}]"
 
 
 def fall_table(falls: Sequence[Fall]) -> "pd.DataFrame":
+    """A line for each suite, dial and baseline: both ends of the dial, and what is lost."""
     import pandas as pd
 
     return pd.DataFrame(
@@ -156,10 +160,11 @@ def kind_table(kinds: "pd.DataFrame", plain: Sequence[Row]) -> "pd.DataFrame":
         own = group[group["metric"] == primary[suite]]
         best = group.nlargest(1, "tau").iloc[0]
         value = float(own["tau"].iloc[0]) if len(own) else -1.0
+        seen = tau_text(own.iloc[0]) if len(own) else MISSING
         told = {
             "suite": suite,
             "kind": kind,
-            "own metric": f"{title(primary[suite])} {tau_text(own.iloc[0]) if len(own) else MISSING}",
+            "own metric": f"{title(primary[suite])} {seen}",
             "sees it best": f"{title(best['metric'])} {tau_text(best)}",
         }
         lines.append((suite, value, told))
