@@ -68,11 +68,16 @@ def number(value: Any, digits: int = 1) -> str:
     return f"{value:,.{digits}f}" if known(value) else MISSING
 
 
+def bracketed(value: float, low: float, high: float, form: str = ".1f") -> str:
+    """A value with its interval; `+.1f` shows signs."""
+    return f"{value:{form}} [{low:{form}}, {high:{form}}]"
+
+
 def score(line: Mapping[str, Any], metric: str) -> str:
     """A score with its interval."""
     if not known(line.get(metric)):
         return MISSING
-    return f"{line[metric]:.1f} [{line[f'{metric}_low']:.1f}, {line[f'{metric}_high']:.1f}]"
+    return bracketed(line[metric], line[f"{metric}_low"], line[f"{metric}_high"])
 
 
 def difference(line: Mapping[str, Any]) -> str:
@@ -81,7 +86,7 @@ def difference(line: Mapping[str, Any]) -> str:
         return MISSING
     if not known(line.get("to_best_p")):
         return "best"
-    return f"{line['to_best']:+.1f} [{line['to_best_low']:+.1f}, {line['to_best_high']:+.1f}]"
+    return bracketed(line["to_best"], line["to_best_low"], line["to_best_high"], "+.1f")
 
 
 def flag(line: Mapping[str, Any]) -> str:
