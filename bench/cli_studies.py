@@ -35,7 +35,7 @@ def study(name: str, size: str, out: str | None, **flags: Any) -> None:
     try:
         with progress_bar(f"fewgen study {name}") as update:
             failed = execute_study(
-                made, values, root, lambda line: click.echo(line, err=True), update
+                made, values, root, size, lambda line: click.echo(line, err=True), update
             )
     except KeyboardInterrupt:
         click.echo(f"interrupted; to go on, run the same command again ({root})", err=True)

@@ -1,6 +1,7 @@
 """The frame of every study: plans, resuming, what is written, what is refused."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -78,6 +79,26 @@ def test_another_study_does_not_go_on_in_its_place(tmp_path: Path) -> None:
     (tmp_path / "runs" / "strange").mkdir()
     with pytest.raises(UserError, match="holds strange, which this study has not"):
         execute_study(Floors(), PLAN, tmp_path)
+
+
+def test_names_of_data_are_plain_text_on_a_page(tmp_path: Path) -> None:
+    class Hostile(Floors):
+        """Names that would be marks elsewhere."""
+
+        def analyse(self, runs: Mapping[str, Path]) -> Findings:
+            found = super().analyse(runs)
+            name = "bad|pipe <script>x</script>\n# head $x_{$"
+            figure, _ = panels([name])
+            shown = pd.DataFrame({"task": [name], "K": ["< 1"]})
+            return replace(found, notes=[name], shown=shown, figure=figure)
+
+    execute_study(Hostile(), PLAN, tmp_path, "smoke")
+    page = (tmp_path / "floors.md").read_text()
+    plain = r"bad|pipe \<script>x\</script> # head $x_{$"
+    assert f"- {plain}\n" in page
+    assert f"| {plain.replace('|', chr(92) + '|')} | < 1 |" in page
+    assert "not for conclusions" in page
+    assert "# head" not in page.splitlines()
 
 
 def test_finished_runs_are_told_again_by_other_code_and_others_are_not(

@@ -21,6 +21,7 @@ def execute_study(
     study: Study,
     values: Values,
     out: Path,
+    size: str = "full",
     say: Callable[[str], None] = lambda line: None,
     progress: Callable[[float, float], None] = lambda done, total: None,
 ) -> list[str]:
@@ -28,6 +29,7 @@ def execute_study(
 
     Args:
         values: plan keys, of a size and of the command line.
+        size: the page of `smoke` warns of its numbers.
         say: told each notable fact in a line.
         progress: told the work done and the whole, in one unit.
 
@@ -54,7 +56,7 @@ def execute_study(
                 for cell, reason in cells.items()
             ]
         runs = {name: Path(str(plan.out)) for name, plan in plans.items()}
-        write_findings(out, study, study.analyse(runs), runs)
+        write_findings(out, study, size, study.analyse(runs), runs)
     return []
 
 

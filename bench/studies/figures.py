@@ -25,7 +25,7 @@ def panels(titles: Sequence[str]) -> "tuple[Figure, list[Axes]]":
     figure = Figure(figsize=(WIDTH * columns, HEIGHT * lines), layout="constrained")
     grid = figure.subplots(lines, columns, squeeze=False).flatten().tolist()
     for axes, title in zip(grid, titles, strict=False):
-        axes.set_title(title)
+        axes.set_title(title, parse_math=False)
         axes.grid(alpha=0.25)
         axes.spines[["top", "right"]].set_visible(False)
     for empty in grid[len(titles) :]:

@@ -1,12 +1,13 @@
 """What the study of instruments says: sentences, tables, figure."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from bench.shown import SCORES, title
 from bench.studies.figures import legend, panels, styles
 from bench.studies.instruments_tables import (
     Fall,
+    adjusted,
     fall_table,
     kind_table,
     lines_of,
@@ -17,7 +18,7 @@ from bench.studies.instruments_tables import (
     tau_text,
 )
 from bench.studies.study import Findings
-from bench.tables import Row
+from bench.tables import ALPHA, Row
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -44,6 +45,7 @@ def findings(
     import pandas as pd
 
     knows = str(taus["with"].iloc[0])
+    falls = adjusted(falls)
     known = [fall for fall in falls if fall.metric == knows]
     overall = taus[(taus["with"] == knows) & taus["metric"].isin(list(SCORES))]
     kinds = taus[(taus["with"] != knows) & (taus["level"] == "episodes")]
@@ -76,25 +78,33 @@ def _answer(falls: Sequence[Fall], overall: "pd.DataFrame", knows: str) -> str:
     for dial in dials:
         found = [fall for fall in falls if fall.dial == dial]
         told.append(f"{dial} in {sum(fall.shown for fall in found)} of {len(found)}")
-    episodes = overall[(overall["level"] == "episodes") & overall["tau"].notna()]
-    best = [
-        f"{title(line['metric'])} on {suite} (tau {tau_text(line)})"
-        for suite, group in episodes.groupby("suite", sort=False)
-        for _, line in group.nlargest(1, "tau").iterrows()
-    ]
-    seen = f"Nearest to {title(knows)} over episodes: {'; '.join(best)}" if best else ""
+    seen = "; ".join(_nearest(overall[overall["level"] == "episodes"]))
     return (
         f"By {title(knows)} the last level of a dial is shown to be harder than the first, of the "
         f"pairs of a suite and a baseline: {', '.join(told)}. "
-        f"{seen or 'No metric could be ranked'}."
+        + (
+            f"Nearest to {title(knows)} over episodes: {seen}."
+            if seen
+            else "No metric could be ranked."
+        )
     )
+
+
+def _nearest(taus: "pd.DataFrame") -> Iterator[str]:
+    """Of each suite the metric with the largest tau, and those whose intervals meet its own."""
+    for suite, group in taus[taus["tau"].notna()].groupby("suite", sort=False):
+        best, *others = [line for _, line in group.nlargest(len(group), "tau").iterrows()]
+        like = [title(line["metric"]) for line in others if line["high"] >= best["low"]]
+        beside = f", not told apart from {', '.join(like)}" if like else ""
+        yield f"{title(best['metric'])} on {suite} (tau {tau_text(best)}{beside})"
 
 
 def _caption(knows: str) -> str:
     return (
         f"Points of {title(knows)}, the share of rule decisions that an answer takes as the "
         "reference does; brackets are 95 % intervals over tasks and train seeds. Levels are "
-        "different tasks, so what a dial takes is the difference of two sets of tasks (Welch). "
+        "different tasks, so what a dial takes is the difference of two sets of tasks (Welch); "
+        f"harder is shown at {ALPHA:.0%} by p-values adjusted for all lines (Holm). "
         f"Tau-b between a metric and {title(knows)} ranks baselines over rows, every episode of "
         "every baseline over episodes; a dash where one of them ranks nothing. "
         "instruments.csv holds the falls of the suites' primary metrics too."

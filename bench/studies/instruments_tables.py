@@ -1,12 +1,12 @@
 """The tables of the study of instruments."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.metrics import Metric
-from bench.shown import MISSING, title
-from bench.statistics import Entry, Estimate, corpus_score, interval
+from bench.shown import MISSING, bracketed, title
+from bench.statistics import Entry, Estimate, corpus_score, holm, interval
 from bench.tables import ALPHA, Row, entries, metrics
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ class Score:
         return cls(corpus_score(measured, metric), bounds.low, bounds.high)
 
     def __str__(self) -> str:
-        return f"{self.value:.1f} [{self.low:.1f}, {self.high:.1f}]"
+        return bracketed(self.value, self.low, self.high)
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,7 @@ class Fall:
         levels: those that may be compared, rising.
         scores: at each.
         lost: the score at the first level less that at the last.
+        p: of no loss or gain, adjusted for all falls by this metric (Holm, 1979).
     """
 
     suite: str
@@ -51,11 +52,22 @@ class Fall:
     levels: Sequence[int | float]
     scores: Sequence[Score]
     lost: Estimate
+    p: float = 1.0
 
     @property
     def shown(self) -> bool:
         """Whether the last level is shown to be harder."""
-        return self.lost.interval(1 - ALPHA).low > 0
+        return self.lost.value > 0 and self.p < ALPHA
+
+
+def adjusted(falls: Sequence[Fall]) -> list[Fall]:
+    """Falls with p-values that are adjusted for all of their metric."""
+    made = []
+    for metric in dict.fromkeys(fall.metric for fall in falls):
+        own = [fall for fall in falls if fall.metric == metric]
+        ps = holm([fall.lost.p() for fall in own])
+        made += [replace(fall, p=p) for fall, p in zip(own, ps, strict=True)]
+    return made
 
 
 def lines_of(falls: Sequence[Fall]) -> Iterator[Line]:
@@ -65,7 +77,7 @@ def lines_of(falls: Sequence[Fall]) -> Iterator[Line]:
         shared["metric"] = fall.metric
         for level, score in zip(fall.levels, fall.scores, strict=True):
             yield {"quantity": "score", **shared, "level": level, **vars(score)}
-        yield {"quantity": "fall", **shared, **vars(_bounded(fall.lost))}
+        yield {"quantity": "fall", **shared, **vars(_bounded(fall.lost)), "p_holm": fall.p}
 
 
 def _bounded(estimate: Estimate) -> Score:
@@ -100,7 +112,7 @@ def tau_text(line: Mapping[str, Any]) -> str:
     """A tau with its interval."""
     if line["tau"] != line["tau"]:
         return MISSING
-    return f"{line['tau']:.2f} [{line['low']:.2f}, {line['high']:.2f}]"
+    return bracketed(line["tau"], line["low"], line["high"], ".2f")
 
 
 def fall_table(falls: Sequence[Fall]) -> "pd.DataFrame":

@@ -1,6 +1,7 @@
 """Writes what a study found: NAME.csv, .svg, .png, and the page NAME.md that shows them."""
 
 import io
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,14 +18,18 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+SMOKE = "*Size smoke: to see what the study does. Its numbers are not for conclusions.*"
+TAG = re.compile("<(?=[A-Za-z/!?])")
 # Plan keys that tell how large a study was.
 SIZE = "suites shots seeds train_seeds episodes queries train_budget backbone".split()
 
 
-def write_findings(out: Path, study: Study, found: Findings, runs: Mapping[str, Path]) -> None:
+def write_findings(
+    out: Path, study: Study, size: str, found: Findings, runs: Mapping[str, Path]
+) -> None:
     """Writes the four files of a study into `out`, the page last."""
     pictures = {kind: picture(found.figure, kind, study.name) for kind in ("svg", "png")}
-    text = page(study, found, list(runs.values()))
+    text = page(study, size, found, list(runs.values()))
     write_whole(out / f"{study.name}.csv", str(found.table.to_csv(index=False)))
     for kind, content in pictures.items():
         write_whole(out / f"{study.name}.{kind}", content)
@@ -42,18 +47,19 @@ def picture(figure: "Figure", kind: str, salt: str) -> bytes:
     return file.getvalue()
 
 
-def page(study: Study, found: Findings, roots: Sequence[Path]) -> str:
+def page(study: Study, size: str, found: Findings, roots: Sequence[Path]) -> str:
     """The page: answer, picture, table, what it rests on, what would change it."""
     further = [
         f"**{title}**\n\n{_table(table)}" for title, table in found.further.items() if len(table)
     ]
     parts = [
         f"# {study.question}",
-        f"**{found.answer}**",
+        SMOKE if size == "smoke" else "",
+        f"**{_plain(found.answer)}**",
         f"![{study.question}]({study.name}.svg)",
         _table(found.shown),
         *further,
-        found.caption,
+        _plain(found.caption),
         _listed("What would change this", found.changes),
         _listed("To know", [*found.notes, *stability(roots)]),
         _made(roots),
@@ -61,12 +67,18 @@ def page(study: Study, found: Findings, roots: Sequence[Path]) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
+def _plain(text: str) -> str:
+    """A text in one line, in which the names of data begin no tag."""
+    return TAG.sub(r"\\<", " ".join(text.split()))
+
+
 def _table(shown: "pd.DataFrame") -> str:
-    return str(shown.to_markdown(index=False, disable_numparse=True))
+    cells = shown.map(lambda text: _plain(text).replace("|", r"\|"))
+    return str(cells.to_markdown(index=False, disable_numparse=True))
 
 
 def _listed(head: str, lines: Sequence[str]) -> str:
-    return f"## {head}\n\n" + "\n".join(f"- {line}" for line in lines) if lines else ""
+    return f"## {head}\n\n" + "\n".join(f"- {_plain(line)}" for line in lines) if lines else ""
 
 
 def _made(roots: Sequence[Path]) -> str:
