@@ -9,6 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -24,7 +25,7 @@ from bench.errors import UserError
 from bench.metrics import metrics_of
 from bench.plan import make_plan
 from bench.records import Cell, read_cell, read_json, write_cell, write_json
-from bench.statistics import Entry, Interval, difference
+from bench.statistics import Entry, Estimate, Interval, difference, holm
 from bench.studies.crossing import (
     BEHIND,
     LASTING,
@@ -38,9 +39,12 @@ from bench.studies.crossing import (
     mean_difference,
 )
 from bench.studies.crossover import Crossover
+from bench.studies.crossover_told import answer
+from bench.studies.curves import Curve, adjusted
 from bench.studies.study import Values
-from bench.tables import leaderboard
+from bench.tables import ALPHA, leaderboard
 from tests.runs import header, write_run
+from tests.simulated import SCORERS, Design, Like, population, simulate
 
 ROUGE = metrics_of("en", {"rougeL": ""})[0]
 SHOTS = [1, 4, 16, 64, 256]
@@ -49,8 +53,10 @@ SHOTS = [1, 4, 16, 64, 256]
 # -- the K at which a rival overtakes ------------------------------------------------------
 
 
-def crossing(values: Sequence[float], half: float = 2.0) -> Crossing:
-    return Crossing(SHOTS, values, [Interval(v - half, v + half) for v in values])
+def crossing(values: Sequence[float], half: float = 2.0, ps: Sequence[float] = ()) -> Crossing:
+    """Whose differences are shown where their intervals leave out 0, unless p-values are given."""
+    bounds = [Interval(v - half, v + half) for v in values]
+    return Crossing(SHOTS, values, bounds, ps or [float(abs(v) <= half) for v in values])
 
 
 @pytest.mark.parametrize(
@@ -63,9 +69,9 @@ def crossing(values: Sequence[float], half: float = 2.0) -> Crossing:
         ([8, 8, 8, 4, 1], 2, OVER, 64 * 4 ** (2 / 3), OVER, LASTING, "> 256 [161, > 256]"),
         ([8, 8, 8, 4, -1], 2, 64 * 4**0.8, 64 * 4**0.4, OVER, LASTING, "194 [111, > 256]"),
         ([-3, -3, -3, -3, -3], 2, UNDER, UNDER, UNDER, BEHIND, "< 1"),
-        ([1, 1, -1, -1, -1], 2, 8, UNDER, OVER, SAME, "none [< 1, > 256]"),
-        ([1, 1, -1, -3, -5], 2, 8, UNDER, 32, NEVER, "none [< 1, 32]"),
-        ([0, 0, 0, 0, 0], 0, OVER, UNDER, OVER, SAME, "none [< 1, > 256]"),
+        ([1, 1, -1, -1, -1], 2, 8, UNDER, OVER, SAME, "none"),
+        ([1, 1, -1, -3, -5], 2, 8, UNDER, 32, NEVER, "none"),
+        ([0, 0, 0, 0, 0], 0, OVER, UNDER, OVER, SAME, "none"),
         ([3, 3, -3, 3, -3], 2, 128, 64 * 4 ** (1 / 6), 64 * 4 ** (5 / 6), OVERTAKEN, None),
         ([-3, 3, 3, -3, -3], 2, 32, 16 * 4 ** (1 / 6), 16 * 4 ** (5 / 6), OVERTAKEN, None),
         ([3, 0, 0, -3, -3], 0, 16, 4, 16, OVERTAKEN, "16 [4, 16]"),
@@ -79,12 +85,34 @@ def test_crossings_by_hand(
     assert (found.interval.low, found.interval.high) == pytest.approx((low, high))
     assert found.verdict == verdict
     assert text is None or str(found) == text
+    assert found.exists == (verdict not in (SAME, NEVER))
+
+
+@pytest.mark.parametrize(
+    ("values", "shown", "verdict", "text"),
+    [
+        ([8, 8, 6, -2.5, -6], [], SAME, "none"),
+        ([8, 8, 8, 8, 8], [], SAME, "none"),
+        ([-8, -8, -8, -8, -8], [], SAME, "none"),
+        ([8, 8, 8, 8, 8], [1], LASTING, "> 256"),
+        ([8, 8, 6, -2.5, -6], [1], LASTING, "42.6 [30.7, 59]"),
+        ([8, 8, 6, -2.5, -6], [1, 256], OVERTAKEN, "42.6 [30.7, 59]"),
+        ([8, 8, 6, -2.5, -6], [256], NEVER, "none"),
+        ([-8, -8, -8, -8, -8], [4], NEVER, "< 1"),
+    ],
+)
+def test_what_is_shown_is_shown_by_adjusted_p_values(
+    values: list[float], shown: list[int], verdict: str, text: str
+) -> None:
+    found = crossing(values, ps=[0.01 if k in shown else 0.3 for k in SHOTS])
+    assert (found.verdict, str(found)) == (verdict, text)
+    assert [k for k, a, b in zip(SHOTS, found.ahead, found.behind, strict=True) if a or b] == shown
 
 
 def test_a_single_episode_tells_nothing() -> None:
     assert crossing([8, 8, 6, -2, -6], math.inf).verdict == SAME
     partly = [Interval(-math.inf, math.inf), Interval(-3, -1)]
-    assert Crossing([1, 2], [5, -2], partly).interval == Interval(UNDER, 2)
+    assert Crossing([1, 2], [5, -2], partly, [1, 1]).interval == Interval(UNDER, 2)
 
 
 def simulated(
@@ -104,7 +132,8 @@ def simulated(
 
 def measured(a: Mapping[int, list[Entry]], b: Mapping[int, list[Entry]]) -> Crossing:
     found = [difference(a[k], b[k], ROUGE, repeats=400) for k in SHOTS]
-    return Crossing(SHOTS, [one.value for one in found], [one.interval() for one in found])
+    bounds, ps = [one.interval() for one in found], holm([one.p() for one in found])
+    return Crossing(SHOTS, [one.value for one in found], bounds, ps)
 
 
 @pytest.mark.parametrize(
@@ -121,6 +150,87 @@ def test_the_interval_holds_the_crossing(crossed: float, censored: bool) -> None
         assert np.median(middle) == pytest.approx(crossed, rel=0.15)
     assert 0.93 <= np.mean(held) <= 0.99
     assert any(c.interval.low > UNDER and c.interval.high < OVER for c in found)
+
+
+# -- what chance shows -------------------------------------------------------------------------
+
+FULL = [2**power for power in range(9)]
+METHODS = ["nearest", "in-context", "joint", "fomaml", "maml", "reptile"]
+TRAINED = METHODS[2:]
+
+
+def compared(estimates: Mapping[tuple[str, str], Sequence[Estimate]]) -> list[Curve]:
+    """Curves of (suite, method) with these differences at `FULL`, as the study judges them."""
+    made = []
+    for (suite, name), found in estimates.items():
+        init = "meta-trained" if name in TRAINED else "none"
+        row: Any = SimpleNamespace(header={"suite": suite, "baseline": name, "init": init})
+        rows, of_k = dict.fromkeys(FULL, row), dict(zip(FULL, found, strict=True))
+        made.append(Curve(rows, {}, of_k, None, (0, 100)))
+    return adjusted([made])[0]
+
+
+def by_tasks(values: Any) -> list[Estimate]:
+    """Means over tasks `(K, tasks)` with their errors."""
+    tasks = values.shape[1]
+    errors = values.std(axis=1, ddof=1) / math.sqrt(tasks)
+    pairs = zip(values.mean(axis=1), errors, strict=True)
+    return [Estimate(float(mean), float(error), tasks - 1) for mean, error in pairs]
+
+
+def studied(rng: np.random.Generator, effects: Mapping[str, Any]) -> list[Curve]:
+    """A study at full size: 4 suites, 8 tasks, what a task adds shared over K and, through the
+    rival, over methods."""
+    found = {}
+    for suite in "abcd":
+        of_rival = rng.normal(0, 2, 8) + rng.normal(0, 2, (len(FULL), 8))
+        for name in METHODS:
+            own = rng.normal(0, 4, 8) + rng.normal(0, 2, (len(FULL), 8))
+            true = np.reshape(effects.get(name, 0.0), (-1, 1))
+            found[suite, name] = by_tasks(own - of_rival + true)
+    return compared(found)
+
+
+def test_chance_alone_answers_neither_no_nor_yes() -> None:
+    rng = np.random.default_rng(5)
+    made = [studied(rng, {}) for _ in range(300)]
+    said = [not answer(one, "r").startswith("Not shown either way") for one in made]
+    assert np.mean(said) <= 0.075  # 5 %, and two standard errors of 300
+    loose = [any(e.p() < ALPHA for c in one for e in c.differences.values()) for one in made]
+    assert np.mean(loose) > 0.9  # what the intervals by themselves would say
+
+
+def test_true_differences_are_found() -> None:
+    rng = np.random.default_rng(6)
+    falling = 40 - 10 * np.log2(FULL)  # 40 points at K = 1, 0 at K = 16, -40 at K = 256
+    made = [studied(rng, {"nearest": -50, "maml": falling}) for _ in range(40)]
+    crossings = [c.crossing for one in made for c in one if c.baseline == "maml"]
+    assert np.mean([c.verdict == OVERTAKEN for c in crossings]) > 0.9
+    assert np.mean([c.interval.low <= 16 <= c.interval.high for c in crossings]) > 0.9
+    assert np.mean([answer(one, "r").startswith("No: ") for one in made]) == 1.0
+    better = [studied(rng, dict.fromkeys(TRAINED, 50)) for _ in range(40)]
+    assert np.mean([answer(one, "r").startswith("Yes") for one in better]) > 0.9
+
+
+@pytest.mark.slow
+def test_chance_alone_on_real_episodes() -> None:
+    """The same by resampling the sums of real episodes."""
+    rng, real = np.random.default_rng(7), population("translation", 16)
+    row, metric = Like("fine-tuned", residual_sd=3), SCORERS["chrf"]
+
+    def study() -> list[Curve]:
+        found: dict[tuple[str, str], list[Estimate]] = {
+            (suite, name): [] for suite in "abcd" for name in METHODS
+        }
+        for _ in FULL:
+            for suite in "abcd":
+                rival, *rows = simulate(rng, real, "chrf", [row] * 7, Design(8))
+                for name, own in zip(METHODS, rows, strict=True):
+                    found[suite, name].append(difference(own, rival, metric, repeats=400))
+        return compared(found)
+
+    said = [not answer(study(), "r").startswith("Not shown either way") for _ in range(40)]
+    assert sum(said) <= 5  # binomial: beyond in 1 % of cases, were it 5 %
 
 
 # -- the mean difference over log2 K -------------------------------------------------------
@@ -237,7 +347,12 @@ def test_training_tasks_are_as_large_as_the_shots_of_training_need(tmp_path: Pat
 # -- the study -----------------------------------------------------------------------------
 
 
-def recorded(root: Path, kept: Mapping[int, Mapping[str, float]], **more: Any) -> Path:
+def recorded(
+    root: Path,
+    kept: Mapping[int, Mapping[str, float]],
+    seeds: Sequence[int] = (0, 1),
+    **more: Any,
+) -> Path:
     """A run on two suites with so many of the words right at each K."""
     suites = ["translation", "dialogue"]
     for k, shares in kept.items():
@@ -245,10 +360,10 @@ def recorded(root: Path, kept: Mapping[int, Mapping[str, float]], **more: Any) -
             init = {"nearest": "none", "fine-tuned": "pretrained"}.get(name, "meta-trained")
             settings = {**header()["settings"], "train_shots": [1, 2]}
             write_run(
-                root, {name: share}, suites, (0, 1), shots=k, init=init, settings=settings, **more
+                root, {name: share}, suites, seeds, shots=k, init=init, settings=settings, **more
             )
     names = list(next(iter(kept.values())))
-    plan = {"suites": suites, "baselines": names, "shots": [*kept], "seeds": [0, 1]}
+    plan = {"suites": suites, "baselines": names, "shots": [*kept], "seeds": [*seeds]}
     write_json(root / "run.json", {"plan": {**plan, "train_shots": [1, 2], "train_seeds": [0]}})
     return root
 
@@ -276,6 +391,51 @@ def test_the_answer_is_counted_from_the_curves(tmp_path: Path) -> None:
     ]
     assert any("K drawn from 1, 2 serves all K: maml, fomaml" in note for note in found.notes)
     assert any("conditional" in change for change in found.changes)
+
+
+def test_a_crossing_that_does_not_exist_is_empty_and_a_censored_one_is_not(tmp_path: Path) -> None:
+    kept = {k: {"fine-tuned": 0.5, "maml": 0.9, "fomaml": 0.5, "nearest": 0.1} for k in (1, 4)}
+    found = Crossover().analyse({"run": recorded(tmp_path, kept)})
+    found.table.to_csv(tmp_path / "table.csv", index=False)
+    table = pd.read_csv(tmp_path / "table.csv")
+    lines = table[(table["quantity"] == "crossing") & (table["suite"] == "dialogue")]
+    ends = lines.set_index("baseline")[["value", "low", "high"]]
+    assert ends.loc["maml"].tolist() == [OVER] * 3
+    assert ends.loc["nearest"].tolist() == [UNDER] * 3
+    assert ends.loc["fomaml"].isna().all()
+    assert "fields are empty" in found.caption
+
+
+def test_intervals_of_differences_end_where_scores_do(tmp_path: Path) -> None:
+    kept = {k: {"fine-tuned": 0.5, "maml": 0.9} for k in (1, 4)}
+    found = Crossover().analyse({"run": recorded(tmp_path, kept, episodes=1, seeds=(0,))})
+    gaps = found.table[found.table["quantity"].isin(["difference", "mean difference"])]
+    assert (gaps["low"] == -100).all()
+    assert (gaps["high"] == 100).all()
+    assert "inf" not in found.shown.to_string()
+    assert found.answer.startswith("Not shown either way")
+
+
+def test_diverged_inner_loops_are_counted_by_method_and_shots(tmp_path: Path) -> None:
+    root = recorded(tmp_path, {k: {"fine-tuned": 0.5, "maml": 0.6} for k in (1, 4, 16)})
+    assert not [note for note in Crossover().analyse({"run": root}).notes if "inner loop" in note]
+    diverged(root, "*/maml/k*/*", 0)
+    assert "No inner loop ended worse than it began." in Crossover().analyse({"run": root}).notes
+    diverged(root, "dialogue/maml/k4/*", 2)
+    diverged(root, "*/maml/k16/*", 1)
+    told = [note for note in Crossover().analyse({"run": root}).notes if "inner loop" in note]
+    assert told == [
+        "maml: inner loops that ended worse than they began: 4 of 48 at K = 4, 4 of 48 at K = 16."
+    ]
+
+
+def diverged(root: Path, cells: str, count: int) -> None:
+    """Sets it of the first records of each cell, and clears it of the others."""
+    for path in sorted(root.glob(f"cells/{cells}")):
+        head, records = read_cell(path)
+        cell = Cell(**{key.name: head[key.name] for key in fields(Cell)})
+        told = [{**record, "diverged": i < count} for i, record in enumerate(records)]
+        write_cell(root, cell, head, told)
 
 
 @pytest.mark.parametrize(
@@ -309,6 +469,8 @@ VALUES: Values = {"baselines": ["fine-tuned", "maml"], "suites": ["translation"]
     [
         ({"shots": [1, 2], "baselines": ["maml", "joint"]}, "--baseline fine-tuned and another"),
         ({"shots": [1, 2], "baselines": ["fine-tuned"]}, "--baseline fine-tuned and another"),
+        ({"shots": [1, 2], "baselines": ["fine-tuned", "nearest"]}, "none of .* is meta-trained"),
+        ({"shots": [1, 2], "train_budget": 0}, "--train-budget must be above 0"),
         ({"shots": [4]}, "two --shots or more: only one is named"),
         ({"shots": [4, 1000]}, "two --shots or more: translation: "),
         ({"shots": [1, 2], "train_shots": [0]}, "train_shots"),
@@ -321,29 +483,61 @@ def test_a_study_that_cannot_be_made_says_why(values: Values, told: str) -> None
     assert "\n" not in error.value.message
 
 
+def sized(path: Path, sizes: Sequence[int]) -> str:
+    """Data of many meta-test tasks with so many examples in train, whatever the split."""
+    path.write_text(
+        "".join(
+            f'{{"task": "t: {t:02}", "input": "i {t} {n}", "target": "o {n}", "split": "{part}"}}\n'
+            for t, size in enumerate(sizes)
+            for part, count in (("train", size), ("test", 20))
+            for n in (f"{part} {i}" for i in range(count))
+        )
+    )
+    return str(path)
+
+
+def measured_tasks(**values: Any) -> list[str]:
+    plan = make_plan({**VALUES, **values})
+    return Context(plan, Path()).tasks("translation", 1)[0]
+
+
 def test_shots_that_a_task_does_not_hold_are_left_out_and_told(tmp_path: Path) -> None:
-    lines = [
-        f'{{"task": "t{t}", "input": "i {t} {n}", "target": "o {n}", "split": "{part}"}}\n'
-        for t in range(12)
-        for part, count in (("train", 5), ("test", 20))
-        for n in (f"{part} {i}" for i in range(count))
-    ]
-    data = tmp_path / "small.jsonl"
-    data.write_text("".join(lines))
     study = Crossover()
-    plans = study.plans({**VALUES, "data": str(data), "shots": [8, 4, 1]})
+    data = sized(tmp_path / "small.jsonl", [5] * 12)
+    plans = study.plans({**VALUES, "data": data, "shots": [8, 4, 1]})
     assert plans["run"]["shots"] == [1, 4]
+    assert "tasks" not in plans["run"]
     kept = {k: {"fine-tuned": 0.5, "maml": 0.5} for k in (1, 4)}
-    notes = study.analyse({"run": recorded(tmp_path / "run", kept)}).notes
-    assert notes[0].startswith("K = 8 is left out, as not all tasks hold it: translation: ")
-    assert "5 examples in train, 8 needed" in notes[0]
+    told = study.analyse({"run": recorded(tmp_path / "run", kept)}).notes
+    assert told[0].startswith("K = 8 is left out, as too few tasks hold it: translation: ")
+    assert "5 examples in train, 8 needed" in told[0]
+
+
+def test_one_small_task_does_not_take_shots_from_all(tmp_path: Path) -> None:
+    study = Crossover()
+    data = sized(tmp_path / "mixed.jsonl", [40] * 36)
+    names = measured_tasks(data=data)
+    small = {int(name.split()[1]) for name in names[:2]}
+    data = sized(tmp_path / "mixed.jsonl", [5 if t in small else 40 for t in range(36)])
+    assert measured_tasks(data=data) == names
+    plan = study.plans({**VALUES, "data": data, "shots": [1, 16, 64]})["run"]
+    assert len(names) >= 6
+    assert plan["shots"] == [1, 16]
+    assert plan["tasks"] == names[2:]
+    assert make_plan(plan).tasks == plan["tasks"]
+    assert study._left_out[1] == (
+        f"2 of {len(names)} tasks are measured at no K, as they do not hold K = 16: "
+        f"{names[0]}, {names[1]}."
+    )
+    named = study.plans({**VALUES, "data": data, "shots": [1, 16], "tasks": names[1:6]})["run"]
+    assert (named["shots"], named["tasks"]) == ([1, 16], names[2:6])
 
 
 def test_both_sizes_are_plans() -> None:
     study = Crossover()
     for size in ("smoke", "full"):
         values = study.plans(study.size(size))["run"]
-        assert values["shots"] == study.size(size)["shots"]
+        assert values == study.size(size)  # no task of the embedded suites is left out
         assert max(make_plan(values).trained_shots) == 16
 
 

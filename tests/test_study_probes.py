@@ -11,13 +11,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from bench.errors import UserError
 from bench.metrics import MeanMetric
 from bench.plan import make_plan
 from bench.probes import PROBES
-from bench.statistics import Entry, apart
+from bench.statistics import Entry, apart, holm
 from bench.studies import load_study
 from bench.studies.memory import memory_lines
-from bench.studies.probes_page import Found, answer
+from bench.studies.probes import judged, loss_lines
+from bench.studies.probes_answer import Found, answer
+from bench.studies.probes_page import changes
 from bench.tables import read_rows
 from tests.runs import write_run
 from tests.test_probes import probe
@@ -100,6 +103,7 @@ def test_the_study_says_who_listens_and_who_remembers(tmp_path: Path) -> None:
     study.__dict__["_file"] = {"analysis": {"reference": "base"}}
     found = study.analyse({"meta-test": unseen, "meta-train": seen})
     assert "Base and keen lose" in found.answer
+    assert "points under another task's support on translation; the answers" in found.answer
     assert "the answers of deaf do not depend on it" in found.answer
     assert "Memorised meta-train tasks: keen on translation" in found.answer
     table = found.table.set_index(["measure", "baseline", "support"])
@@ -126,6 +130,85 @@ def test_plans_of_the_study_hold_what_memory_needs() -> None:
 
 def test_an_answer_without_other_tasks_says_so() -> None:
     assert "is not known" in answer(Found([], [], "base"))
+
+
+def loss(baseline: str, value: float, p: float, half: float = 2.0, **more: Any) -> dict[str, Any]:
+    """A line as an analysis makes it, not yet adjusted."""
+    low, high = value - half, value + half
+    line = {"suite": "writing", "shots": 8, "support": "other-task", "ignores": False, "p": p}
+    line |= {"baseline": baseline, "difference": value, "low": low, "high": high}
+    return {**line, "flagged": low <= 0, "episodes": 12, **more}
+
+
+def test_losses_are_claimed_by_adjusted_p_values() -> None:
+    lines = judged(
+        [
+            loss("sure", 13.31, 0.001),
+            loss("alone", 2.5, 0.03),
+            loss("none", 1.0, 0.3),
+            loss("worse", -9.0, 0.0001),
+            loss("deaf", 0.0, 1.0, ignores=True),
+        ]
+    )
+    assert [line["p"] for line in lines] == holm([0.001, 0.03, 0.3, 0.0001, 1.0])
+    assert [line["baseline"] for line in lines if line["shown"]] == ["sure"]
+    told = answer(Found(lines, [], "base"))
+    assert told.startswith(
+        "Sure loses 13.3 points under another task's support on writing; shown by itself, but not "
+        "when adjusted for all losses: the loss of alone on writing (+2.5 [+0.5, +4.5]); nothing "
+        "shows that it is used by none on writing (+1.0 [-1.0, +3.0]) and worse on writing "
+        "(-9.0 [-11.0, -7.0]); the answers of deaf do not depend on it."
+    )
+    (more, *_) = changes(Found(lines, [], "base"))
+    assert "alone on writing could lose 4.5 points" in more
+    assert "sure" not in more
+
+
+def test_the_answer_names_suites_and_shots() -> None:
+    places = [{"suite": suite, "shots": k} for suite in ("writing", "dialogue") for k in (4, 8)]
+    lines = [loss("maml", 10.0 + i, 1e-6, **where) for i, where in enumerate(places)]
+    lines += [loss("weak", 1.0, 0.9, **where) for where in places[:1]]
+    told = answer(Found(judged(lines), [], "base"))
+    assert told.startswith(
+        "Maml loses 10.0 to 13.0 points under another task's support on writing and dialogue at "
+        "K = 4 and 8; nothing shows that it is used by weak on writing at K = 4 (+1.0 [-1.0, +3.0])"
+    )
+
+
+def test_chance_claims_no_loss() -> None:
+    """Of 160 losses without a true one."""
+    rng = np.random.default_rng(3)
+    claimed = [
+        any(line["shown"] for line in judged([loss("m", v, p) for v, p in drawn_losses(rng)]))
+        for _ in range(400)
+    ]
+    assert np.mean(claimed) <= 0.05
+
+
+def drawn_losses(rng: np.random.Generator) -> Any:
+    values = rng.normal(0, 3, (160, 12))
+    return zip(values.mean(axis=1), stats.ttest_1samp(values, 0, axis=1).pvalue, strict=True)
+
+
+def test_a_loss_has_the_p_of_its_interval(tmp_path: Path) -> None:
+    root = remembering(tmp_path / "u", {"keen": 0.3, "near": 0.97, "deaf": 2.0})
+    lines = [line for row in read_rows([root]) for line in loss_lines(row)]
+    assert {(line["p"] < 0.05, line["low"] > 0) for line in lines} == {(True, True), (False, False)}
+
+
+def test_what_is_not_probed_is_refused_or_left_out() -> None:
+    study = load_study("probes")
+    with pytest.raises(UserError, match="takes the support set away, and oracle learns") as error:
+        study.plans({"baselines": ["oracle"]})
+    assert "\n" not in error.value.message
+    options: dict[str, Any] = {"oracle": {}, "fomaml": {}}
+    plans = study.plans({"baselines": ["oracle", "fine-tuned", "fomaml"], "options": options})
+    assert plans["meta-test"]["baselines"] == ["fine-tuned", "fomaml"]
+    assert plans["meta-test"]["options"] == {"fomaml": {}}
+    assert plans["meta-train"]["baselines"] == ["fine-tuned", "fomaml"]
+    assert "oracle" not in study.plans({})["meta-test"]["baselines"]
+    with pytest.raises(UserError, match="unknown baseline 'orcale'"):
+        make_plan(study.plans({"baselines": ["orcale"]})["meta-test"])
 
 
 @pytest.mark.slow

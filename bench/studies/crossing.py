@@ -10,11 +10,12 @@ from numpy.typing import NDArray
 
 from bench.paired import paired
 from bench.statistics import Entry, Estimate, Interval, Scorer, estimate
+from bench.tables import ALPHA
 
 Array = NDArray[np.float64]
 UNDER, OVER = 0.0, math.inf  # K below the first and above the last that was measured
 
-# What a comparison over all K shows, by the intervals of the difference at each.
+# What a comparison over all K shows, by tests of the difference at each, adjusted for all of them.
 THROUGHOUT = "ahead at every K"
 OVERTAKEN = "ahead, then overtaken"
 LASTING = "ahead, not shown to be overtaken"
@@ -41,15 +42,20 @@ class Crossing:
     range: an interval open to that side. Between two measured K it is too wide rather than too
     narrow, as a bound between them counts their errors as if they were the same one.
 
+    The interval is pointwise: it is not adjusted for the number of K and of comparisons. What is
+    shown is, and where that is no place to overtake at, there is no crossing.
+
     Attributes:
         shots: K, rising.
         values: the difference, method less rival, at each.
-        intervals: of these.
+        intervals: of these, each by itself.
+        adjusted: p-values of these, adjusted for all comparisons that are made.
     """
 
     shots: Sequence[int]
     values: Sequence[float]
     intervals: Sequence[Interval]
+    adjusted: Sequence[float]
 
     @property
     def value(self) -> float:
@@ -66,12 +72,12 @@ class Crossing:
     @cached_property
     def ahead(self) -> list[bool]:
         """Whether the method is shown ahead, at each K."""
-        return [interval.low > 0 for interval in self.intervals]
+        return [v > 0 and p < ALPHA for v, p in zip(self.values, self.adjusted, strict=True)]
 
     @cached_property
     def behind(self) -> list[bool]:
         """Whether the rival is shown ahead, at each K."""
-        return [interval.high < 0 for interval in self.intervals]
+        return [v < 0 and p < ALPHA for v, p in zip(self.values, self.adjusted, strict=True)]
 
     @property
     def verdict(self) -> str:
@@ -82,18 +88,24 @@ class Crossing:
             return BEHIND
         if not any(self.ahead):
             return NEVER if any(self.behind) else SAME
-        return LASTING if self.interval.high == OVER else OVERTAKEN
+        return OVERTAKEN if self.behind[-1] else LASTING
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is a crossing, if out of range: the method is shown ahead somewhere, or the
+        rival is, and no K is left at which they may be equal."""
+        return any(self.ahead) or (any(self.behind) and self.interval.high == UNDER)
 
     def __str__(self) -> str:
-        """The K with its interval, or how it is censored; none where the method is never shown
-        ahead, so that there is nothing to overtake."""
+        """The K with its interval, or how it is censored, or none."""
         last, bounds = self.shots[-1], self.interval
+        if not self.exists:
+            return "none"
         if bounds.low == OVER:
             return f"> {last}"
         if bounds.high == UNDER:
             return f"< {self.shots[0]}"
-        value = self._text(self.value) if any(self.ahead) else "none"
-        return f"{value} [{self._text(bounds.low)}, {self._text(bounds.high)}]"
+        return f"{self._text(self.value)} [{self._text(bounds.low)}, {self._text(bounds.high)}]"
 
     def _text(self, shots: float) -> str:
         if shots == UNDER:

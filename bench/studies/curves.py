@@ -1,12 +1,13 @@
 """The curves of a run's methods over K, and their differences to a rival."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from bench.metrics import Metric
-from bench.statistics import Entry, Estimate, Interval, corpus_score, difference, interval
+from bench.statistics import Entry, Estimate, Interval, corpus_score, difference, holm, interval
 from bench.studies.crossing import Crossing, mean_difference
 from bench.tables import ALPHA, Row, entries, metrics, read_rows
 
@@ -20,12 +21,16 @@ class Curve:
         scores: the primary metric at each K, with its interval.
         differences: to the rival at each K; none of the rival itself.
         mean: of the differences over log2 K.
+        limits: between which a score lies.
+        adjusted: p-values of the differences, adjusted for those of all curves (Holm, 1979).
     """
 
     rows: Mapping[int, Row]
     scores: Mapping[int, tuple[float, Interval]]
     differences: Mapping[int, Estimate]
     mean: Estimate | None
+    limits: tuple[float, float]
+    adjusted: Mapping[int, float] = field(default_factory=dict)
 
     @property
     def shots(self) -> list[int]:
@@ -52,12 +57,18 @@ class Curve:
         """The tasks that it met."""
         return {record["task"] for row in self.rows.values() for record in row.records()}
 
-    @property
+    def bounds(self, estimate: Estimate) -> Interval:
+        """The interval of a difference, within what differences of scores can be."""
+        low, high = self.limits
+        return estimate.interval(1 - ALPHA).within((low - high, high - low))
+
+    @cached_property
     def crossing(self) -> Crossing:
-        """Where the rival overtakes."""
+        """Where the rival overtakes. Its interval is a matter of the whole intervals: what they
+        are cut to is no bound that a line between measured K could be drawn to."""
         found = self.differences.values()
-        bounds = [one.interval(1 - ALPHA) for one in found]
-        return Crossing(self.shots, [one.value for one in found], bounds)
+        values, bounds = [one.value for one in found], [one.interval(1 - ALPHA) for one in found]
+        return Crossing(self.shots, values, bounds, [self.adjusted[k] for k in self.shots])
 
 
 def read_curves(
@@ -73,7 +84,17 @@ def read_curves(
         key = row.header["suite"], row.header["baseline"]
         found.setdefault(key, {})[row.header["shots"]] = row
     order = sorted(baselines, key=lambda name: name != rival)
-    return [_of_suite([found[suite, name] for name in order]) for suite in suites]
+    return adjusted([_of_suite([found[suite, name] for name in order]) for suite in suites])
+
+
+def adjusted(suites: Sequence[Sequence[Curve]]) -> list[list[Curve]]:
+    """The curves with adjusted p-values."""
+    raw = [found.p() for some in suites for one in some for found in one.differences.values()]
+    ps = iter(holm(raw))
+    return [
+        [replace(one, adjusted={k: next(ps) for k in one.differences}) for one in some]
+        for some in suites
+    ]
 
 
 def _of_suite(methods: Sequence[Mapping[int, Row]]) -> list[Curve]:
@@ -96,6 +117,7 @@ def _curve(
 ) -> Curve:
     scores = {k: (corpus_score(some, metric), interval(some, metric)) for k, some in own.items()}
     if rival is None:
-        return Curve(rows, scores, {}, None)
+        return Curve(rows, scores, {}, None, metric.limits)
     to_rival = {k: difference(some, rival[k], metric) for k, some in own.items()}
-    return Curve(rows, scores, to_rival, mean_difference(own, rival, metric))
+    mean = mean_difference(own, rival, metric)
+    return Curve(rows, scores, to_rival, mean, metric.limits)

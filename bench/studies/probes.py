@@ -3,14 +3,17 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench.baseline import Learner
 from bench.errors import UserError
 from bench.probed import loss_of
 from bench.probes import OTHER_TASK, PROBES
 from bench.registry import load, names
+from bench.statistics import holm
 from bench.studies.memory import OWN, Line, memory_lines, place
-from bench.studies.probes_page import Found, findings
+from bench.studies.probes_answer import Found
+from bench.studies.probes_page import findings
 from bench.studies.study import Findings, Study, Values, narrowed
-from bench.tables import Row, metrics, read_rows
+from bench.tables import ALPHA, Row, metrics, read_rows
 
 HELD_OUT, SEEN = "meta-test", "meta-train"  # names of the plans
 SUPPORTS = (OWN, "no-support", OTHER_TASK)  # under which seen tasks are held against unseen ones
@@ -26,13 +29,30 @@ class Probes(Study):
     name = "probes"
     question = "Does it use its support set?"
 
+    def __init__(self) -> None:
+        self._not_probed: list[str] = []
+
     def plans(self, values: Values) -> dict[str, Values]:
-        """The plan of the losses, and that of memory, if a meta-trained method is asked for."""
+        """The plan of the losses, and that of memory, if a meta-trained method is asked for.
+
+        Raises:
+            UserError: none of the baselines can be probed.
+        """
+        known = names("baseline")
+        chosen = list(values.get("baselines") or known)
+        self._not_probed = [name for name in chosen if name in known and not _is_few_shot(name)]
+        probed = [name for name in chosen if name not in self._not_probed]
+        if not probed:
+            raise UserError(
+                f"study {self.name} takes the support set away, and {', '.join(chosen)} learns a "
+                "task from more than that: name another --baseline"
+            )
+        if self._not_probed:
+            values = narrowed(values, probed)
         plans = {HELD_OUT: {**values, "split": "meta-test", "probes": list(PROBES)}}
-        chosen = values.get("baselines") or names("baseline")
-        trained = [name for name in chosen if name in names("baseline") and _trained(name)]
+        trained = [name for name in probed if name in known and _trained(name)]
         if trained:
-            kept = [n for n in chosen if n in trained or n == self.analysis["reference"]]
+            kept = [n for n in probed if n in trained or n == self.analysis["reference"]]
             plans[SEEN] = {
                 **narrowed(values, kept),
                 "split": "meta-train",
@@ -45,9 +65,10 @@ class Probes(Study):
         rows = read_rows([runs[HELD_OUT]])
         seen = read_rows([runs[SEEN]]) if SEEN in runs else []
         found = Found(
-            [line for row in rows for line in loss_lines(row)],
+            judged([line for row in rows for line in loss_lines(row)]),
             memory_lines(rows, seen, SUPPORTS, self.analysis["reference"]),
             self.analysis["reference"],
+            self._not_probed,
         )
         if not found.losses:
             raise UserError("no episode of these runs could be probed; name data with more tasks")
@@ -58,8 +79,23 @@ def _trained(name: str) -> bool:
     return bool(load("baseline", name).init == "meta-trained")
 
 
+def _is_few_shot(name: str) -> bool:
+    kind = load("baseline", name)
+    return kind.few_shot if issubclass(kind, Learner) else True
+
+
+def judged(lines: list[Line]) -> list[Line]:
+    """With p-values adjusted for all losses of the study (Holm, 1979), and whether each is shown
+    to be above 0 by that."""
+    for line, adjusted in zip(lines, holm([line["p"] for line in lines]), strict=True):
+        line["p"] = adjusted
+        line["shown"] = line["difference"] > 0 and adjusted < ALPHA
+    return lines
+
+
 def loss_lines(row: Row) -> list[Line]:
-    """A row's loss under each probe that some episode of it was answered with."""
+    """A row's loss under each probe that some episode of it was answered with; p-values are not
+    adjusted."""
     metric = next(m for m in metrics(row) if m.name == row.header["primary"])
     lines = []
     for probe in PROBES:
@@ -77,6 +113,7 @@ def loss_lines(row: Row) -> list[Line]:
                 "difference": found.estimate.value,
                 "low": found.interval.low,
                 "high": found.interval.high,
+                "p": found.estimate.p(),
                 "tasks": found.tasks,
                 "episodes": found.episodes,
                 "flagged": not found.uses_support,

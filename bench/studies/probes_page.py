@@ -1,15 +1,15 @@
-"""What the page of the study of probes says: answer, table, figure, notes."""
+"""The page of the study of probes: table, figure, caption, notes."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bench.exports.runs import read_run
 from bench.probes import OTHER_TASK, PROBES
 from bench.shown import FLAG, MISSING, title
 from bench.studies.figures import legend, panels, styles
 from bench.studies.memory import OWN, Line, shows_memory
+from bench.studies.probes_answer import Found, answer, listed, ranged, row_of
 from bench.studies.study import Findings
 from bench.tables import ALPHA
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "suite dataset shots baseline init metric measure support first second difference low high "
-    "excess excess_low excess_high p tasks episodes flagged memorised"
+    "excess excess_low excess_high p tasks episodes flagged shown memorised"
 ).split()
 LISTED = 8  # reasons that a page lists
 REACH = 0.8  # of the room of a method, what its probes take
@@ -28,18 +28,11 @@ CAPTION = (
     "Own: the score under the own support. Behind it, what is lost under another support on the "
     f"same episodes, paired; {FLAG}: the loss is not shown to be above 0. Seen - unseen: the score "
     "on meta-train tasks minus that on meta-test tasks, under the own support, none, and another "
-    "task's; * shows memorisation. Brackets are 95 % intervals over tasks and train seeds, not "
-    "adjusted. The figure shows the losses; bars are their intervals."
+    "task's; * shows memorisation. Brackets are 95 % intervals over tasks and train seeds; they "
+    f"and {FLAG} are not adjusted. The losses that the answer tells are shown at {ALPHA:.0%} by "
+    "p-values adjusted for all losses of this study (Holm), the p of probes.csv. The figure shows "
+    "the losses; bars are their intervals."
 )
-
-
-@dataclass(frozen=True)
-class Found:
-    """The lines of an analysis: losses, memory, and the baseline that memory is held against."""
-
-    losses: list[Line]
-    memory: list[Line]
-    reference: str
 
 
 def findings(found: Found, roots: Sequence[Path]) -> Findings:
@@ -59,78 +52,6 @@ def _table(found: Found) -> "pd.DataFrame":
     import pandas as pd
 
     return pd.DataFrame([*found.losses, *found.memory]).reindex(columns=COLUMNS)
-
-
-def _range(line: Mapping[str, Any]) -> str:
-    return f"{line['difference']:+.1f} [{line['low']:+.1f}, {line['high']:+.1f}]"
-
-
-def _listed(parts: Sequence[str]) -> str:
-    """`a, b and c`."""
-    return " and ".join(filter(None, [", ".join(parts[:-1]), *parts[-1:]]))
-
-
-# -- the answer ----------------------------------------------------------------------------
-
-
-def answer(found: Found) -> str:
-    """The sentence that the figures give."""
-    return f"{_on_use(found.losses)} {_on_memory(found)}"
-
-
-def _on_use(losses: Sequence[Line]) -> str:
-    """Who uses its support: shown to lose everywhere, not shown somewhere, the same whatever it
-    is."""
-    lines = [line for line in losses if line["support"] == OTHER_TASK]
-    if not lines:
-        return "No task could lend another its support, so who uses it is not known."
-    methods = dict.fromkeys(line["baseline"] for line in lines)
-    own = {name: [line for line in lines if line["baseline"] == name] for name in methods}
-    deaf = [name for name, some in own.items() if all(line["ignores"] for line in some)]
-    sure = [name for name, some in own.items() if not any(line["flagged"] for line in some)]
-    parts = []
-    if sure:
-        lost = [line["difference"] for name in sure for line in own[name]]
-        verb = "loses" if len(sure) == 1 else "lose"
-        parts.append(
-            f"{_listed(sure)} {verb} {min(lost):.1f} to {max(lost):.1f} points under another "
-            "task's support, on every suite"
-        )
-    unsure = [
-        f"{line['baseline']} on {line['suite']} ({_range(line)})"
-        for line in lines
-        if line["flagged"] and line["baseline"] not in deaf
-    ]
-    if unsure:
-        parts.append(f"nothing shows that it is used by {_listed(unsure)}")
-    if deaf:
-        parts.append(f"the answers of {_listed(deaf)} do not depend on it")
-    text = "; ".join(parts)
-    return f"{text[0].upper()}{text[1:]}."
-
-
-def _on_memory(found: Found) -> str:
-    tested = [line for line in found.memory if "memorised" in line]
-    if not tested:
-        return f"Memory was not measured: it takes meta-trained methods and {found.reference}."
-    some = [
-        f"{line['baseline']} on {line['suite']} ({_support(line)}: {_range(line)})"
-        for line in tested
-        if shows_memory(line)
-    ]
-    if some:
-        return f"Memorised meta-train tasks: {_listed(some)}."
-    most = max(tested, key=lambda line: line["excess"])
-    return (
-        "Nothing shows memorised meta-train tasks: the largest advantage on them in excess of "
-        f"{found.reference}'s is {most['excess']:+.1f} [{most['excess_low']:+.1f}, "
-        f"{most['excess_high']:+.1f}] ({most['baseline']} on {most['suite']}, {_support(most)})."
-    )
-
-
-def _support(line: Line) -> str:
-    told = {OTHER_TASK: "another task's support", "no-support": "no support", OWN: "own support"}
-    return told[line["support"]]
 
 
 # -- table and figure ----------------------------------------------------------------------
@@ -168,11 +89,11 @@ def _key(line: Line) -> tuple[str, int, str]:
 
 
 def _loss(line: Line | None) -> str:
-    return _range(line) + (f" {FLAG}" if line["flagged"] else "") if line else MISSING
+    return ranged(line) + (f" {FLAG}" if line["flagged"] else "") if line else MISSING
 
 
 def _advantage(line: Line | None) -> str:
-    return _range(line) + (" *" if shows_memory(line) else "") if line else MISSING
+    return ranged(line) + (" *" if shows_memory(line) else "") if line else MISSING
 
 
 def figure(losses: Sequence[Line]) -> "Figure":
@@ -218,18 +139,15 @@ def _panel(axes: "Axes", lines: Sequence[Line], style: Mapping[str, tuple[str, s
 
 def changes(found: Found) -> Iterator[str]:
     """What would change the conclusion."""
-    unsure = [
-        line
-        for line in found.losses
-        if line["support"] == OTHER_TASK and line["flagged"] and not line["ignores"]
-    ]
+    asked = [line for line in found.losses if line["support"] == OTHER_TASK]
+    unsure = [line for line in asked if not line["shown"] and not line["ignores"]]
     if unsure:
         most = [
-            f"{line['baseline']} on {line['suite']} could lose {line['high']:.1f} points "
+            f"{row_of(line, asked)} could lose {line['high']:.1f} points "
             f"({line['episodes']} episodes)"
             for line in unsure
         ]
-        yield f"More episodes: under another task's support {_listed(most)}."
+        yield f"More episodes: under another task's support {listed(most)}."
     tested = [line for line in found.memory if "memorised" in line]
     if tested and not any(map(shows_memory, tested)):
         most = max(line["excess_high"] for line in tested)
@@ -263,6 +181,11 @@ def notes(found: Found, roots: Sequence[Path]) -> Iterator[str]:
             "asked here: that makes memorisation look smaller."
         )
     yield "The work below counts no answers under wrong supports."
+    if found.not_probed:
+        yield (
+            "Left out, as it learns a task from more than a support set: "
+            f"{listed(found.not_probed)}."
+        )
     for root in roots:
         yield from _left_out(root)
 

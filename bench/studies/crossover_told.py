@@ -1,0 +1,109 @@
+"""What the study of crossings says: the answer, how to read its figures, what else to know."""
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from bench.plan import Plan
+from bench.studies.crossing import OVERTAKEN, THROUGHOUT, VERDICTS
+from bench.studies.curves import Curve
+from bench.tables import ALPHA
+
+
+def answer(compared: Sequence[Curve], rival: str) -> str:
+    """Whether meta-trained methods are always ahead, counted."""
+    counted = [one for one in compared if one.head["init"] == "meta-trained"]
+    found = Counter(one.crossing.verdict for one in counted)
+    worse = [one for one in counted if any(one.crossing.behind)]
+    if found[THROUGHOUT] == len(counted):
+        lead = "Yes, as far as K was measured"
+    else:
+        lead = "No" if worse else "Not shown either way"
+    told = [f"{found[verdict]} {verdict}" for verdict in VERDICTS if found[verdict]]
+    overtaken = [one for one in counted if one.crossing.verdict == OVERTAKEN]
+    where = [f"{one.baseline} on {one.head['suite']} {one.crossing}" for one in overtaken]
+    return (
+        f"{lead}: of {len(counted)} pairs of a suite and a meta-trained method, against {rival} "
+        f"at K = {listed(counted[0].shots)}: {', '.join(told)}"
+        + (f". It overtakes at K = {'; '.join(where)}" if where else "")
+        + (f". It is shown ahead somewhere in {len(worse)}" if worse else "")
+        + "."
+    )
+
+
+def caption(compared: Sequence[Curve], rival: str) -> str:
+    """How to read table, figure and crossover.csv."""
+    first, last = compared[0].shots[0], compared[0].shots[-1]
+    return (
+        f"Points of each suite's primary metric; a difference is the method less {rival} on the "
+        "same episodes, and the mean difference is over log2 K. Brackets are 95 % intervals, over "
+        "tasks and train seeds, at each K by itself; what is shown is at "
+        f"{ALPHA:.0%} by p-values adjusted for all differences of this study (Holm), so that an "
+        f"interval may leave out 0 and nothing be shown. {rival} overtakes at the last place "
+        "where the difference, a line between measured K on log2 K, comes down to 0 and from where "
+        "on it stays below; the interval is that of all K at which 0 is not refuted, behind the "
+        "last K at which the method is ahead, by tests at each K by itself, not adjusted. "
+        f"< {first} and > {last}: outside of what was measured, or an interval open to that side; "
+        "in crossover.csv 0 and inf. none: there is no crossing, as the method is shown ahead "
+        "nowhere; in crossover.csv the fields are empty."
+    )
+
+
+def notes(
+    suites: Sequence[Sequence[Curve]], compared: Sequence[Curve], plan: Plan
+) -> Iterator[str]:
+    """What else a reader must know."""
+    yield from _dropped(suites)
+    counts = ", ".join(f"{found[0].place} {len(found[0].tasks)}" for found in suites)
+    yield f"Tasks measured at every K: {counts}."
+    yield from _diverged(suites)
+    raw = [found.p() for one in compared for found in one.differences.values()]
+    adjusted = [p for one in compared for p in one.adjusted.values()]
+    yield (
+        f"Of {len(raw)} differences {sum(p < ALPHA for p in raw)} are shown at {ALPHA:.0%} by "
+        f"themselves, of which chance alone would show {ALPHA * len(raw):.1f} if no method "
+        f"differed, and {sum(p < ALPHA for p in adjusted)} after Holm's adjustment "
+        "for all."
+    )
+    drawn = [one.baseline for one in compared if "train_shots" in one.head["settings"]]
+    if drawn:
+        yield (
+            f"One meta-training with K drawn from {listed(plan.train_shots)} serves all K: "
+            f"{', '.join(dict.fromkeys(drawn))}."
+        )
+
+
+def _dropped(suites: Sequence[Sequence[Curve]]) -> Iterator[str]:
+    """From which K on the prompts of a method lack examples."""
+    for one in (one for found in suites for one in found):
+        lost = [k for k, row in one.rows.items() if any(r.get("dropped") for r in row.records())]
+        if lost:
+            yield (
+                f"{one.baseline} on {one.place} leaves out the examples that the context does not "
+                f"hold from K = {lost[0]} on."
+            )
+
+
+def _diverged(suites: Sequence[Sequence[Curve]]) -> Iterator[str]:
+    """How many inner loops ended worse than they began, by method and K; of several train seeds
+    each is counted."""
+    met, lost = Counter[tuple[str, int]](), Counter[tuple[str, int]]()
+    for one in (one for found in suites for one in found):
+        for k, row in one.rows.items():
+            told = [bool(record["diverged"]) for record in row.records() if "diverged" in record]
+            met[one.baseline, k] += len(told)
+            lost[one.baseline, k] += sum(told)
+    for name in dict.fromkeys(name for name, _ in met):
+        parts = [
+            f"{count} of {met[name, k]} at K = {k}"
+            for (method, k), count in lost.items()
+            if method == name and count
+        ]
+        if parts:
+            yield f"{name}: inner loops that ended worse than they began: {', '.join(parts)}."
+    if any(met.values()) and not any(lost.values()):
+        yield "No inner loop ended worse than it began."
+
+
+def listed(values: Sequence[int]) -> str:
+    """With commas."""
+    return ", ".join(map(str, values))
