@@ -102,10 +102,10 @@ def test_records_give_the_n_they_were_made_with(tmp_path: Path) -> None:
     assert n.loc[("fomaml", "tasks, by s"), ["value", "low", "high"]].tolist() == [25, 25, 25]
     assert n.loc[("fomaml", "tasks, by GFLOP"), ["value", "steps"]].tolist() == [1, 2]
     assert n.loc[("joint", "tasks, by s"), "low"] == math.inf
+    told = "1 of 2 meta-trained methods shown to pay (fomaml from N = {} on at the latest)"
     assert found.answer.endswith(
-        "translation, K = 8: in seconds 1 of 2 (fomaml from N = 25 on at the latest), shown never "
-        "to pay: joint; in operations 1 of 2 (fomaml from N = 1 on at the latest), shown never to "
-        "pay: joint."
+        f"translation, K = 8: in seconds {told.format(25)}, shown never to pay: joint; in "
+        f"operations {told.format(1)}, shown never to pay: joint."
     )
     shown = found.shown.set_index("baseline")
     assert shown.loc["joint", "N by s"] == "never"
@@ -183,17 +183,17 @@ def test_who_chose_its_steps_elsewhere_is_not_meta_trained(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize(
-    ("lows", "answer"),
+    ("ends", "told"),
     [
-        ((3, 40), "1 of 1 (maml from N = 40 on at the latest)"),
-        ((3, math.inf), "0 of 1, not shown to pay: maml (N between 3 and never)"),
-        ((math.inf, math.inf), "0 of 1, shown never to pay: maml"),
+        ((3, 40), "1 of 1 {} (maml from N = 40 on at the latest)"),
+        ((3, math.inf), "0 of 1 {}, not shown to pay: maml (N between 3 and never)"),
+        ((math.inf, math.inf), "0 of 1 {}, shown never to pay: maml"),
     ],
 )
-def test_the_answer_follows_the_interval(lows: tuple[float, float], answer: str) -> None:
-    found = {("maml", SECONDS): Payback(5 if lows[0] < math.inf else math.inf, *lows)}
+def test_the_answer_follows_the_interval(ends: tuple[float, float], told: str) -> None:
+    found = {("maml", SECONDS): Payback(5 if ends[0] < math.inf else math.inf, *ends)}
     block = cast("Compared", SimpleNamespace(paybacks=found))
-    assert verdicts(block, SECONDS) == answer
+    assert verdicts(block, SECONDS) == told.format("meta-trained methods shown to pay")
     assert verdicts(block, FLOPS) == "none was measured"
 
 
@@ -202,8 +202,8 @@ def test_seconds_that_a_batch_shares_have_no_interval(tmp_path: Path) -> None:
     shown = found.shown.set_index("baseline")
     assert shown.loc["fine-tuned", "s a task"] == "0.0500"
     assert "[" not in shown.loc["fine-tuned", "GFLOP a task"]  # all are of one length
-    seconds_of = found.table[found.table["quantity"].isin(["adaptation of a task"])]
-    assert set(seconds_of["high"]) == {math.inf}
+    spent = found.table[found.table["quantity"].isin(["adaptation of a task", "answers of a task"])]
+    assert set(spent["high"]) == {math.inf}
     for cell in found.shown.to_numpy().ravel():
         value, _, bounds = str(cell).partition(" [")
         assert not bounds or len({value.split()[-1], *bounds.rstrip("]").split(", ")}) > 1, cell

@@ -97,8 +97,8 @@ def answer(blocks: "Sequence[Compared]") -> str:
         for block in blocks
     ]
     return (
-        f"At the quality of {blocks[0].rival.name} and against the fewest steps that it needs for "
-        f"it, of the meta-trained methods are shown to pay: {'. '.join(parts)}."
+        "Held to the cost of the fewest steps with which "
+        f"{blocks[0].rival.name} reaches its final quality: {'. '.join(parts)}."
     )
 
 
@@ -118,7 +118,8 @@ def verdicts(block: "Compared", unit: str) -> str:
         for name, n in found.items()
         if not n.shown and not n.refuted
     ]
-    told = [f"{len(pay)} of {len(found)}" + f" ({', '.join(pay)})" * bool(pay)]
+    names = f" ({', '.join(pay)})" if pay else ""
+    told = [f"{len(pay)} of {len(found)} meta-trained methods shown to pay{names}"]
     told += [f"shown never to pay: {', '.join(never)}"] if never else []
     told += [f"not shown to pay: {', '.join(open_)}"] if open_ else []
     return ", ".join(told)

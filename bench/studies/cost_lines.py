@@ -183,7 +183,7 @@ def _scores(row: Measured) -> Iterator[Line]:
 
 def _costs(row: Measured) -> Iterator[Line]:
     for unit in COUNTED:
-        for steps in row.knots if _counted(row, unit) else ():
+        for steps in filter(None, row.knots if _counted(row, unit) else ()):
             found = cost_of(row, unit, steps)
             yield _line("adaptation of a task", unit, found, POSITIVE, steps=steps)
         if _prepared(row, unit):

@@ -11,9 +11,11 @@ between the first number of steps after which the rival is not shown to be below
 after which it is shown to have reached q, all of them at the latest. For every N the method's lead
 over q is estimated with the most steps that r - T / N pays for, or with fewer. The interval's lower
 end is the smallest N at which the upper end of the lead's interval reaches 0, with r at the largest
-k; its upper end is that of the lead's lower end, with r at the smallest k. All are resampled by
-`bench.statistics`: tasks, with their scores and costs at once, crossed with train seeds. T is taken
-as known.
+k; its upper end is that of the lead's lower end, with r at the smallest k. That one of several
+numbers of steps leads is shown at a level that holds for the largest of their studentised leads on
+resamples (Westfall and Young, 1993), without those that are shown to be behind. All are resampled
+by `bench.statistics`: tasks, with their scores and costs at once, crossed with train seeds. T is
+taken as known.
 """
 
 import math
@@ -119,10 +121,11 @@ def payback(training: float, method: Curve, rival: Curve, level: float = 0.95) -
         level: of the interval.
     """
     own, pair = own_steps(rival, level), _Pair(training, method, rival, level)
+    jointly = pair.joint_level(own.low)
     return Payback(
         _first(lambda tasks: pair.value(tasks, own.value)),
         _first(lambda tasks: pair.upper(tasks, own.high)),
-        _first(lambda tasks: pair.lower(tasks, own.low)),
+        _first(lambda tasks: pair.lower(tasks, own.low, jointly)),
     )
 
 
@@ -145,21 +148,41 @@ class _Pair:
 
     def upper(self, tasks: float, own: int) -> float:
         """The upper end of the lead's interval, the largest of any number of steps."""
-        return max((bounds.high for bounds in self._bounds(tasks, own)), default=-math.inf)
+        leads = self._leads(tasks, own)
+        return max((lead.interval(self.level).high for lead in leads), default=-math.inf)
 
-    def lower(self, tasks: float, own: int) -> float:
-        """The lower end, likewise."""
-        return max((bounds.low for bounds in self._bounds(tasks, own)), default=-math.inf)
+    def lower(self, tasks: float, own: int, level: float) -> float:
+        """The lower end, likewise, of intervals of a level."""
+        leads = self._leads(tasks, own)
+        return max((lead.interval(level).low for lead in leads), default=-math.inf)
 
-    def _bounds(self, tasks: float, own: int) -> Iterator[Interval]:
-        """The lead's intervals. Between scored steps the lead is a straight line: with any steps up
-        to the most that are paid for it is largest with those, or at a scored number below."""
+    def joint_level(self, own: int) -> float:
+        """The level of each lead with which the largest has `level`, of all scored numbers of steps
+        that cost less than `own` steps of the rival and are not shown to be behind."""
+        from scipy.special import ndtr
+
+        paid = int(_paid(self.method.costs, self.rival.costs[own], 0.0))
+        draws = (self.method.score_draws - self.rival.score_draws[..., -1:]).mean(axis=0)
+        leads = {k: self._lead(k, np.full(len(draws), k), k) for k in self.method.knots}
+        open_ = [k for k in leads if k <= paid and leads[k].interval(self.level).high >= 0]
+        spread = draws[:, open_].std(axis=0)
+        varying = np.array(open_, dtype=np.intp)[spread > SAME]
+        if len(varying) < 2:
+            return self.level
+        found = draws[:, varying] - draws[:, varying].mean(axis=0)
+        largest = (found / spread[spread > SAME]).max(axis=1)
+        critical = np.quantile(largest, (1 + self.level) / 2)
+        return max(self.level, float(2 * ndtr(critical) - 1))
+
+    def _leads(self, tasks: float, own: int) -> Iterator[Estimate]:
+        """Between scored steps the lead is a straight line: with any steps up to the most that are
+        paid for it is largest with those, or at a scored number below."""
         share = self.training / tasks
         paid = int(_paid(self.method.costs, self.rival.costs[own], share))
         if paid >= 0:
             drawn = _paid(self.method.cost_draws, self.rival.cost_draws[:, own], share).clip(min=0)
             for cap in [*(k for k in self.method.knots if k < paid), self.method.steps]:
-                yield self._lead(paid, drawn, cap).interval(self.level)
+                yield self._lead(paid, drawn, cap)
 
     def _lead(self, paid: int, drawn: NDArray[np.intp], cap: int) -> Estimate:
         """With as many steps as are paid for, on the data and on each resample, or `cap`."""
