@@ -168,6 +168,16 @@ def test_a_rival_is_held_to_its_own_fewest_steps(tmp_path: Path) -> None:
     assert own[["baseline", "value", "low", "high"]].values.tolist() == [["fine-tuned", 5, 5, 5]]
 
 
+def test_a_rival_that_gains_nothing_is_named(tmp_path: Path) -> None:
+    worse = {**ROWS, "fine-tuned": {0: 2, 2: 1, 10: 1}}
+    found = load_study("cost").analyse({"run": made_run(tmp_path / "worse", worse)})
+    assert "shown never to pay: fomaml, joint" in found.answer
+    told = "fine-tuned is not shown to gain by adaptation in translation, K = 8"
+    assert any(told in note for note in found.notes)
+    usual = load_study("cost").analyse({"run": made_run(tmp_path / "usual")})
+    assert not any("not shown to gain" in note for note in usual.notes)
+
+
 def test_who_chose_its_steps_elsewhere_is_not_meta_trained(tmp_path: Path) -> None:
     found = load_study("cost").analyse(
         {"run": made_run(tmp_path, {**ROWS, "early-stopped": {0: 1, 2: 4, 4: 5}})}

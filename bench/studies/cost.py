@@ -196,6 +196,12 @@ def _notes(blocks: "Sequence[Compared]") -> list[str]:
             "There is one train seed: every interval of a trained row is of that training."
         )
     notes += busy([row for block in blocks for row in block.rows])
+    idle = [block.place for block in blocks if not block.own_steps.low]
+    if idle:
+        notes.append(
+            f"{blocks[0].rival.name} is not shown to gain by adaptation in {'; '.join(idle)}: its "
+            "quality may cost nothing, and then N is never, however good others are."
+        )
     return notes + _diverged(blocks) + _left_out(blocks)
 
 
