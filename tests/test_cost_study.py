@@ -1,152 +1,28 @@
-"""`fewgen study cost`: N against closed forms, brute force and simulations of known truth."""
+"""`fewgen study cost`: what it makes of records, refuses and says."""
 
 import math
+import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from bench.errors import UserError
 from bench.records import Cell, write_cell, write_json
 from bench.shown import MISSING
 from bench.streams import digest_of
 from bench.studies import load_study
-from bench.studies.payback import Array, Curve, fewest_steps, payback
-from bench.studies.step_curves import SECONDS, seconds
+from bench.studies.cost import verdicts
+from bench.studies.cost_lines import Compared
+from bench.studies.payback import Payback
+from bench.studies.step_curves import FLOPS, SECONDS, seconds
 from tests.runs import METRICS, header
-
-UNITS, REPEATS = 24, 300
-
-
-def curve(scores: Array, costs: Array, knots: Sequence[int], seed: int = 0) -> Curve:
-    """Of per-task scores `(train seeds, tasks, steps + 1)` and costs `(tasks, steps + 1)`."""
-    tasks = scores.shape[1]
-    drawn = np.random.default_rng(seed).multinomial(tasks, np.full(tasks, 1 / tasks), size=REPEATS)
-    weights = drawn / tasks
-    return Curve(
-        scores.mean(axis=1),
-        np.einsum("re,tes->trs", weights, scores),
-        costs.mean(axis=0),
-        weights @ costs,
-        tuple(knots),
-        tasks,
-    )
-
-
-def exact(scores: Sequence[float], step: float) -> Curve:
-    """Without any variation, a step of equal cost each."""
-    line = np.tile(np.array(scores, dtype=np.float64), (1, UNITS, 1))
-    costs = np.tile(np.arange(len(scores)) * step, (UNITS, 1))
-    return curve(line, costs, range(len(scores)))
-
-
-def test_n_is_the_closed_form() -> None:
-    rival = exact([0, 10, 20, 30, 40], 1.0)  # quality 40 at a cost of 4
-    method = exact([10, 30, 41], 1.0)  # reaches it with two steps
-    found = payback(5.0, method, rival)
-    assert (found.tasks, found.low, found.high) == (3, 3, 3)  # 5 / (4 - 2) = 2.5
-    assert fewest_steps(method, 40) == 2
-    assert payback(6.0, method, rival).tasks == 3  # 6 / 2, exactly
-    assert payback(6.1, method, rival).tasks == 4
-    assert payback(0.0, method, rival).tasks == 1
-    assert payback(1e9, method, rival).tasks == 5e8
-
-
-def test_never_is_an_answer() -> None:
-    rival = exact([0, 10, 20, 30, 40], 1.0)
-    worse = payback(1.0, exact([39, 39.9], 0.1), rival)
-    assert (worse.tasks, worse.low, worse.high) == (math.inf,) * 3
-    dear = payback(1.0, exact([0, 10, 20, 30, 40], 1.0), rival)
-    assert dear.tasks == math.inf  # equal cost leaves nothing to earn the training with
-    at_once = payback(1.0, exact([40], 1.0), rival)
-    assert at_once.tasks == 1  # as good without any step, 1 / 4
-
-
-def test_a_peak_before_the_usual_steps_counts() -> None:
-    rival = exact([0, 10, 20, 30, 40], 1.0)
-    method = exact([0, 45, 20, 10], 0.5)
-    assert payback(0.1, method, rival).tasks == 1  # although the budget pays for all three steps
-    assert payback(7.0, method, rival).tasks == 2  # 7 / (4 - 0.5)
-
-
-@given(
-    st.lists(st.integers(0, 50), min_size=1, max_size=8),
-    st.integers(1, 20),
-    st.integers(0, 500),
-)
-def test_n_is_what_brute_force_finds(scores: list[int], step: int, training: int) -> None:
-    rival = exact([0, 12, 25], 40.0)
-    found = payback(training, exact(scores, step), rival).tasks
-    enough = [s for s, score in enumerate(scores) if score >= 25]
-    needed = next(
-        (n for n in range(1, 600) if enough and training / n + enough[0] * step <= 80), math.inf
-    )
-    assert found == (needed if not enough or enough[0] * step < 80 else math.inf)
-
-
-# -- simulations ---------------------------------------------------------------------------
-
-KNOTS = [0, 20, 40, 80, 120]
-STEPS = np.arange(121)
-RIVAL = np.interp(STEPS, KNOTS, [10.0, 25, 40, 55, 60])
-METHOD = np.interp(STEPS, KNOTS, [30.0, 50, 58, 66, 68])
-TRAINING = 3000.0
-
-
-def drawn(
-    rng: np.random.Generator, shared: Array, mean: Array, long: Array, seeds: int, seed_sd: float
-) -> Curve:
-    """A sample of tasks and train seeds of a population with those mean scores, where tasks differ
-    in difficulty, in what suits this method, and in length, which costs are in proportion to."""
-    own = rng.normal(0, 5, (1, UNITS, 1)) + rng.normal(0, 2, (max(seeds, 1), UNITS, 1))
-    trained = rng.normal(0, seed_sd, (seeds, 1, 1)) if seeds else 0.0
-    scores = mean + shared[None, :, None] + own + trained
-    return curve(scores, long[:, None] * STEPS, KNOTS)
-
-
-@pytest.mark.parametrize(("seeds", "seed_sd"), [(1, 0.0), (3, 3.0)])
-def test_the_interval_covers_a_known_n(seeds: int, seed_sd: float) -> None:
-    needed = fewest_steps(single(METHOD), RIVAL[-1]) or 0  # costs of a step are 1 in the mean
-    truth = math.ceil(TRAINING / (STEPS[-1] - needed))
-    rng, hits, below, above = np.random.default_rng(5), 0, 0, 0
-    times = 150
-    for _ in range(times):
-        shared, long = rng.normal(0, 15, UNITS), rng.uniform(0.7, 1.3, UNITS)
-        rival = drawn(rng, shared, RIVAL, long, 0, 0.0)
-        method = drawn(rng, shared, METHOD, long, seeds, seed_sd)
-        found = payback(TRAINING, method, rival)
-        assert found.low <= found.tasks <= found.high
-        hits += found.low <= truth <= found.high
-        below += found.high < truth
-        above += found.low > truth
-    assert 0.91 * times <= hits
-    assert max(below, above) <= 0.06 * times
-
-
-def test_an_interval_that_tells_nothing_ends_in_never() -> None:
-    rng = np.random.default_rng(1)
-    shared, long = rng.normal(0, 15, UNITS), np.ones(UNITS)
-    rival = drawn(rng, shared, RIVAL, long, 0, 0.0)
-    alike = drawn(rng, shared, RIVAL + 0.5, long, 1, 0.0)
-    found = payback(TRAINING, alike, rival)
-    assert found.low < math.inf
-    assert found.high == math.inf
-    one = payback(TRAINING, single(METHOD), single(RIVAL))
-    assert (one.tasks, one.high) == (math.ceil(TRAINING / (120 - 50)), math.inf)
-    assert one.low == math.ceil(TRAINING / 120)  # the meta-training alone has to be paid for
-
-
-def single(mean: Array) -> Curve:
-    return curve(mean[None, None], STEPS[None].astype(np.float64), KNOTS)
-
-
-# -- records -------------------------------------------------------------------------------
 
 
 def record(cell: Cell, index: int, words: dict[int, int], ms: float) -> dict[str, object]:
@@ -195,14 +71,25 @@ ROWS = {
 }
 
 
-def made_run(root: Path, rows: dict[str, dict[int, int]] = ROWS, waited: float = 500.0) -> Path:
+def made_run(
+    root: Path,
+    rows: dict[str, dict[int, int]] = ROWS,
+    waited: float = 500.0,
+    apart: bool = False,
+    diverged: Mapping[str, int] = MappingProxyType({}),
+) -> Path:
+    """A finished run; `apart`: tasks were timed one by one, `diverged`: episodes by baseline."""
     for name, words in rows.items():
-        trained = name in ("fomaml", "joint")
+        trained = name in ("fomaml", "joint", "early-stopped")
         for train_seed in (0, 1) if trained else (None,):
             cell = Cell("translation", name, 8, train_seed, 0)
             train = {"seconds": 1.5, "waited_ms": waited, "tokens": 9, "flops": 7e9, "steps": 3}
-            more = {"train": train if trained else {}, "matrix_rate": 1e11}
-            records = [record(cell, i, words, 5.0) for i in range(12)]
+            init = "meta-trained" if name in ("fomaml", "joint") else "pretrained"
+            more = {"train": train if trained else {}, "matrix_rate": 1e11, "init": init}
+            times = [5.0 + 0.1 * i * apart for i in range(12)]
+            records = [record(cell, i, words, ms) for i, ms in enumerate(times)]
+            for made in records[: diverged.get(name, 0)]:
+                made["diverged"] = True
             write_cell(root, cell, header(**more), records)
     write_json(root / "run.json", {"plan": {"seeds": [0], "train_seeds": [0, 1]}})
     return root
@@ -215,12 +102,17 @@ def test_records_give_the_n_they_were_made_with(tmp_path: Path) -> None:
     assert n.loc[("fomaml", "tasks, by s"), ["value", "low", "high"]].tolist() == [25, 25, 25]
     assert n.loc[("fomaml", "tasks, by GFLOP"), ["value", "steps"]].tolist() == [1, 2]
     assert n.loc[("joint", "tasks, by s"), "low"] == math.inf
-    assert "25 [25, 25] (fomaml, 1 of 2 methods never)" in found.answer
+    told = "1 of 2 meta-trained methods shown to pay (fomaml from N = {} on at the latest)"
+    assert found.answer.endswith(
+        f"translation, K = 8: in seconds {told.format(25)}, shown never to pay: joint; in "
+        f"operations {told.format(1)}, shown never to pay: joint."
+    )
     shown = found.shown.set_index("baseline")
-    assert shown.loc["joint", "N by s"] == "never [never, never]"
+    assert shown.loc["joint", "N by s"] == "never"
+    assert shown.loc["fomaml", "N by s"] == "25"
     assert shown.loc["fomaml", "steps to equal"] == "2 of 4"
     assert shown.loc["zero-shot", "s a task"] == MISSING
-    assert shown.loc["fomaml", "training s"] == "1.00 [1.00, 1.00]"
+    assert shown.loc["fomaml", "training s"] == "1.00"
 
 
 def test_resamples_make_the_tables_own_estimate(tmp_path: Path) -> None:
@@ -262,11 +154,83 @@ def test_seconds_that_were_all_waited_are_not_told(tmp_path: Path) -> None:
     shown = found.shown.set_index("baseline")
     columns = ["training s", "N by s", "points per s, 100 tasks"]
     assert set(shown.loc["fomaml", columns]) == {MISSING}
-    assert shown.loc["fomaml", "N by GFLOP"] == "1 [1, 1]"
+    assert shown.loc["fomaml", "N by GFLOP"] == "1"
     assert any("waited up to 100%" in note for note in found.notes)
-    assert (
-        "device-seconds after so many new tasks: translation, K = 8: not measured" in found.answer
+    assert "in seconds none was measured" in found.answer
+
+
+def test_a_rival_is_held_to_its_own_fewest_steps(tmp_path: Path) -> None:
+    flat = {**ROWS, "fine-tuned": {0: 1, 2: 2, 5: 4, 10: 4}}  # final from step 5 on
+    table = load_study("cost").analyse({"run": made_run(tmp_path, flat)}).table
+    n = table[table["quantity"] == "N"].set_index(["baseline", "unit"])
+    assert n.loc[("fomaml", "tasks, by s"), "value"] == 67  # 1 / (0.025 - 0.01)
+    own = table[table["quantity"] == "fewest steps to the final score"]
+    assert own[["baseline", "value", "low", "high"]].values.tolist() == [["fine-tuned", 5, 5, 5]]
+
+
+def test_a_rival_that_gains_nothing_is_named(tmp_path: Path) -> None:
+    worse = {**ROWS, "fine-tuned": {0: 2, 2: 1, 10: 1}}
+    found = load_study("cost").analyse({"run": made_run(tmp_path / "worse", worse)})
+    assert "shown never to pay: fomaml, joint" in found.answer
+    told = "fine-tuned is not shown to gain by adaptation in translation, K = 8"
+    assert any(told in note for note in found.notes)
+    usual = load_study("cost").analyse({"run": made_run(tmp_path / "usual")})
+    assert not any("not shown to gain" in note for note in usual.notes)
+
+
+def test_who_chose_its_steps_elsewhere_is_not_meta_trained(tmp_path: Path) -> None:
+    found = load_study("cost").analyse(
+        {"run": made_run(tmp_path, {**ROWS, "early-stopped": {0: 1, 2: 4, 4: 5}})}
     )
+    n = found.table[found.table["quantity"] == "N"]
+    assert set(n["baseline"]) == {"fomaml", "joint"}
+    assert "early-stopped" not in found.answer
+    shown = found.shown.set_index("baseline")
+    assert shown.loc["early-stopped", ["training s", "N by s"]].tolist() == ["1.00", MISSING]
+    spent = found.table.set_index("baseline").loc["early-stopped"]
+    assert "choice of options" in set(spent["quantity"])
+    assert "meta-training" not in set(spent["quantity"])
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        ((3, 40), "1 of 1 {} (maml from N = 40 on at the latest)"),
+        ((3, math.inf), "0 of 1 {}, not shown to pay: maml (N between 3 and never)"),
+        ((math.inf, math.inf), "0 of 1 {}, shown never to pay: maml"),
+    ],
+)
+def test_the_answer_follows_the_interval(ends: tuple[float, float], told: str) -> None:
+    found = {("maml", SECONDS): Payback(5 if ends[0] < math.inf else math.inf, *ends)}
+    block = cast("Compared", SimpleNamespace(paybacks=found))
+    assert verdicts(block, SECONDS) == told.format("meta-trained methods shown to pay")
+    assert verdicts(block, FLOPS) == "none was measured"
+
+
+def test_seconds_that_a_batch_shares_have_no_interval(tmp_path: Path) -> None:
+    found = load_study("cost").analyse({"run": made_run(tmp_path)})
+    shown = found.shown.set_index("baseline")
+    assert shown.loc["fine-tuned", "s a task"] == "0.0500"
+    assert "[" not in shown.loc["fine-tuned", "GFLOP a task"]  # all are of one length
+    spent = found.table[found.table["quantity"].isin(["adaptation of a task", "answers of a task"])]
+    assert set(spent["high"]) == {math.inf}
+    for cell in found.shown.to_numpy().ravel():
+        value, _, bounds = str(cell).partition(" [")
+        assert not bounds or len({value.split()[-1], *bounds.rstrip("]").split(", ")}) > 1, cell
+    assert "shared out in a batch" in found.caption
+
+
+def test_seconds_of_tasks_that_were_timed_apart_have_one(tmp_path: Path) -> None:
+    found = load_study("cost").analyse({"run": made_run(tmp_path, apart=True)})
+    told = found.shown.set_index("baseline").loc["fine-tuned", "s a task"]
+    value, low, high = map(float, re.findall(r"[\d.]+", told))
+    assert low < value < high
+
+
+def test_episodes_that_diverged_are_counted(tmp_path: Path) -> None:
+    found = load_study("cost").analyse({"run": made_run(tmp_path, diverged={"fine-tuned": 2})})
+    told = [note for note in found.notes if "diverged" in note]
+    assert told == ["translation, K = 8: fine-tuned: 2 of 12 episodes diverged."]
 
 
 def test_a_rival_is_needed_that_is_not_meta_trained(tmp_path: Path) -> None:
@@ -274,9 +238,33 @@ def test_a_rival_is_needed_that_is_not_meta_trained(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="add --baseline fine-tuned"):
         study.plans({"baselines": ["maml"]})
     assert study.plans({"baselines": ["maml", "fine-tuned"]})["run"]["score_steps"] == [0]
+    assert study.plans({})["run"] == {"score_steps": [0]}  # all baselines
     without = {name: words for name, words in ROWS.items() if name != "fine-tuned"}
     with pytest.raises(UserError, match="a row with inner steps and without meta-training"):
         study.analyse({"run": made_run(tmp_path, without)})
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"baselines": ["fine-tuned", "zero-shot", "early-stopped"]}, "fine-tuned: name one"),
+        ({"baselines": ["fine-tuned", "metaicl"]}, "with inner steps beside fine-tuned: name one"),
+        ({"baselines": ["fine-tuned", "maml"], "train_budget": 0}, "budget of 0 trains none"),
+        ({"train_budget": 0}, "budget of 0 trains none"),
+        (
+            {"baselines": ["fine-tuned", "maml"], "options": {"maml": {"test_steps": 0}}},
+            "needs a meta-trained baseline",
+        ),
+        (
+            {"baselines": ["fine-tuned", "maml"], "options": {"fine-tuned": {"inner_steps": 0}}},
+            "inner steps of fine-tuned, which takes none",
+        ),
+        ({"baselines": ["fine-tuned", "fomal"]}, "unknown baseline 'fomal'; did you mean fomaml"),
+    ],
+)
+def test_what_has_no_answer_is_refused_before_any_work(values: dict[str, Any], says: str) -> None:
+    with pytest.raises(UserError, match=says):
+        load_study("cost").plans(values)
 
 
 def test_what_was_not_scored_is_interpolated(tmp_path: Path) -> None:

@@ -5,9 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.errors import UserError
+from bench.plan import resolve_options
+from bench.registry import load, names
 from bench.studies.study import Findings, Study, Values
 
 if TYPE_CHECKING:
+    from bench.baseline import Baseline
     from bench.studies.cost_lines import Compared
 
 
@@ -24,12 +27,25 @@ class Cost(Study):
         """One plan, which holds the rival and scores from step 0 on.
 
         Raises:
-            UserError: the rival is left out.
+            UserError: the rival is left out or takes no inner steps, or none is meta-trained.
         """
-        rival, chosen = self.analysis["rival"], values.get("baselines")
-        if chosen and rival not in chosen:
+        rival, chosen = self.analysis["rival"], values.get("baselines") or names("baseline")
+        if rival not in chosen:
             raise UserError(
                 f"study {self.name} holds every method against {rival}; add --baseline {rival}"
+            )
+        learners = {name: _made(name, values) for name in chosen}
+        if not _steps(learners[rival]):
+            raise UserError(
+                f"study {self.name} reads the cost of quality off the inner steps of {rival}, "
+                "which takes none; set its options to 1 or more"
+            )
+        trained = [m for m in learners.values() if m.init == "meta-trained" and _steps(m)]
+        if not trained or values.get("train_budget") == 0:
+            none = "; a train budget of 0 trains none" if trained else ": name one"
+            raise UserError(
+                f"study {self.name} needs a meta-trained baseline with inner steps beside "
+                f"{rival}{none}"
             )
         steps = sorted({0, *values.get("score_steps", [])})
         return {"run": {**values, "score_steps": steps}}
@@ -60,33 +76,53 @@ class Cost(Study):
         )
 
 
+def _made(name: str, values: Values) -> "Baseline":
+    kind = load("baseline", name)
+    options = resolve_options(name, values.get("options", {}).get(name, {}))
+    made: Baseline = kind(kind.Options.model_validate(options))
+    return made
+
+
+def _steps(method: "Baseline") -> int:
+    return int(getattr(method, "steps_at_test", 0))
+
+
 def answer(blocks: "Sequence[Compared]") -> str:
-    """From how many tasks on the cheapest meta-trained method pays, by block."""
+    """How many meta-trained methods are shown to pay, and from how many tasks on, by block."""
     from bench.studies.step_curves import FLOPS, SECONDS
 
-    rival = blocks[0].rival.name
-    parts = [f"{block.place}: {_first(block, SECONDS)}" for block in blocks]
-    operations = [f"{block.place}: {_first(block, FLOPS)}" for block in blocks]
+    parts = [
+        f"{block.place}: in seconds {verdicts(block, SECONDS)}; in operations "
+        f"{verdicts(block, FLOPS)}"
+        for block in blocks
+    ]
     return (
-        f"At the quality of {rival}, a meta-training has paid for itself in device-seconds after "
-        f"so many new tasks: {'; '.join(parts)}. In operations: {'; '.join(operations)}."
+        "Held to the cost of the fewest steps with which "
+        f"{blocks[0].rival.name} reaches its final quality: {'. '.join(parts)}."
     )
 
 
-def _first(block: "Compared", unit: str) -> str:
-    """The smallest N of a block, with the name of its method and how many never pay."""
-    from bench.studies.cost_lines import told_n
+def verdicts(block: "Compared", unit: str) -> str:
+    """How many methods of a block are shown to pay, which, and what is known of the others."""
+    from bench.studies.cost_lines import count
 
     found = {name: n for (name, of), n in block.paybacks.items() if of == unit}
     if not found:
-        return "not measured"
-    never = sum(n.tasks == float("inf") for n in found.values())
-    if never == len(found):
-        low = min(n.low for n in found.values())
-        return "never" + (f" (for some perhaps from {low:,.0f} on)" if low < float("inf") else "")
-    name = min(found, key=lambda name: (found[name].tasks, found[name].high))
-    others = f", {never} of {len(found)} methods never" if never else ""
-    return f"{told_n(found[name])} ({name}{others})"
+        return "none was measured"
+    pay = [
+        f"{name} from N = {count(n.high)} on at the latest" for name, n in found.items() if n.shown
+    ]
+    never = [name for name, n in found.items() if n.refuted]
+    open_ = [
+        f"{name} (N between {count(n.low)} and never)"
+        for name, n in found.items()
+        if not n.shown and not n.refuted
+    ]
+    names = f" ({', '.join(pay)})" if pay else ""
+    told = [f"{len(pay)} of {len(found)} meta-trained methods shown to pay{names}"]
+    told += [f"shown never to pay: {', '.join(never)}"] if never else []
+    told += [f"not shown to pay: {', '.join(open_)}"] if open_ else []
+    return ", ".join(told)
 
 
 def _caption(block: "Compared") -> str:
@@ -94,35 +130,44 @@ def _caption(block: "Compared") -> str:
 
     rival = block.rival.name
     return (
-        "Brackets and shades are 95 % intervals: tasks resampled, crossed with train seeds. "
+        "Brackets and shades are 95 % intervals: tasks resampled, crossed with train seeds; a "
+        "figure without brackets has none that could be told. "
         "*s* and *GFLOP a task*: the adaptation to one task with all inner steps, in seconds on "
-        "the device and in 10^9 operations of matrix products; *training*: one meta-training. "
+        "the device, which are shared out in a batch of tasks and so say nothing of how tasks "
+        "differ, and in 10^9 operations of matrix products; *training*: one meta-training, or what "
+        "else a method spends before its first task. "
         "*points per*: what adaptation gains over the backbone without any, divided by the cost of "
-        f"adaptation, and by that with 1/{SHARED} of a meta-training. *steps to equal*: the fewest "
+        f"adaptation, and by that with 1/{SHARED} of the training. *steps to equal*: the fewest "
         f"inner steps after which the score is at least that of {rival} after all of its own, "
         "interpolated between the scored ones. *N*: the smallest number of new tasks with "
         "training / N + adaptation by those steps at most the adaptation cost of "
-        f"{rival}; *never* is infinite. Its interval holds what tasks and train seeds leave open "
-        "of quality and of adaptation costs, and takes the cost of a meta-training as known. The "
-        "figure shows scores after inner steps against a task's share of the meta-training, its "
-        "adaptation and its answers; the dotted line is the score of "
-        f"{rival}."
+        f"{rival} by its own fewest such steps; *never* is infinite. A method is shown to pay "
+        "where the upper end of N is finite, and never to pay where its lower end is not. N's "
+        "interval holds what tasks and train seeds leave open of quality, of both numbers of steps "
+        "and of operations; the cost of a training, and the seconds of a step on this machine "
+        "under this load, it takes as measured. The figure shows scores after inner steps against "
+        "a task's share of the training, its adaptation and its answers; the dotted line is the "
+        f"final score of {rival}."
     )
 
 
 def _changes(blocks: "Sequence[Compared]") -> list[str]:
-    """What would move N, the rival's own shorter adaptation first."""
+    """What would move N, the rival's own number of steps first."""
     from bench.studies.payback import fewest_steps
     from bench.studies.step_curves import SECONDS
 
     rival, shorter = blocks[0].rival, []
     for block in blocks:
         quality = float(block.rival.score().points.mean())
-        steps = fewest_steps(block.curves[rival.name, SECONDS], quality - 1)
-        shorter.append(f"{block.place}: {steps} of {block.rival.steps}")
+        own = block.own_steps
+        near = fewest_steps(block.curves[rival.name, SECONDS], quality - 1)
+        shorter.append(
+            f"{block.place}: {own.value} [{own.low}, {own.high}] of {block.rival.steps}, "
+            f"within 1 point after {near}"
+        )
     return [
-        f"A shorter adaptation of {rival.name}: it comes within 1 point of its own score after so "
-        f"many inner steps ({'; '.join(shorter)}), and N grows with every step that it saves.",
+        f"The steps that {rival.name} is held to, the fewest with its final score "
+        f"({'; '.join(shorter)}): N grows with every step that it saves.",
         "Another budget of meta-training: it moves the cost that has to be earned and the quality "
         "that is reached after few steps.",
         "Another machine or number of threads moves N by seconds, as meta-training and adaptation "
@@ -151,7 +196,23 @@ def _notes(blocks: "Sequence[Compared]") -> list[str]:
             "There is one train seed: every interval of a trained row is of that training."
         )
     notes += busy([row for block in blocks for row in block.rows])
-    return notes + _left_out(blocks)
+    idle = [block.place for block in blocks if not block.own_steps.low]
+    if idle:
+        notes.append(
+            f"{blocks[0].rival.name} is not shown to gain by adaptation in {'; '.join(idle)}: its "
+            "quality may cost nothing, and then N is never, however good others are."
+        )
+    return notes + _diverged(blocks) + _left_out(blocks)
+
+
+def _diverged(blocks: "Sequence[Compared]") -> list[str]:
+    """Episodes whose inner loop ended worse than it began, by block and method."""
+    return [
+        f"{block.place}: {row.name}: {row.diverged} diverged."
+        for block in blocks
+        for row in block.rows
+        if row.diverged
+    ]
 
 
 def _left_out(blocks: "Sequence[Compared]") -> list[str]:

@@ -46,10 +46,10 @@ def _seconds(axes: "Axes") -> None:
 def _row(axes: "Axes", row: Measured, tasks: int, look: Style) -> None:
     """A row after each scored number of steps; one without steps is a point with its interval, one
     whose meta-training's seconds are not known is left out."""
-    if row.trained and not row.training(SECONDS).all():
+    if row.prepared and not row.training(SECONDS).all():
         return
     fixed = float(answers_of(row).points.mean())
-    fixed += float(row.training(SECONDS).mean()) / tasks if row.trained else 0.0
+    fixed += float(row.training(SECONDS).mean()) / tasks if row.prepared else 0.0
     found = [estimate_of(row.score(steps)) for steps in row.knots]
     bounds = [estimate.interval().within(row.metric.limits) for estimate in found]
     xs = [float(row.cost(SECONDS, steps).points.mean()) + fixed for steps in row.knots]

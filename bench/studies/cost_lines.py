@@ -10,9 +10,9 @@ import numpy as np
 
 from bench.costs import own_ms
 from bench.errors import UserError
-from bench.shown import MISSING, title
+from bench.shown import MISSING, bracketed, title
 from bench.statistics import Estimate, Resampled, of_resamples
-from bench.studies.payback import Curve, Payback, fewest_steps, payback
+from bench.studies.payback import Curve, Payback, Steps, fewest_steps, own_steps, payback
 from bench.studies.step_curves import COUNTED, FLOPS, SECONDS, Measured, estimate_of
 from bench.tables import Row
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 Line = dict[str, Any]
 SHARED = 100  # tasks that share a meta-training, in what the page shows
+ALIKE = 1e-9  # of a value: rounding of a mean of equal values
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ class Compared:
         costly = [row for row in rows if "costs" in row.records()[0]]
         measured = [Measured(row, metric) for row in costly]
         found = next((row for row in measured if row.name == rival), None)
-        if found is None or found.trained or not found.steps or found.varies:
+        if found is None or found.prepared or not found.steps or found.varies:
             raise UserError(
                 f"{rival} is what others are held to: it needs a row with inner steps and without "
                 "meta-training in every block"
@@ -81,13 +82,21 @@ class Compared:
             )
             for row in self.rows
             for (name, unit), curve in self.curves.items()
-            if name == row.name and _trained(row, unit) and (self.rival.name, unit) in self.curves
+            if name == row.name
+            and row.trained
+            and _prepared(row, unit)
+            and (self.rival.name, unit) in self.curves
         }
 
     @cached_property
     def bare(self) -> Resampled:
         """The backbone's score without adaptation: the rival's before its first step."""
         return self.rival.score(0)
+
+    @cached_property
+    def own_steps(self) -> Steps:
+        """The fewest steps with which the rival scores what it does after all."""
+        return own_steps(self.curves[self.rival.name, SECONDS])
 
     def steps_to(self, row: Measured) -> int | None:
         """The fewest steps with which a row scores as much as the rival."""
@@ -112,15 +121,15 @@ def _counted(row: Measured, unit: str) -> bool:
     return row.steps > 0 and (unit == SECONDS or None not in flops)
 
 
-def _trained(row: Measured, unit: str) -> bool:
-    """Whether a row was meta-trained at a cost that is known in a unit: operations may be
+def _prepared(row: Measured, unit: str) -> bool:
+    """Whether what a row spent before its first task is known in a unit: operations may be
     uncounted, and no second is left where a thread seems to have waited all the time."""
-    return row.trained and bool(row.training(unit).all())
+    return row.prepared and bool(row.training(unit).all())
 
 
 def _whole(row: Measured, unit: str) -> bool:
     """Whether all that a row costs is known in a unit."""
-    return _counted(row, unit) and (_trained(row, unit) or not row.trained)
+    return _counted(row, unit) and (_prepared(row, unit) or not row.prepared)
 
 
 def lines_of(block: Compared, shares: Sequence[int]) -> Iterator[Line]:
@@ -128,7 +137,8 @@ def lines_of(block: Compared, shares: Sequence[int]) -> Iterator[Line]:
     head = block.rival.row.header
     for row in block.rows:
         about = {"suite": head["suite"], "shots": head["shots"], "baseline": row.name}
-        for line in [*_scores(row), *_costs(row), *_gains(block, row, shares), *_ns(block, row)]:
+        lines = [*_scores(row), *_costs(row), *_gains(block, row, shares), *_ns(block, row)]
+        for line in lines + ([_own_steps(block)] if row is block.rival else []):
             yield {**about, **dict.fromkeys(("steps", "tasks")), **line}
 
 
@@ -136,8 +146,25 @@ FREE, POSITIVE = (-math.inf, math.inf), (0.0, math.inf)
 Limits = tuple[float, float]
 
 
+def _known(found: Estimate) -> Estimate:
+    """An estimate without end where values do not vary, which tells nothing of others."""
+    alike = found.error <= ALIKE * abs(found.value)
+    return Estimate(found.value, math.inf, 1.0) if alike else found
+
+
+def _timed(figure: Resampled, apart: bool) -> Estimate:
+    """Seconds of a task; of shares in a batch's time nothing tells how far tasks differ."""
+    found = estimate_of(figure)
+    return found if apart else Estimate(found.value, math.inf, 1.0)
+
+
+def cost_of(row: Measured, unit: str, steps: int) -> Estimate:
+    """The mean cost of a task's adaptation with so many steps."""
+    return _timed(row.cost(unit, steps), unit != SECONDS or row.timed_apart("adapt"))
+
+
 def _line(quantity: str, unit: str, found: Estimate, limits: Limits = FREE, **more: Any) -> Line:
-    bounds = found.interval().within(limits)
+    bounds = _known(found).interval().within(limits)
     return {
         "quantity": quantity,
         **more,
@@ -156,16 +183,19 @@ def _scores(row: Measured) -> Iterator[Line]:
 
 def _costs(row: Measured) -> Iterator[Line]:
     for unit in COUNTED:
-        for steps in row.knots if _counted(row, unit) else ():
-            found = estimate_of(row.cost(unit, steps))
+        for steps in filter(None, row.knots if _counted(row, unit) else ()):
+            found = cost_of(row, unit, steps)
             yield _line("adaptation of a task", unit, found, POSITIVE, steps=steps)
-        if _trained(row, unit):
-            yield _line("meta-training", unit, training_of(row, unit), POSITIVE)
-    yield _line("answers of a task", SECONDS, estimate_of(answers_of(row)), POSITIVE)
+        if _prepared(row, unit):
+            what = "meta-training" if row.trained else "choice of options"
+            yield _line(what, unit, training_of(row, unit), POSITIVE)
+    found = _timed(answers_of(row), row.timed_apart("generate"))
+    yield _line("answers of a task", SECONDS, found, POSITIVE)
 
 
 def training_of(row: Measured, unit: str) -> Estimate:
-    """The mean cost of a meta-training; of a single one nothing tells how far others lie."""
+    """The mean of what was spent before the first task; nothing tells how far others lie from a
+    single one."""
     costs = row.training(unit)
     if len(costs) == 1:
         return Estimate(float(costs[0]), math.inf, 1.0)
@@ -185,7 +215,7 @@ def _gains(block: Compared, row: Measured, shares: Sequence[int]) -> Iterator[Li
             continue
         per = f"{name} per {unit}"
         yield _line("gain per adaptation", per, block.gain(row, unit), steps=row.steps)
-        for tasks in shares if _trained(row, unit) else ():
+        for tasks in shares if _prepared(row, unit) else ():
             found = block.gain(row, unit, tasks)
             yield _line("gain per whole cost", per, found, steps=row.steps, tasks=tasks)
 
@@ -203,6 +233,17 @@ def _ns(block: Compared, row: Measured) -> Iterator[Line]:
             }
 
 
+def _own_steps(block: Compared) -> Line:
+    found = block.own_steps
+    return {
+        "quantity": "fewest steps to the final score",
+        "unit": "steps",
+        "value": found.value,
+        "low": found.low,
+        "high": found.high,
+    }
+
+
 def shown_of(block: Compared) -> "pd.DataFrame":
     """What the page shows of a block."""
     import pandas as pd
@@ -217,10 +258,10 @@ def _cells(block: Compared, row: Measured) -> Mapping[str, str]:
 
     def spent(unit: str) -> str:
         known = _counted(row, unit)
-        return _told(estimate_of(row.cost(unit, row.steps)), POSITIVE) if known else MISSING
+        return _told(cost_of(row, unit, row.steps), POSITIVE) if known else MISSING
 
     def training(unit: str) -> str:
-        return _told(training_of(row, unit), POSITIVE) if _trained(row, unit) else MISSING
+        return _told(training_of(row, unit), POSITIVE) if _prepared(row, unit) else MISSING
 
     usual = block.steps_to(row)
     return {
@@ -241,19 +282,18 @@ def _cells(block: Compared, row: Measured) -> Mapping[str, str]:
 
 
 def _told(found: Estimate, limits: Limits = FREE) -> str:
-    """A figure with its interval, of three digits; without one where nothing tells it."""
-    if math.isinf(found.error):
-        return digits(found.value)
+    """A figure of three digits with its interval; without one where nothing tells it."""
+    if math.isinf(_known(found).error):
+        return format(found.value, digits(found.value))
     bounds = found.interval().within(limits)
-    return f"{digits(found.value)} [{digits(bounds.low)}, {digits(bounds.high)}]"
+    largest = found.value or max(-bounds.low, bounds.high)
+    return bracketed(found.value, bounds.low, bounds.high, digits(largest))
 
 
 def digits(value: float) -> str:
-    """A number of three digits."""
-    if not value:
-        return "0"
-    places = max(2 - math.floor(math.log10(abs(value))), 0)
-    return f"{value:,.{min(places, 4)}f}"
+    """The format of three digits of a number."""
+    places = max(2 - math.floor(math.log10(abs(value))), 0) if value else 0
+    return f",.{min(places, 4)}f"
 
 
 def told_n(found: Payback | None) -> str:
@@ -261,7 +301,7 @@ def told_n(found: Payback | None) -> str:
     if found is None:
         return MISSING
     value, low, high = (count(n) for n in (found.tasks, found.low, found.high))
-    return f"{value} [{low}, {high}]"
+    return value if low == high else f"{value} [{low}, {high}]"
 
 
 def count(tasks: float) -> str:

@@ -1,15 +1,21 @@
 """From how many new tasks on a meta-training has paid for itself.
 
-A method whose meta-training costs T, and which after s inner steps on a task, at cost c(s), scores
-at least as much as its rival does at cost r, is no dearer over N tasks where T / N + c(s) <= r. The
-smallest such N is ceil(T / (r - c(s))) for the fewest steps s that score as much; it is infinite
-where no number of steps does, or where c(s) is not below r.
+Quality q is what the rival scores after all its inner steps, and its cost r that of the fewest of
+its steps k with which it scores q. A method whose meta-training costs T, and which scores q after
+s steps on a task at cost c(s), is no dearer over N tasks where T / N + c(s) <= r. The smallest such
+N is ceil(T / (r - c(s))) for the fewest steps s that score q; it is infinite where no number of
+steps does, or where c(s) is not below r.
 
-Its interval inverts a test, as that of a dose which is read off a curve does (Finney, 1978): for
-every N the lead is estimated that the method has over its rival with the most steps that r - T / N
-pays for, or with fewer. The ends are the smallest N at which the upper and the lower end of the
-lead's interval reach 0. The lead is resampled by `bench.statistics`: tasks, with their scores and
-costs at once, crossed with train seeds. T is taken as known.
+Its interval inverts tests, as that of a dose which is read off a curve does (Finney, 1978). k lies
+between the first number of steps after which the rival is not shown to be below q and the first
+after which it is shown to have reached q, all of them at the latest. For every N the method's lead
+over q is estimated with the most steps that r - T / N pays for, or with fewer. The interval's lower
+end is the smallest N at which the upper end of the lead's interval reaches 0, with r at the largest
+k; its upper end is that of the lead's lower end, with r at the smallest k. That one of several
+numbers of steps leads is shown at a level that holds for the largest of their studentised leads on
+resamples (Westfall and Young, 1993), without those that are shown to be behind. All are resampled
+by `bench.statistics`: tasks, with their scores and costs at once, crossed with train seeds. T is
+taken as known.
 """
 
 import math
@@ -24,6 +30,7 @@ from bench.statistics import Estimate, Interval, of_resamples
 Array = NDArray[np.float64]
 MOST = 2**60  # tasks
 ROUNDING = 1e-12  # of a cost
+SAME = 1e-9  # points
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,11 +67,47 @@ class Payback:
     low: float
     high: float
 
+    @property
+    def shown(self) -> bool:
+        """Whether it is shown to pay, from `high` on at the latest."""
+        return math.isfinite(self.high)
+
+    @property
+    def refuted(self) -> bool:
+        """Whether it is shown never to pay."""
+        return math.isinf(self.low)
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The fewest inner steps with which a rival scores what it does after all, with an interval."""
+
+    value: int
+    low: int
+    high: int
+
 
 def fewest_steps(method: Curve, score: float) -> int | None:
     """The fewest inner steps with which a method scores so much; None where it never does."""
-    reached = np.flatnonzero(method.scores.mean(axis=0) >= score)
+    reached = np.flatnonzero(method.scores.mean(axis=0) >= score - SAME)
     return int(reached[0]) if len(reached) else None
+
+
+def own_steps(rival: Curve, level: float = 0.95) -> Steps:
+    """The fewest inner steps with which a rival scores what it does after all of them."""
+    value = fewest_steps(rival, float(rival.scores[:, -1].mean()))
+    behind = (
+        of_resamples(
+            rival.scores[:, -1] - rival.scores[:, steps],
+            rival.score_draws[..., -1] - rival.score_draws[..., steps],
+            rival.units,
+        ).interval(level)
+        for steps in range(rival.steps)
+    )
+    bounds = [*behind, Interval(0.0, 0.0)]
+    low = next(steps for steps, found in enumerate(bounds) if found.low <= SAME)
+    high = next(steps for steps, found in enumerate(bounds) if found.high <= SAME)
+    return Steps(rival.steps if value is None else value, low, high)
 
 
 def payback(training: float, method: Curve, rival: Curve, level: float = 0.95) -> Payback:
@@ -73,47 +116,73 @@ def payback(training: float, method: Curve, rival: Curve, level: float = 0.95) -
     Args:
         training: the cost of one meta-training, in the unit of both curves' costs.
         method: is meta-trained.
-        rival: is not, and so has one line of scores; its quality and its cost are those of its
-            last step.
+        rival: is not, and so has one line of scores; its quality is that of its last step, its
+            cost that of the fewest steps which reach it.
         level: of the interval.
     """
-    pair = _Pair(training, method, rival, level)
-    return Payback(_first(pair.value), _first(pair.upper), _first(pair.lower))
+    own, pair = own_steps(rival, level), _Pair(training, method, rival, level)
+    jointly = pair.joint_level(own.low)
+    return Payback(
+        _first(lambda tasks: pair.value(tasks, own.value)),
+        _first(lambda tasks: pair.upper(tasks, own.high)),
+        _first(lambda tasks: pair.lower(tasks, own.low, jointly)),
+    )
 
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """A method and its rival, with the lead in points of the one over the other at equal cost."""
+    """A method and its rival, with the lead in points of the one over the other's last step at the
+    cost of so many steps of the other, `own`."""
 
     training: float
     method: Curve
     rival: Curve
     level: float
 
-    def value(self, tasks: float) -> float:
+    def value(self, tasks: float, own: int) -> float:
         """The largest lead with any number of steps that is paid for; minus infinity where the
         meta-training alone is not."""
-        paid = int(_paid(self.method.costs, self.rival.costs[-1], self.training / tasks))
+        paid = int(_paid(self.method.costs, self.rival.costs[own], self.training / tasks))
         leads = self.method.scores.mean(axis=0) - self.rival.scores[:, -1].mean()
         return float(leads[: paid + 1].max()) if paid >= 0 else -math.inf
 
-    def upper(self, tasks: float) -> float:
+    def upper(self, tasks: float, own: int) -> float:
         """The upper end of the lead's interval, the largest of any number of steps."""
-        return max((bounds.high for bounds in self._bounds(tasks)), default=-math.inf)
+        leads = self._leads(tasks, own)
+        return max((lead.interval(self.level).high for lead in leads), default=-math.inf)
 
-    def lower(self, tasks: float) -> float:
-        """The lower end, likewise."""
-        return max((bounds.low for bounds in self._bounds(tasks)), default=-math.inf)
+    def lower(self, tasks: float, own: int, level: float) -> float:
+        """The lower end, likewise, of intervals of a level."""
+        leads = self._leads(tasks, own)
+        return max((lead.interval(level).low for lead in leads), default=-math.inf)
 
-    def _bounds(self, tasks: float) -> Iterator[Interval]:
-        """The lead's intervals. Between scored steps the lead is a straight line: with any steps up
-        to the most that are paid for it is largest with those, or at a scored number below."""
+    def joint_level(self, own: int) -> float:
+        """The level of each lead with which the largest has `level`, of all scored numbers of steps
+        that cost less than `own` steps of the rival and are not shown to be behind."""
+        from scipy.special import ndtr
+
+        paid = int(_paid(self.method.costs, self.rival.costs[own], 0.0))
+        draws = (self.method.score_draws - self.rival.score_draws[..., -1:]).mean(axis=0)
+        leads = {k: self._lead(k, np.full(len(draws), k), k) for k in self.method.knots}
+        open_ = [k for k in leads if k <= paid and leads[k].interval(self.level).high >= 0]
+        spread = draws[:, open_].std(axis=0)
+        varying = np.array(open_, dtype=np.intp)[spread > SAME]
+        if len(varying) < 2:
+            return self.level
+        found = draws[:, varying] - draws[:, varying].mean(axis=0)
+        largest = (found / spread[spread > SAME]).max(axis=1)
+        critical = np.quantile(largest, (1 + self.level) / 2)
+        return max(self.level, float(2 * ndtr(critical) - 1))
+
+    def _leads(self, tasks: float, own: int) -> Iterator[Estimate]:
+        """Between scored steps the lead is a straight line: with any steps up to the most that are
+        paid for it is largest with those, or at a scored number below."""
         share = self.training / tasks
-        paid = int(_paid(self.method.costs, self.rival.costs[-1], share))
+        paid = int(_paid(self.method.costs, self.rival.costs[own], share))
         if paid >= 0:
-            drawn = _paid(self.method.cost_draws, self.rival.cost_draws[:, -1], share).clip(min=0)
+            drawn = _paid(self.method.cost_draws, self.rival.cost_draws[:, own], share).clip(min=0)
             for cap in [*(k for k in self.method.knots if k < paid), self.method.steps]:
-                yield self._lead(paid, drawn, cap).interval(self.level)
+                yield self._lead(paid, drawn, cap)
 
     def _lead(self, paid: int, drawn: NDArray[np.intp], cap: int) -> Estimate:
         """With as many steps as are paid for, on the data and on each resample, or `cap`."""
@@ -140,15 +209,15 @@ def _paid(costs: Array, budget: Array, share: float) -> NDArray[np.intp]:
 
 def _first(lead: Callable[[float], float]) -> float:
     """The smallest whole number of tasks with a lead of 0 or more; infinite where none has."""
-    if lead(math.inf) < 0:
+    if lead(math.inf) < -SAME:
         return math.inf
     high = 1
-    while lead(high) < 0:
+    while lead(high) < -SAME:
         if high >= MOST:
             return math.inf
         high *= 2
     low = high // 2  # has none
     while high - low > 1:
         middle = (low + high) // 2
-        low, high = (low, middle) if lead(middle) >= 0 else (middle, high)
+        low, high = (low, middle) if lead(middle) >= -SAME else (middle, high)
     return float(high)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,7 +72,19 @@ class Measured:
     @property
     def trained(self) -> bool:
         """Whether it was meta-trained."""
+        return bool(self.row.header["init"] == "meta-trained")
+
+    @property
+    def prepared(self) -> bool:
+        """Whether it spent something before its first task: a meta-training, or a choice that was
+        made on other tasks."""
         return any(header.get("train") for header in self.row.headers)
+
+    @property
+    def diverged(self) -> str | None:
+        """How many episodes' inner loops diverged, None without any."""
+        found = [bool(record.get("diverged")) for record in self.row.records()]
+        return f"{sum(found)} of {len(found)} episodes" if any(found) else None
 
     @cached_property
     def steps(self) -> int:
@@ -118,7 +131,7 @@ class Measured:
         )
 
     def training(self, unit: str) -> Array:
-        """The cost of each meta-training `(train seeds,)`; 0 where there is none."""
+        """What each train seed spent before its first task `(train seeds,)`; 0 where nothing."""
         trained = {h["train_seed"]: h.get("train") or {} for h in self.row.headers}
         costs = [trained[seed] for seed in sorted(trained, key=lambda s: (s is not None, s))]
         if unit == FLOPS:
@@ -136,6 +149,14 @@ class Measured:
         adapted = sum(cost["adapt_ms"] for cost in costs)
         parts.append((adapted, adapted - sum(own_ms(cost, "adapt") for cost in costs)))
         return max((waited / spent for spent, waited in parts if spent), default=0.0)
+
+    def timed_apart(self, what: str) -> bool:
+        """Whether `adapt` or `generate` was timed task by task, not shared out in a batch."""
+        return all(
+            first["costs"][f"{what}_ms"] != second["costs"][f"{what}_ms"]
+            for records in self.row.cells.values()
+            for first, second in pairwise(records)
+        )
 
     def curve(self, unit: str) -> Curve:
         """Scores and costs after every whole number of steps, scores interpolated between those
