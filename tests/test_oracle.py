@@ -11,11 +11,13 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner
 
 import bench
 from baselines.oracle import Oracle
 from bench.backbone import Backbone
 from bench.baseline import GradientLearner, Learner
+from bench.cli import main
 from bench.context import dataset_of
 from bench.episodes import Episode, draw_episode
 from bench.errors import CellError
@@ -255,6 +257,10 @@ def test_other_views_hold_an_upper_reference(tmp_path: Path) -> None:
     assert 2 not in {place for place, _ in shown.bold}
     (sentence, *_) = stability([root])
     assert "of 1 pairs of rows are ties" in sentence
+    assert build([root], tmp_path / "site") > 1
+    assert "oracle" in (tmp_path / "site" / "index.html").read_text()
+    done = CliRunner().invoke(main, ["compare", str(root), str(root)])
+    assert done.exit_code in (0, 3), done.output
     found = paired_table([root], ["oracle"], "good", None)
     assert set(found["baseline"]) == {"oracle"}
     assert (found["difference"] > 0).all()
