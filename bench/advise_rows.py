@@ -48,18 +48,22 @@ def usable(blocks: Sequence[Rows], notes: list[str]) -> list[Rows]:
             own = [line for line in block if next(iter(line.rows.values())).few_shot]
             upper |= {line.name: None for line in block if line not in own}
             kept += [own] if own else []
-    for why, found in (
-        ("as their texts cannot be drawn here", foreign),
-        ("as their tasks are not meta-test tasks", others),
-        ("as these are no few-shot methods", upper),
-    ):
-        if found:
-            notes.append(f"Left out, {why}: {', '.join(found)}.")
+    reasons = [
+        f"Left out, {why}: {', '.join(found)}."
+        for why, found in (
+            ("as their texts cannot be drawn here", foreign),
+            ("as their tasks are not meta-test tasks", others),
+            ("as these are no few-shot methods", upper),
+        )
+        if found
+    ]
     if not kept:
         raise UserError(
-            "no finished row of a few-shot method on a suite's embedded meta-test tasks: nothing "
-            "tells what suits your data; name a run without --data and of the split meta-test"
+            "no finished row of a few-shot method on a suite's embedded meta-test tasks, so nothing "
+            f"tells what suits your data. {' '.join(reasons)} Name a run that has one: without "
+            "--data, and of the split meta-test"
         )
+    notes += reasons
     return kept
 
 
