@@ -60,7 +60,7 @@ def usable(blocks: Sequence[Rows], notes: list[str]) -> list[Rows]:
     if not kept:
         raise UserError(
             "no finished row of a few-shot method on a suite's embedded meta-test tasks, so "
-            f"nothing tells what suits your data. {' '.join(reasons)} Name a run that has one: without "
+            f"nothing tells what suits your data. {' '.join(reasons)} Name a run without "
             "--data, and of the split meta-test"
         )
     notes += reasons
