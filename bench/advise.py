@@ -8,17 +8,18 @@ from typing import Any
 
 import numpy as np
 
+from bench.advise_rows import nearest, tasks_of, unmeasured, usable
 from bench.answered import Answered, answered
 from bench.costs import own_ms
-from bench.errors import UserError
 from bench.likeness import Likeness, Pair, likeness, own_features, suite_tasks
-from bench.registry import load_suite, names
-from bench.statistics import Entry, Estimate, holm, of_resamples, pairwise
+from bench.registry import load_suite
+from bench.shown import title
+from bench.statistics import Entry, Estimate, Interval, holm, of_resamples, pairwise
 from bench.studies.step_curves import SECONDS, Measured, busy
 from bench.tables import ALPHA, entries, metrics
 
-RECORDS = Path(__file__).parents[1] / "results" / "records"
 FEW_TASKS = 10
+FAR_SHOTS = 2  # times as many or as few
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,7 @@ class Candidate:
 
     Attributes:
         score: on the metric of its block.
-        needs: device-seconds: a meta-training once, adaptation and answers of every task.
+        needs: device-seconds: a training once, adaptation and answers of every task.
         behind: the best fitting row's lead, where both fit the budget.
         p: of no lead, adjusted for all pairs of fitting rows (Holm).
         verdict: why it is recommended, or why not.
@@ -56,6 +57,18 @@ class Candidate:
     p: float | None = None
     verdict: str = ""
 
+    @property
+    def spread(self) -> Interval | None:
+        """The interval of what it needs; None where nothing tells of one."""
+        found = self.needs.interval()
+        told = math.isfinite(found.high) and not math.isclose(found.low, found.high)
+        return Interval(max(found.low, 0.0), found.high) if told else None
+
+    @property
+    def directories(self) -> list[str]:
+        """The run directories of its cells."""
+        return sorted({str(path) for path in self.row.row.directories})
+
 
 @dataclass
 class Advice:
@@ -64,8 +77,9 @@ class Advice:
     Attributes:
         place: the suite, the shots and the metric of the rows.
         candidates: all rows, best first.
-        recommended: None where nothing fits the budget.
-        thin: why the evidence is too thin, a sentence each.
+        recommended: what the rows say; None where nothing fits the budget.
+        grave: why that is no recommendation, a sentence each.
+        thin: all that makes the evidence thin, a sentence each, those among them.
         notes: what else a reader must know.
     """
 
@@ -74,23 +88,14 @@ class Advice:
     place: str
     candidates: list[Candidate]
     recommended: Candidate | None = None
+    grave: list[str] = field(default_factory=list)
     thin: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
-
-def shipped() -> list[Path]:
-    """The run directories that come with a checkout.
-
-    Raises:
-        UserError: there are none.
-    """
-    found = sorted(path.parent for path in RECORDS.glob("*/run.json"))
-    if not found:
-        raise UserError(
-            "no records come with this installation; name run directories, as `fewgen advise "
-            "results/quick ...` after `fewgen run quick`"
-        )
-    return found
+    @property
+    def directories(self) -> list[str]:
+        """The run directories of all candidates' rows."""
+        return sorted({path for candidate in self.candidates for path in candidate.directories})
 
 
 def advise(directories: Sequence[Path], texts: dict[str, list[Pair]], asked: Asked) -> Advice:
@@ -105,65 +110,23 @@ def advise(directories: Sequence[Path], texts: dict[str, list[Pair]], asked: Ask
         texts: task to its examples.
 
     Raises:
-        UserError: no finished row of embedded data is among them.
+        UserError: no finished row of a few-shot method on embedded meta-test tasks is among them.
     """
     notes: list[str] = []
-    blocks = _known(answered(directories, None, notes.append), notes)
+    blocks = usable(answered(directories, None, notes.append), notes)
     suites = sorted({block[0].header["suite"] for block in blocks})
     like = likeness(own_features(texts), {suite: suite_tasks(suite) for suite in suites})
-    block = _block(blocks, like.nearest, asked.shots, notes)
+    block = nearest(blocks, like.nearest, asked.shots, notes)
     made = Advice(asked, like, block[0].place, _candidates(block, asked.tasks), notes=notes)
     fitting = [c for c in made.candidates if c.needs.value <= asked.budget]
     if fitting:
         made.recommended = _recommend(fitting)
+    made.grave = _grave(made, block)
+    made.thin = [*made.grave, *_thin(made, block, fitting)]
     _judge(made)
-    made.thin = _thin(made, block, fitting)
-    missing = sorted(set(names("baseline")) - {row.header["baseline"] for row in block})
-    if missing:
+    if missing := unmeasured(block):
         notes.append(f"Not measured there: {', '.join(missing)}.")
     return made
-
-
-def _known(blocks: Sequence[Sequence[Answered]], notes: list[str]) -> list[Sequence[Answered]]:
-    """Blocks whose suite's texts can be drawn here."""
-    kept, others = [], dict[str, None]()
-    for block in blocks:
-        head = block[0].header
-        if head["dataset"] == "embedded" and _drawn_here(head["suite"], head["revision"]):
-            kept.append(block)
-        else:
-            others[f"{head['suite']} ({head['dataset']}, revision {head['revision']})"] = None
-    if others:
-        notes.append(f"Left out, as their texts cannot be drawn here: {', '.join(others)}.")
-    if not kept:
-        raise UserError(
-            "no finished row of a suite's embedded data: nothing tells what your data are like; "
-            "name a run without --data"
-        )
-    return kept
-
-
-def _drawn_here(suite: str, revision: str) -> bool:
-    return suite in names("suite") and load_suite(suite).embedded().revision == revision
-
-
-def _block(
-    blocks: Sequence[Sequence[Answered]], suite: str, shots: int, notes: list[str]
-) -> Sequence[Answered]:
-    """The block of a suite with the nearest shots, that of the most tasks and rows."""
-    own = [block for block in blocks if block[0].header["suite"] == suite]
-    away = {id(block): abs(math.log(block[0].header["shots"] / shots)) for block in own}
-    near = [block for block in own if away[id(block)] == min(away.values())]
-    if len(near) > 1:
-        notes.append(
-            f"The largest of {len(near)} tables of {suite} is used; the others have other shots, "
-            "backbones, decodings or episodes: name only the directories that count."
-        )
-    return max(near, key=lambda block: (len(_tasks(block)), len(block)))
-
-
-def _tasks(block: Sequence[Answered]) -> set[str]:
-    return {record["task"] for row in block[0].rows.values() for record in row.records()}
 
 
 def _candidates(block: Sequence[Answered], tasks: int) -> list[Candidate]:
@@ -178,13 +141,21 @@ def _candidates(block: Sequence[Answered], tasks: int) -> list[Candidate]:
 
 
 def needs(row: Measured, tasks: int) -> Estimate:
-    """Device-seconds of a meta-training and of the adaptation and the answers of so many tasks;
-    0 without a model. What threads waited for cores that others had is left out."""
+    """Device-seconds of a training and of the adaptation and the answers of so many tasks; 0
+    without a model. What threads waited for cores that others had is left out.
+
+    Tasks that went through the device together have equal shares of its time, which tell nothing
+    of a spread between tasks: the error is then over train seeds alone, 0 of a single one.
+    """
     task = row.mean(_task_seconds)
     training = row.training(SECONDS)
-    return of_resamples(
-        training + tasks * task.points, training[:, None] + tasks * task.draws, task.units
-    )
+    points = training + tasks * task.points
+    shared = any((head.get("tasks_at_once") or 1) > 1 for head in row.row.headers)
+    if shared or not points.any():
+        draws = np.repeat(points[:, None], task.draws.shape[1], axis=1)
+    else:
+        draws = training[:, None] + tasks * task.draws
+    return of_resamples(points, draws, task.units)
 
 
 def _task_seconds(record: Any) -> float:
@@ -209,7 +180,7 @@ def _judge(made: Advice) -> None:
     chosen = made.recommended
     for candidate in made.candidates:
         if candidate is chosen:
-            candidate.verdict = "recommended"
+            candidate.verdict = "nearest evidence" if made.grave else "recommended"
         elif candidate.needs.value > made.asked.budget:
             candidate.verdict = "too dear"
         elif candidate.p is not None and candidate.p < ALPHA:
@@ -218,23 +189,47 @@ def _judge(made: Advice) -> None:
             candidate.verdict = "not shown to be better, and dearer"
 
 
-def _thin(made: Advice, block: Sequence[Answered], fitting: Sequence[Candidate]) -> list[str]:
-    """Why the evidence does not carry the advice, a sentence each."""
-    found, head, like = [], block[0].header, made.like
+def _grave(made: Advice, block: Sequence[Answered]) -> list[str]:
+    """Why the rows do not speak of what was asked, a sentence each."""
+    found, like = [], made.like
     if like.far:
         distance, reach = like.distances[like.nearest], like.reaches[like.nearest]
         found.append(
             f"Your data lie outside every recorded suite: the nearest, {like.nearest}, is "
             f"{distance:.2f} away, and its own tasks reach {reach:.2f}."
         )
-    if head["shots"] != made.asked.shots:
-        found.append(
-            f"Nothing is recorded at K = {made.asked.shots}: these rows are of K = {head['shots']}."
-        )
-    if (tasks := len(_tasks(block))) < FEW_TASKS:
+    if _shots_apart(made, block) > FAR_SHOTS:
+        found.append(_other_shots(made, block))
+    if (tasks := len(tasks_of(block))) < FEW_TASKS:
         found.append(f"Only {tasks} task(s) were measured; {FEW_TASKS} are the least.")
-    once = [c.name for c in fitting if c.row.trained and len(c.row.training(SECONDS)) == 1]
-    if once:
+    return found
+
+
+def _shots_apart(made: Advice, block: Sequence[Answered]) -> float:
+    """The larger number of shots, recorded or asked for, over the smaller one."""
+    recorded: int = block[0].header["shots"]
+    return max(recorded, made.asked.shots) / min(recorded, made.asked.shots)
+
+
+def _other_shots(made: Advice, block: Sequence[Answered]) -> str:
+    return (
+        f"Nothing is recorded at K = {made.asked.shots}: these rows are of K = "
+        f"{block[0].header['shots']}."
+    )
+
+
+def _thin(made: Advice, block: Sequence[Answered], fitting: Sequence[Candidate]) -> list[str]:
+    """What else weakens the advice, a sentence each."""
+    found, head = [], block[0].header
+    if 1 < _shots_apart(made, block) <= FAR_SHOTS:
+        found.append(_other_shots(made, block))
+    primary = load_suite(head["suite"]).primary
+    if block[0].metric != primary:
+        found.append(
+            f"These rows are older than the suite's primary metric: they rank by "
+            f"{title(block[0].metric)}, {head['suite']} now by {title(primary)}."
+        )
+    if once := [c.name for c in fitting if _trained_once(c)]:
         found.append(f"One train seed: another training may rank otherwise ({', '.join(once)}).")
     if not fitting:
         least = min(made.candidates, key=lambda c: c.needs.value)
@@ -245,12 +240,19 @@ def _thin(made: Advice, block: Sequence[Answered], fitting: Sequence[Candidate])
         found.append("One row fits the budget: nothing is compared with it.")
     elif not all(math.isfinite(c.score.error) for c in fitting):
         found.append("The scores have no intervals, as they are of a single episode.")
-    if made.recommended and made.recommended.needs.interval().high > made.asked.budget:
+    spread = made.recommended and made.recommended.spread
+    if spread and spread.high > made.asked.budget:
         found.append("The interval of what it needs reaches beyond the budget.")
     places = {_device(c.row.row.header) for c in made.candidates if c.needs.value}
     if len(places) > 1:
         found.append(f"Times are of several devices: {'; '.join(sorted(places))}.")
     return found + busy([c.row for c in made.candidates if c.needs.value])
+
+
+def _trained_once(candidate: Candidate) -> bool:
+    """Whether a single meta-training was measured; what is trained otherwise has none."""
+    meta_trained = candidate.row.row.header["init"] == "meta-trained"
+    return meta_trained and len(candidate.row.training(SECONDS)) == 1
 
 
 def _device(head: dict[str, Any]) -> str:

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.advise import Advice, Asked, Candidate, advise, answers, device, shipped
+from bench.advise import Advice, Asked, Candidate, advise, answers, device
+from bench.advise_rows import shipped
 from bench.errors import UserError
 from bench.likeness import FEATURES, Pair
 from bench.records import write_json
 from bench.registry import load_suite, names
-from bench.shown import MISSING, title
+from bench.shown import MISSING, bracketed, title
 from bench.sources import Source, read_records
-from bench.statistics import Estimate
+from bench.statistics import Estimate, Interval
 
 UNITS = {"s": 1, "m": 60, "h": 3600}
 
@@ -65,17 +66,24 @@ def advice(
 
 def as_text(made: Advice) -> str:
     """The advice as a reader sees it: what to take, how far to trust it, what it rests on."""
-    asked, chosen = made.asked, made.recommended
+    asked = made.asked
     spent = f"{asked.tasks:,} tasks of {asked.shots} examples within {seconds(asked.budget)}"
-    head = f"Take {chosen.name}" if chosen else "Nothing recorded fits"
     parts = [
-        f"**{head}**: {spent} on {device(made)}.",
+        f"**{_head(made)}**: {spent} on {device(made)}.",
         _listed("The evidence is thin:", made.thin) or "The evidence is not thin.",
         f"Nearest suite: {made.like.nearest}.\n\n{_features(made)}",
-        f"Rows of {made.place}:\n\n{_rows(made)}",
+        f"Rows of {made.place}, from {', '.join(made.directories)}:\n\n{_rows(made)}",
         _listed("To know:", [*_counted(made), *made.notes]),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def _head(made: Advice) -> str:
+    if not made.recommended:
+        return "Nothing recorded fits"
+    if made.grave:
+        return f"Too thin to recommend; the nearest evidence says {made.recommended.name}"
+    return f"Take {made.recommended.name}"
 
 
 def _listed(head: str, lines: Sequence[str]) -> str:
@@ -108,24 +116,26 @@ def _rows(made: Advice) -> str:
 
 
 def _cells(candidate: Candidate) -> dict[str, str]:
-    metric = candidate.row.metric
+    metric, behind = candidate.row.metric, candidate.behind
     bounds = candidate.score.interval().within(metric.limits)
-    spent = candidate.needs.interval()
     return {
         "baseline": candidate.name,
-        title(metric.name): f"{candidate.score.value:.1f} [{bounds.low:.1f}, {bounds.high:.1f}]",
-        "behind the best that fits": _behind(candidate.behind),
-        "needs": f"{seconds(candidate.needs.value)} [{seconds(max(spent.low, 0.0))}, "
-        f"{seconds(spent.high)}]",
+        title(metric.name): bracketed(candidate.score.value, bounds.low, bounds.high),
+        "behind the best that fits": _behind(behind) if behind else MISSING,
+        "needs": _needs(candidate),
         "verdict": candidate.verdict,
     }
 
 
-def _behind(found: Estimate | None) -> str:
-    if found is None:
-        return MISSING
+def _behind(found: Estimate) -> str:
     bounds = found.interval()
-    return f"{found.value:.1f} [{bounds.low:.1f}, {bounds.high:.1f}]"
+    return bracketed(found.value, bounds.low, bounds.high)
+
+
+def _needs(candidate: Candidate) -> str:
+    """A time, and its interval where it has one."""
+    told, spread = seconds(candidate.needs.value), candidate.spread
+    return f"{told} [{seconds(spread.low)}, {seconds(spread.high)}]" if spread else told
 
 
 def _markdown(frame: Any) -> str:
@@ -138,9 +148,10 @@ def _counted(made: Advice) -> list[str]:
         "Brackets are 95 % intervals, of trained rows with one train seed for that training alone; "
         "worse: a paired difference with p < 5 % after Holm over all pairs of rows that fit. Not "
         "shown to differ is not shown to be equal.",
-        f"Needs: one meta-training, and of every task its adaptation and {answers(made):,.0f} "
-        "answers, as recorded on the device above, where several tasks adapt at once. Pre-training "
-        "of the backbone and the choice of options are not in it.",
+        f"Needs: one training, if any, and of every task its adaptation and {answers(made):,.0f} "
+        "answers, as recorded on the device above. Tasks that adapt at once have equal shares of "
+        "the time: no interval over tasks, and none at all with one train seed. Pre-training of "
+        "the backbone and the choice of options are not in it.",
         "A distance is in standard deviations of a feature over the tasks of all suites; "
         "recorded suites are small and invented, and being near one in these features promises no "
         "scores.",
@@ -156,16 +167,20 @@ def seconds(value: float) -> str:
 def as_json(made: Advice) -> dict[str, Any]:
     """All that the text says, in numbers; None where there is no number."""
     like, asked = made.like, made.asked
+    chosen = made.recommended.name if made.recommended else None
     return {
         "shots": asked.shots,
         "tasks": asked.tasks,
         "budget_s": asked.budget,
-        "recommended": made.recommended.name if made.recommended else None,
+        "recommended": chosen if not made.grave else None,
+        "nearest_evidence": chosen,
+        "too_thin": made.grave,
         "thin": made.thin,
         "notes": made.notes,
         "device": device(made),
         "nearest_suite": like.nearest,
         "rows_of": made.place,
+        "directories": made.directories,
         "features": {
             name: {"own": like.own[i], **{s: float(v[i]) for s, v in like.suites.items()}}
             for i, name in enumerate(FEATURES)
@@ -180,7 +195,8 @@ def as_json(made: Advice) -> dict[str, Any]:
                 "score": _plain(candidate.score),
                 "behind": _plain(candidate.behind),
                 "p_holm": candidate.p,
-                "needs_s": _plain(candidate.needs),
+                "needs_s": _of(candidate.needs.value, candidate.spread),
+                "directories": candidate.directories,
             }
             for candidate in made.candidates
         ],
@@ -188,11 +204,13 @@ def as_json(made: Advice) -> dict[str, Any]:
 
 
 def _plain(found: Estimate | None) -> dict[str, float | None] | None:
-    if found is None:
-        return None
-    bounds = found.interval()
-    told = {"value": found.value, "low": bounds.low, "high": bounds.high}
-    return {key: value if math.isfinite(value) else None for key, value in told.items()}
+    return _of(found.value, found.interval()) if found else None
+
+
+def _of(value: float, bounds: Interval | None) -> dict[str, float | None]:
+    low, high = (bounds.low, bounds.high) if bounds else (math.nan, math.nan)
+    told = {"value": value, "low": low, "high": high}
+    return {key: number if math.isfinite(number) else None for key, number in told.items()}
 
 
 def write_advice(made: Advice, out: Path) -> None:

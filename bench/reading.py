@@ -21,6 +21,9 @@ class Reading:
         cuts: of each task, the examples that were cut to the context.
         taught: of each task, how many examples it learns from in place of the support set; None
             where it learns from that.
+
+    Raises:
+        CellError: a few-shot method gives minibatches, or those of another are not fit.
     """
 
     def __init__(
@@ -33,6 +36,11 @@ class Reading:
         self._backbone = backbone
         pairs = list(zip(tasks, episodes, strict=True))
         given = [method.minibatches(task, episode) for task, episode in pairs]
+        if method.few_shot and any(steps is not None for steps in given):
+            raise CellError(
+                f"{type(method).__name__} is a few-shot method, yet its minibatches are read in "
+                "place of the support set; set few_shot = False if it is an upper reference"
+            )
         self.taught = [
             None if steps is None else _distinct(steps, episode)
             for steps, episode in zip(given, episodes, strict=True)

@@ -58,6 +58,11 @@ class Row:
         return not self.failures and self.planned == set(self.cells)
 
     @property
+    def few_shot(self) -> bool:
+        """Whether it learned from support sets alone; else it is an upper reference."""
+        return not any("learned_from" in record for record in self.records())
+
+    @property
     def digests(self) -> dict[tuple[int, int], str]:
         """(seed, index) to the digest of its episode."""
         return {(r["seed"], r["index"]): r["digest"] for r in self.records()}
@@ -231,7 +236,7 @@ def _learned_from(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:
 
 @dataclass
 class Block:
-    """Rows that stand together, best first, and the line of each."""
+    """Rows that stand together, best first and upper references last, and the line of each."""
 
     rows: list[Row]
     lines: list[dict[str, Any]]
@@ -243,9 +248,9 @@ class Block:
 
     @property
     def complete(self) -> "list[tuple[Row, dict[str, Any]]]":
-        """What is ranked: rows that lack no cell, with their lines."""
+        """What is ranked: rows of few-shot methods that lack no cell, with their lines."""
         pairs = zip(self.rows, self.lines, strict=True)
-        return [(row, line) for row, line in pairs if row.complete]
+        return [(row, line) for row, line in pairs if row.complete and row.few_shot]
 
 
 def _block(rows: Sequence[Row], metric: str | None) -> Block:
@@ -255,14 +260,14 @@ def _block(rows: Sequence[Row], metric: str | None) -> Block:
         (row, {**_line(row), "rank_metric": name, "pareto": None, **loss_columns(row, name)})
         for row in rows
     ]
-    pairs.sort(key=lambda pair: pair[1].get(name, -math.inf), reverse=True)
+    pairs.sort(key=lambda pair: (pair[0].few_shot, pair[1].get(name, -math.inf)), reverse=True)
     return Block([row for row, _ in pairs], [line for _, line in pairs])
 
 
 def _compare(made: Sequence[Block]) -> None:
-    """Adds paired differences, letters and the front to the lines of complete rows.
+    """Adds paired differences, letters and the front to the lines of ranked rows.
 
-    All pairs of rows of all blocks are compared, and their p-values adjusted together.
+    All pairs of ranked rows of all blocks are compared, and their p-values adjusted together.
     """
     from bench.statistics import holm, pairwise
 
@@ -275,7 +280,7 @@ def _compare(made: Sequence[Block]) -> None:
 
 
 def _measured(block: Block) -> "tuple[list[list[Entry]], Metric]":
-    """The entries of a block's complete rows, and the metric that ranks them."""
+    """The entries of a block's ranked rows, and the metric that ranks them."""
     rows = [row for row, _ in block.complete]
     scorer = next(m for m in metrics(rows[0]) if m.name == block.metric)
     return [entries(row, block.metric) for row in rows], scorer
@@ -284,7 +289,7 @@ def _measured(block: Block) -> "tuple[list[list[Entry]], Metric]":
 def _rank(
     block: Block, pairs: "Mapping[tuple[int, int], Estimate]", ps: Mapping[tuple[int, int], float]
 ) -> None:
-    """Writes a block's comparisons, of pairs of complete rows in their order, into its lines."""
+    """Writes a block's comparisons, of pairs of ranked rows in their order, into its lines."""
     lines = [line for _, line in block.complete]
     groups = letters(range(len(lines)), lambda i, j: ps[i, j] < ALPHA)
     on_front = front([_point(line, block.metric) for line in lines])
@@ -359,7 +364,8 @@ def leaderboard(directories: "Sequence[str | Path]", metric: str | None = None) 
         those p-values at 5 %. `probe_loss`, with its interval, is what a row loses on the ranking
         metric under another task's support, where that was probed. `pareto`: no row of the block
         has as good a score for as short an adaptation, and one of both better. Rows that lack
-        cells have no comparison.
+        cells have no comparison, nor have those that learned from more than support sets, which
+        stand last.
 
     Raises:
         UserError: no run directory, no finished cell, or a metric that was not recorded.

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
-from bench import advise as module
+from bench import advise_rows as module
 from bench.advise import Advice, Asked, advise
-from bench.advise_command import as_text, budget_seconds, read_texts
+from bench.advise_command import as_json, as_text, budget_seconds, read_texts
 from bench.cli import main
 from bench.errors import UserError
 from bench.likeness import FEATURES, Pair, features, likeness, own_features, suite_tasks
@@ -19,8 +19,9 @@ from bench.registry import load_suite, names
 from bench.sources import Source
 from bench.tables import read_rows
 from tests.runs import write_run
+from tests.upper import as_upper_reference
 
-SUITE = "summarization"
+SUITE = "translation"  # its primary metric is that of the rows
 HOUR = 3600.0
 
 
@@ -171,6 +172,7 @@ def test_what_makes_evidence_thin(tmp_path: Path) -> None:
     pages = [(" ".join(f"w{i}" for i in range(900)), f"title {n}") for n in range(9)]
     far = advise(two, {"pages": pages}, Asked(8, 10, HOUR))
     assert len(far.thin) == 1
+    assert far.grave == far.thin
     assert far.thin[0].startswith(
         f"Your data lie outside every recorded suite: the nearest, {SUITE}"
     )
@@ -184,6 +186,117 @@ def test_what_makes_evidence_thin(tmp_path: Path) -> None:
     once = tmp_path / "once"
     roots = run(once, "plain", 0.4), run(once, "learned", 0.9, 9.0, train_seeds=(0,))
     assert ask(*roots).thin == ["One train seed: another training may rank otherwise (learned)."]
+
+
+def test_what_says_too_little_is_no_recommendation(tmp_path: Path) -> None:
+    two = run(tmp_path, "plain", 0.4), run(tmp_path, "learned", 0.9, training=100)
+    pages = [(" ".join(f"w{i}" for i in range(900)), f"title {n}") for n in range(9)]
+    few = run(tmp_path / "few", "plain", 0.4, episodes=4)
+    for made, name in (
+        (advise(two, {"pages": pages}, Asked(8, 10, HOUR)), "learned"),
+        (ask(*two, shots=32), "learned"),
+        (ask(few), "plain"),
+    ):
+        head = f"**Too thin to recommend; the nearest evidence says {name}**: 10 tasks"
+        assert as_text(made).startswith(head)
+        assert verdicts(made)[name] == "nearest evidence"
+        told = as_json(made)
+        assert (told["recommended"], told["nearest_evidence"]) == (None, name)
+        assert len(told["too_thin"]) == 1
+        assert told["too_thin"][0] in told["thin"]
+    sound = as_json(ask(*two, shots=16))
+    assert (sound["recommended"], sound["too_thin"]) == ("learned", [])
+    assert len(sound["thin"]) == 1
+
+
+def test_an_upper_reference_is_never_advised(tmp_path: Path) -> None:
+    upper = as_upper_reference(run(tmp_path, "oracle", 0.99))
+    made = ask(run(tmp_path, "plain", 0.4), upper)
+    assert verdicts(made) == {"plain": "recommended"}
+    assert "Left out, as these are no few-shot methods: oracle." in made.notes
+    missing = next(note for note in made.notes if note.startswith("Not measured there"))
+    assert "maml" in missing
+    assert "oracle" not in missing
+    with pytest.raises(UserError, match="no few-shot methods: oracle"):
+        ask(upper)
+
+
+@pytest.mark.parametrize("split", ["meta-train", "meta-validation"])
+def test_rows_of_other_tasks_than_meta_test_are_left_out_and_said(
+    tmp_path: Path, split: str
+) -> None:
+    other = run(tmp_path, "tuned-on", 0.99, split=split)
+    made = ask(run(tmp_path, "plain", 0.4), other)
+    assert verdicts(made) == {"plain": "recommended"}
+    said = f"Left out, as their tasks are not meta-test tasks: {SUITE} ({split})."
+    assert said in made.notes
+    with pytest.raises(UserError, match="and of the split meta-test"):
+        ask(other)
+
+
+def test_an_older_primary_metric_is_told(tmp_path: Path) -> None:
+    suite = load_suite("writing")
+    more = {"suites": ("writing",), "revision": suite.embedded().revision}
+    two = run(tmp_path, "plain", 0.4, **more), run(tmp_path, "other", 0.9, **more)
+    assert suite.primary == "form"
+    assert ask(*two, suite="writing").thin == [
+        "These rows are older than the suite's primary metric: they rank by chrF, writing now by "
+        "form."
+    ]
+
+
+def test_one_train_seed_counts_of_meta_trained_rows_alone(tmp_path: Path) -> None:
+    more: dict[str, Any] = {"train_seeds": (0,), "init": "pretrained"}
+    stopped = run(tmp_path, "stopped", 0.9, training=100, **more)
+    made = ask(run(tmp_path, "plain", 0.4), stopped)
+    assert made.thin == []
+    assert made.candidates[0].needs.value > 100, "it is paid for all the same"
+
+
+@pytest.mark.parametrize("at_once", [1, 7])
+def test_seconds_have_an_interval_only_where_tasks_went_alone(tmp_path: Path, at_once: int) -> None:
+    train = {"seconds": 100.0, "waited_ms": 0.0, "tokens": 1, "flops": 1e9}
+    root = run(tmp_path, "learned", 0.9, 1, train_seeds=(0,), train=train, tasks_at_once=at_once)
+    made = ask(root, tasks=20, budget=101.04)
+    (row,) = as_json(made)["rows"]
+    assert row["needs_s"]["value"] == pytest.approx(100 + 20 * 0.0515)
+    alone, squeezed = at_once == 1, " ".join(as_text(made).split())
+    assert any("beyond the budget" in line for line in made.thin) == alone
+    assert ("| 1.7m [1.7m, 1.7m] |" in squeezed) == alone
+    assert ("| 1.7m |" in squeezed) != alone
+    assert (row["needs_s"]["low"] is not None) == alone
+
+
+def test_what_costs_nothing_has_no_interval() -> None:
+    made = advise(module.shipped(), texts(), Asked(8, 10, HOUR))
+    free = [c for c in made.candidates if not c.needs.value]
+    assert free
+    assert all(c.spread is None for c in free)
+
+
+def test_train_seeds_that_cost_differently_have_an_interval(tmp_path: Path) -> None:
+    from bench.records import Cell, read_cell, write_cell
+
+    root = run(tmp_path, "learned", 0.9, training=100, tasks_at_once=24)
+    path = next((root / "cells").rglob("t1-s0.jsonl"))
+    head, records = read_cell(path)
+    dearer = {**head, "train": {**head["train"], "seconds": 140.0}}
+    write_cell(root, Cell(SUITE, "learned", 8, 1, 0), dearer, records)
+    candidate = ask(root).candidates[0]
+    assert candidate.needs.value == pytest.approx(120 + 10 * 0.0515)
+    assert candidate.spread is not None
+    assert candidate.spread.low < candidate.needs.value < candidate.spread.high
+    assert any("beyond the budget" in line for line in ask(root, budget=121).thin)
+
+
+def test_it_says_which_directories_the_rows_are_from(tmp_path: Path) -> None:
+    used = run(tmp_path, "plain", 0.4), run(tmp_path, "other", 0.9)
+    made = ask(*used, run(tmp_path, "foreign", 0.9, dataset="mine.jsonl"))
+    assert made.directories == sorted(map(str, used))
+    assert f"chrf, from {', '.join(made.directories)}:" in as_text(made)
+    told = as_json(made)
+    assert told["directories"] == made.directories
+    assert [row["directories"] for row in told["rows"]] == [[str(used[1])], [str(used[0])]]
 
 
 def test_the_nearest_shots_are_used(tmp_path: Path) -> None:
@@ -207,7 +320,7 @@ def test_rows_that_tell_nothing_are_left_out_and_said(tmp_path: Path) -> None:
     made = ask(run(tmp_path, "plain", 0.4), foreign, older)
     assert verdicts(made) == {"plain": "recommended"}
     assert any("mine.jsonl" in note and "revision 0" in note for note in made.notes)
-    with pytest.raises(UserError, match="name a run without --data"):
+    with pytest.raises(UserError, match=r"mine\.jsonl.* without --data"):
         ask(foreign)
 
 
@@ -279,3 +392,5 @@ def test_the_records_of_the_checkout_give_advice(tmp_path: Path) -> None:
     done = command("--shots", "8", "--tasks", "200", "--budget", "1h", "--suite-like", own)
     assert done.exit_code == 0, done.output
     assert "Nearest suite: writing." in done.output
+    assert "results/records/quick" in done.output
+    assert "they rank by chrF, writing now by form" in done.output

@@ -110,6 +110,20 @@ def test_an_opening_given_back_has_no_rhyme() -> None:
     assert checks(POETS, reference + "\nmore", reference, asked=asked)["lines"] == (0, 1)
 
 
+def test_the_refrain_ends_the_answer() -> None:
+    """Its last line is read, whatever the number of lines."""
+    poet, opening = Poet(0), draw_opening(Stream(0, "form"))
+    asked, reference = opening_text(opening), poet.go_on(opening)
+    first, refrain = reference.splitlines()
+    for text, held in (
+        (f"{first}\n{first}\n{refrain}", 1),
+        (refrain, 1),
+        (f"{first}\n{refrain}\n{first}", 0),
+        (f"{refrain}\n{first}", 0),
+    ):
+        assert checks(POETS, text, reference, asked=asked)["refrain"] == (held, 1), text
+
+
 # -- other poems -----------------------------------------------------------------------------
 
 SONG = "the rain is long\ncome home, come home\nthe road is wrong\ncome home, come home"

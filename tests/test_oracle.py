@@ -1,6 +1,7 @@
 """The oracle: what it learns from, that this is apart from what it is asked, and its steps."""
 
 import json
+import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,21 +11,31 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from click.testing import CliRunner
 
 import bench
 from baselines.oracle import Oracle
 from bench.backbone import Backbone
 from bench.baseline import GradientLearner, Learner
+from bench.cli import main
 from bench.context import dataset_of
 from bench.episodes import Episode, draw_episode
 from bench.errors import CellError
+from bench.paired_command import paired_table
+from bench.pivots import pivot
+from bench.publish import block_tables
 from bench.reading import Reading
 from bench.records import read_cell
 from bench.registry import load, names
-from bench.tables import ranked
+from bench.report.site import build
+from bench.shown import MISSING
+from bench.studies.stability import stability
+from bench.tables import frame_of, ranked
 from bench.tasks import Example, Task
 from suites.translation.grammar import Language, english
 from tests.proofs import plain_loss
+from tests.runs import write_run
+from tests.upper import as_upper_reference
 
 SUITES = ["dialogue", "summarization", "translation", "writing"]
 
@@ -112,6 +123,8 @@ def test_a_small_task_gives_what_it_has_in_smaller_minibatches() -> None:
 class Leaky(Learner):
     """Learns from its queries."""
 
+    few_shot = False
+
     def minibatches(self, task: Task, episode: Episode) -> Sequence[Sequence[Example]]:
         return [episode.query]
 
@@ -121,6 +134,20 @@ def test_a_method_that_learns_from_queries_is_stopped(llama: Backbone) -> None:
     episode = draw_episode("s", task, 4, 3, 0, 0)
     with pytest.raises(CellError, match="task 'a': an example to learn from is of a query's group"):
         Reading(llama, Leaky(Leaky.Options()), [task], [episode])
+
+
+class Eager(Oracle):
+    """Says that it is a few-shot method, and reads all of the task."""
+
+    few_shot = True
+
+
+def test_a_few_shot_method_that_reads_more_than_its_support_is_stopped(llama: Backbone) -> None:
+    task = small_task("a")
+    episode = draw_episode("s", task, 4, 3, 0, 0)
+    said = "Eager is a few-shot method, yet its minibatches are read in place of the support set"
+    with pytest.raises(CellError, match=said):
+        Reading(llama, Eager(Eager.Options()), [task], [episode])
 
 
 def test_a_task_of_nothing_but_query_groups_is_told(llama: Backbone) -> None:
@@ -177,6 +204,66 @@ def test_no_few_shot_method_reads_anything_but_its_support() -> None:
     assert told == {"oracle"}
     assert {n for n, kind in learners.items() if not kind.few_shot} == told
     assert issubclass(kinds["oracle"], GradientLearner)
+
+
+# -- its row ---------------------------------------------------------------------------------
+
+
+def upper_reference(root: Path, **more: Any) -> Path:
+    """A run whose `oracle` is the best by far, beside two others that differ."""
+    write_run(root, {"oracle": 0.95, "good": 0.8, "poor": 0.3}, **more)
+    return as_upper_reference(root)
+
+
+def test_an_upper_reference_is_shown_and_not_ranked(tmp_path: Path) -> None:
+    without = write_run(tmp_path / "without", {"good": 0.8, "poor": 0.3})
+    (block,) = ranked([upper_reference(tmp_path / "with")])
+    (alone,) = ranked([without])
+    names = [line["baseline"] for line in block.lines]
+    assert names == ["good", "poor", "oracle"]
+    *others, line = block.lines
+    assert line["chrf"] > others[0]["chrf"]
+    assert line["group"] == ""
+    assert line["pareto"] is None
+    assert "to_best" not in line
+    for one, two in zip(others, alone.lines, strict=True):
+        for key in ("group", "pareto", "to_best", "to_best_low", "to_best_high", "to_best_p"):
+            assert one.get(key) == two.get(key), key
+    (shown,) = block_tables(frame_of([block]))
+    assert {place for place, _ in shown.bold} == {0}
+    told = shown.cells.set_index("baseline").loc["oracle"]
+    assert told["chrF"].startswith(f"{line['chrf']:.1f} [")
+    assert told["group"] == told["chrF to best"] == told["Pareto"] == MISSING
+    assert any(text.startswith("No few-shot method: oracle") for text in shown.caption)
+
+
+def test_an_upper_reference_alone_is_no_table_of_ranks(tmp_path: Path) -> None:
+    root = upper_reference(tmp_path)
+    for name in ("good", "poor"):
+        shutil.rmtree(root / "cells" / "translation" / name)
+    (block,) = ranked([root])
+    assert [line["group"] for line in block.lines] == [""]
+    assert block.complete == []
+
+
+def test_other_views_hold_an_upper_reference(tmp_path: Path) -> None:
+    root = upper_reference(tmp_path / "run", suites=["translation", "writing"])
+    frame, (shown,) = pivot(ranked([root]), "suite")
+    assert frame["row"].tolist() == shown.cells["baseline"].tolist() == ["good", "poor", "oracle"]
+    line = frame.set_index("row").loc["oracle"]
+    assert line["translation:chrf"] > frame["translation:chrf"].iloc[0]
+    assert line["translation:group"] == ""
+    assert pd.isna(line["translation:pareto"])
+    assert 2 not in {place for place, _ in shown.bold}
+    (sentence, *_) = stability([root])
+    assert "of 1 pairs of rows are ties" in sentence
+    assert build([root], tmp_path / "site") > 1
+    assert "oracle" in (tmp_path / "site" / "index.html").read_text()
+    done = CliRunner().invoke(main, ["compare", str(root), str(root)])
+    assert done.exit_code in (0, 3), done.output
+    found = paired_table([root], ["oracle"], "good", None)
+    assert set(found["baseline"]) == {"oracle"}
+    assert (found["difference"] > 0).all()
 
 
 OPTIONS = {"oracle": {"inner_steps": 3, "rows": 4}, "fine-tuned": {"inner_steps": 2}}

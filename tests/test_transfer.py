@@ -28,10 +28,11 @@ from bench.overlap import Overlap
 from bench.plan import make_plan
 from bench.records import Cell
 from bench.registry import load_suite, version
+from bench.shown import FLAG
 from bench.statistics import difference, estimate
 from bench.streams import Stream, digest_of
 from bench.studies.transfer import Transfer, text_overlaps
-from bench.studies.transfer_answer import answer
+from bench.studies.transfer_answer import _overlap_notes, answer
 from bench.studies.transfer_cells import Cells
 from bench.studies.transfer_picture import draw
 from bench.studies.transfer_told import APART, LEAK, Told
@@ -390,7 +391,7 @@ def flags(*values: int) -> Any:
 def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[list[Path], Cells, Told]:
     runs = made_up(tmp_path_factory.mktemp("made-up"))
     cells = Cells(read_rows(runs), THREE, FLOOR)
-    clean = Overlap(flags(*[0] * 100), flags(*[1] * 100))
+    clean = Overlap(flags(*[0] * 100), flags(*[1], *[0] * 99))
     leak = Overlap(flags(*[1, 1], *[0] * 98), flags(*[0] * 100))
     overlaps = {(a, b): leak if a == b == "dialogue" else clean for a in THREE for b in THREE}
     return runs, cells, Told(cells.made(overlaps), THREE, 0.01)
@@ -412,6 +413,25 @@ def test_gains_losses_and_leaks_of_known_answers(found: Any) -> None:
     assert not any(leaks["all others"] + leaks["writing"])
     costs = {name: [c.minus_text.sign for c in line] for name, line in told.without_text().items()}
     assert costs == {FLOOR: [0, 0, -1], "m": [0, 0, -1]}
+
+
+def test_shared_targets_mark_a_cell_too(found: Any) -> None:
+    _, cells, _ = found
+    clean = Overlap(flags(*[0] * 100), flags(*[0] * 100))
+    targets = Overlap(flags(1, *[0] * 99), flags(*[1, 1], *[0] * 98))
+    at_most = Overlap(flags(1, *[0] * 99), flags(*[0] * 99, 1))
+    overlaps = dict.fromkeys(((a, b) for a in THREE for b in THREE), clean)
+    overlaps |= {("writing", "writing"): targets, ("writing", "dialogue"): at_most}
+    told = Told(cells.made(overlaps), THREE, 0.01)
+    marked = {c.target: told.leaks(c) for c in told.lines("m")["writing"]}
+    assert marked == {"dialogue": False, "summarization": False, "writing": True}
+    lines = _overlap_notes(told, overlaps)
+    assert [line for line in lines if LEAK in line] == [
+        "Held-out text of writing in common with meta-train text of writing: inputs 1.00 %, "
+        f"targets 2.00 %, both of one example 1.00 %; {LEAK} by targets."
+    ]
+    assert lines[0].endswith("both of one example 0.00 %.")
+    assert LEAK != FLAG, "the sign of rows that do not use their support"
 
 
 def test_the_answer_counts_them(found: Any) -> None:
@@ -454,7 +474,7 @@ def test_the_table_holds_what_the_statistics_say(found: Any) -> None:
     assert line["minus_floor_high"] == gap.interval().high < 0
     assert line["verdict"] == "loss"
     assert line["p"] <= line["p_holm"]
-    assert line["overlap_targets"] == 1
+    assert line["overlap_targets"] == 0.01
     assert table["minus_with_text"].notna().sum() == 6
     shown = told.shown()
     cell = shown[(shown["method"] == "m") & (shown["trained on"] == "dialogue")].iloc[0]

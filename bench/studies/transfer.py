@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 from bench.errors import UserError, unknown
 from bench.registry import load, names
-from bench.studies.study import Findings, Study, Values
+from bench.studies.study import Findings, Study, Values, narrowed
 
 REFUSED = ("train_suites", "data")  # plan keys that the study itself decides
 
@@ -33,22 +33,24 @@ class Transfer(Study):
         others = {suite: [other for other in suites if other != suite] for suite in suites}
         for kind, more in (("without", {}), ("with", {"suites": suites})):
             for suite in suites:
-                made[f"{kind}-text-of-{suite}"] = _plan(
-                    base,
-                    [floor, *methods],
-                    suites=[suite],
-                    train_suites=others[suite],
-                    pretrain={**tokens, **more},
-                )
+                made[f"{kind}-text-of-{suite}"] = {
+                    **narrowed(base, [floor, *methods]),
+                    "suites": [suite],
+                    "train_suites": others[suite],
+                    "pretrain": {**tokens, **more},
+                }
+        trained = narrowed(base, methods)
         for suite in suites:
-            made[f"from-{suite}"] = _plan(base, methods, suites=suites, train_suites=[suite])
-        made["from-all"] = _plan(base, methods, suites=suites, train_suites=suites)
+            made[f"from-{suite}"] = {**trained, "suites": suites, "train_suites": [suite]}
+        made["from-all"] = {**trained, "suites": suites, "train_suites": suites}
         if len(suites) > 2:  # of two suites all but one is one
             for suite in suites:
-                made[f"from-all-but-{suite}"] = _plan(
-                    base, methods, suites=[suite], train_suites=others[suite]
-                )
-        return {**made, "floor": _plan(base, [floor], suites=suites)}
+                made[f"from-all-but-{suite}"] = {
+                    **trained,
+                    "suites": [suite],
+                    "train_suites": others[suite],
+                }
+        return {**made, "floor": {**narrowed(base, [floor]), "suites": suites}}
 
     def _check(self, values: Values, suites: Sequence[str]) -> None:
         """Refuses plan keys with which the study cannot be made."""
@@ -108,12 +110,3 @@ def text_overlaps(
             suites, overlaps(held_out, training_examples(found)), strict=True
         )
     }
-
-
-def _plan(base: Values, baselines: Sequence[str], **more: Any) -> Values:
-    """Plan keys for some of the baselines, without what speaks of others."""
-    kept = {
-        key: {name: given for name, given in base.get(key, {}).items() if name in baselines}
-        for key in ("options", "tuning")
-    }
-    return {**base, **kept, "baselines": list(baselines), **more}

@@ -28,7 +28,7 @@ def findings(
         overlaps: of (suite of meta-training, measured suite).
         plan: of the floor's run.
         pretrained: tokens of each pre-training.
-        leak: the share of held-out inputs that marks a cell.
+        leak: the share of held-out inputs, or of targets, that marks a cell.
     """
     made = cells.made(overlaps)
     told = Told(made, cells.suites, leak)
@@ -99,8 +99,9 @@ def _caption(told: Told, plan: Mapping[str, Any]) -> str:
         f"Of each cell the score with its 95 % interval, then the difference to {told.floor} from "
         "the same backbone on the same episodes, with its own, which no other cell adjusts. "
         f"{APART} the interval of the difference excludes 0: below it, transfer is negative. "
-        f"{LEAK} more than {100 * told.leak:g} % of the held-out inputs have a run of 13 words, or "
-        "all their words if fewer, in common with the text of meta-training. In the picture "
+        f"{LEAK} more than {100 * told.leak:g} % of the held-out inputs, or of the targets, have a "
+        "run of 13 words, or all their words if fewer, in common with the text of meta-training. "
+        "In the picture "
         f"differences alone; its last part shows those of backbones without and with the measured "
         f"suite's text, the methods trained on all others. Scores: "
         f"{', '.join(f'{suite} {name}' for suite, name in measured.items())}; K = "
@@ -140,11 +141,15 @@ def _overlap_notes(told: Told, overlaps: "Mapping[tuple[str, str], Overlap]") ->
         lines.append(
             f"Held-out text of {target} in common with meta-train text of {source}: inputs "
             f"{100 * share['inputs']:.2f} %, targets {100 * share['targets']:.2f} %, both of one "
-            f"example {100 * share['both']:.2f} %."
+            f"example {100 * share['both']:.2f} %{_marked(told.leak_of(share))}."
         )
     if none:
         lines.append(f"No text in common: {none} of {len(overlaps)} pairs of suites.")
     return lines
+
+
+def _marked(kind: str) -> str:
+    return f"; {LEAK} by {kind}" if kind else ""
 
 
 def _seen(plan: Mapping[str, Any], told: Told) -> list[str]:

@@ -1,9 +1,10 @@
 """The cells of a transfer study as a matrix, and as tables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bench.statistics import Interval, holm
+from bench.shown import bracketed
+from bench.statistics import holm
 from bench.studies.transfer_cells import (
     ALL_TEXT,
     GIVEN,
@@ -18,7 +19,7 @@ from bench.studies.transfer_cells import (
 if TYPE_CHECKING:
     import pandas as pd
 
-APART, LEAK = "*", "†"  # an interval without 0; text in common above the threshold
+APART, LEAK = "*", "‡"  # an interval without 0; text in common above the threshold
 VERDICTS = {1: "gain", -1: "loss", 0: "not shown to differ"}
 
 
@@ -29,7 +30,8 @@ class Told:
         cells: all of them.
         suites: measured and trained on.
         methods: in the order of the plan.
-        leak: the share of held-out inputs with text in common with training that marks a cell.
+        leak: the share of held-out inputs, or of targets, with text in common with training that
+            marks a cell.
     """
 
     def __init__(self, cells: Sequence[Cell], suites: Sequence[str], leak: float) -> None:
@@ -48,7 +50,14 @@ class Told:
 
     def leaks(self, cell: Cell) -> bool:
         """Whether a cell is marked."""
-        return cell.overlap is not None and cell.overlap["inputs"] > self.leak
+        return bool(self.leak_of(cell.overlap))
+
+    def leak_of(self, shares: Mapping[str, float] | None) -> str:
+        """By which of inputs and targets shares mark a cell, the larger one; empty if by none."""
+        if shares is None:
+            return ""
+        larger = max(("inputs", "targets"), key=lambda kind: shares[kind])
+        return larger if shares[larger] > self.leak else ""
 
     def lines(self, method: str) -> dict[str, list[Cell]]:
         """The matrix of a method from the given backbone: what it was trained on, to a cell for
@@ -123,10 +132,10 @@ class Told:
 
     def text(self, cell: Cell) -> str:
         """Score, difference to the floor, marks."""
-        text = f"{cell.score:.1f} {_brackets(cell.interval)}"
+        text = bracketed(cell.score, cell.interval.low, cell.interval.high)
         if gain := cell.over_floor:
-            text += f"; {gain.value:+.1f} {_brackets(gain.interval, '+')}"
-            text += APART * bool(gain.sign)
+            low, high = gain.interval.low, gain.interval.high
+            text += f"; {bracketed(gain.value, low, high, '+.1f')}{APART * bool(gain.sign)}"
         return text + LEAK * self.leaks(cell)
 
 
@@ -136,7 +145,3 @@ def _figures(name: str, found: Difference | None) -> dict[str, float | None]:
         f"{name}_low": found.interval.low if found else None,
         f"{name}_high": found.interval.high if found else None,
     }
-
-
-def _brackets(interval: Interval, sign: str = "") -> str:
-    return f"[{interval.low:{sign}.1f}, {interval.high:{sign}.1f}]"

@@ -5,9 +5,10 @@ Each answer is checked for
 - rhyme: of each line of the reference, that the same line of the answer ends in a word that rhymes
   with its last word (`suites.writing.rhyme`). A word that only repeats the end of a line given in
   the input answers no rhyme, unless the reference does the same;
-- refrain: of the embedded poets, that the answer's last line has the words that the reference's
-  refrain keeps from stanza to stanza, in order, whatever fills it; of other data, that each line
-  which the reference says more than once stands where it does there; most have none.
+- refrain: of the embedded poets, that the answer's last line, however many there are, has the words
+  that the reference's refrain keeps from stanza to stanza, in order, whatever fills it; of other
+  data, that each line which the reference says more than once stands where it does there; most have
+  none.
 The score is the share of checks that hold, over all answers.
 """
 
@@ -40,7 +41,7 @@ class Form(Share):
         refrain = "frames" if self._embedded else "repeated"
         return (
             f"nrefs:{self._nrefs}|agg:share|kinds:{'+'.join(self.kinds)}|multi:max"
-            f"|rhyme:classes+spelling|refrain:{refrain}|version:1"
+            f"|rhyme:classes+spelling|refrain:{refrain}|version:2"
         )
 
     def statistics(self, prediction: str, references: Sequence[str]) -> list[float]:
@@ -71,7 +72,7 @@ class Form(Share):
         kinds = [
             [len(answer) == len(reference)],
             [_rhymes(last_word(one), last_word(two), given) for one, two in pairs],
-            self._refrain(pairs),
+            self._refrain(answer, reference, pairs),
         ]
         held = [held for checks in kinds for held in checks]
         counts: list[float] = [sum(held), len(held)]
@@ -79,9 +80,14 @@ class Form(Share):
             counts += [sum(checks), len(checks)]
         return counts
 
-    def _refrain(self, pairs: Sequence[tuple[str, str]]) -> list[bool]:
+    def _refrain(
+        self,
+        answer: Sequence[str],
+        reference: Sequence[str],
+        pairs: Sequence[tuple[str, str]],
+    ) -> list[bool]:
         if self._embedded:
-            return [_frame(one) == _frame(two) for one, two in pairs[-1:]]
+            return [_last_frame(answer) == _last_frame(reference)]
         said = Counter(_plain(two) for _, two in pairs)
         return [_plain(one) == _plain(two) for one, two in pairs if said[_plain(two)] > 1]
 
@@ -99,9 +105,10 @@ def _rhymes(one: str, two: str, given: frozenset[str]) -> bool:
     return one == two != "" or (one not in given and rhyme(one, two))
 
 
-def _frame(line: str) -> list[str]:
-    """A refrain without what fills it: its last word with an article, figures and the mark."""
-    words = line.split()
+def _last_frame(lines: Sequence[str]) -> list[str]:
+    """The last line as a refrain without what fills it: its last word with an article, figures and
+    the mark."""
+    words = lines[-1].split() if lines else []
     while words and not WORD.fullmatch(words[-1]):
         words.pop()
     body = words[:-1]
