@@ -72,7 +72,7 @@ def _learned(row: "pd.Series[Any]") -> str:
     few, many = (f"{row[key]:,.0f}" for key in (FEWEST, MOST))
     return (
         f"No few-shot method: {row['baseline']} learned from "
-        f"{many if few == many else f'{few} to {many}'} examples of each task."
+        f"{many if few == many else f'{few} to {many}'} examples of each task; it is not ranked."
     )
 
 

@@ -94,7 +94,8 @@ def _pairs(
     scorer = found[name]
     against = [row for row in whole if row.header["baseline"] == minus]
     if minus is None:
-        against = [max(whole, key=lambda row: corpus_score(entries(row, name), scorer))]
+        ranked = [row for row in whole if row.few_shot] or whole
+        against = [max(ranked, key=lambda row: corpus_score(entries(row, name), scorer))]
     for other in against:
         for row in whole:
             if row is not other and (not baselines or row.header["baseline"] in baselines):

@@ -297,7 +297,9 @@ def _over(cells: Cells, columns: Mapping[str, Block]) -> "Aggregate | None":
 
     measured = []
     for heading, block in columns.items():
-        row = next((row for row, line in block.complete if line is cells.get(heading)), None)
+        pairs = zip(block.rows, block.lines, strict=True)
+        whole = (row for row, line in pairs if row.complete and line is cells.get(heading))
+        row = next(whole, None)
         if row is None or len(columns) < 2:
             return None
         metric = next(metric for metric in metrics(row) if metric.name == block.metric)
