@@ -409,7 +409,7 @@ def test_a_crossing_that_does_not_exist_is_empty_and_a_censored_one_is_not(tmp_p
 def test_intervals_of_differences_end_where_scores_do(tmp_path: Path) -> None:
     kept = {k: {"fine-tuned": 0.5, "maml": 0.9} for k in (1, 4)}
     found = Crossover().analyse({"run": recorded(tmp_path, kept, episodes=1, seeds=(0,))})
-    gaps = found.table[found.table["quantity"].isin(["difference", "mean difference"])]
+    gaps = found.table[found.table["quantity"].str.contains("difference")]
     assert (gaps["low"] == -100).all()
     assert (gaps["high"] == 100).all()
     assert "inf" not in found.shown.to_string()
@@ -535,10 +535,44 @@ def test_one_small_task_does_not_take_shots_from_all(tmp_path: Path) -> None:
 
 def test_both_sizes_are_plans() -> None:
     study = Crossover()
-    for size in ("smoke", "full"):
-        values = study.plans(study.size(size))["run"]
-        assert values == study.size(size)  # no task of the embedded suites is left out
-        assert max(make_plan(values).trained_shots) == 16
+    smoke = study.plans(study.size("smoke"))
+    assert smoke == {"run": study.size("smoke")}  # no task of the embedded suites is left out
+    assert max(make_plan(smoke["run"]).trained_shots) == 16
+    full = study.size("full")
+    plans = study.plans(full)
+    assert [*plans["few"]["shots"], *plans["many"]["shots"]] == full["shots"]
+    assert plans["many"]["shots"][0] == 64
+    assert plans["many"]["episodes"] < plans["few"]["episodes"] == full["episodes"]
+    same = [{k: v for k, v in p.items() if k not in ("shots", "episodes")} for p in plans.values()]
+    assert same[0] == same[1]
+
+
+def test_two_plans_train_alike_where_shots_of_training_are_not_named(tmp_path: Path) -> None:
+    study, values = Crossover(), {**VALUES, "episodes": 4, "shots": [2, 8, 64]}
+    plans = study.plans(values)
+    made = {name: Context(make_plan(plan), tmp_path) for name, plan in plans.items()}
+    assert {
+        initialisation_folder(context, ("translation",), "maml", 0) for context in made.values()
+    } == {
+        initialisation_folder(Context(make_plan(values), tmp_path), ("translation",), "fomaml", 0)
+    }
+
+
+def test_large_k_of_fewer_tasks_stand_on_the_same_curve(tmp_path: Path) -> None:
+    kept = {1: {"fine-tuned": 0.2, "fomaml": 0.6}, 4: {"fine-tuned": 0.4, "fomaml": 0.6}}
+    more = {64: {"fine-tuned": 0.9, "fomaml": 0.6}}
+    whole = Crossover().analyse(
+        {
+            "few": recorded(tmp_path / "few", kept, episodes=12),
+            "many": recorded(tmp_path / "many", more, episodes=6),
+        }
+    )
+    alone = Crossover().analyse({"run": recorded(tmp_path / "alone", kept, episodes=12)})
+    one, other = (f.table[f.table["quantity"] == "difference"] for f in (whole, alone))
+    assert one["shots"].tolist() == [1, 4, 64] * 2
+    assert one[one["shots"] < 64]["value"].tolist() == other["value"].tolist()
+    assert "mean difference, K = 1 to 4" in set(whole.table["quantity"])
+    assert any("24 at K = 1, 4 and 12 at K = 64" in note for note in whole.notes)
 
 
 # -- a real one ----------------------------------------------------------------------------

@@ -37,7 +37,7 @@ class Crossover(Study):
         self._left_out: list[str] = []
 
     def plans(self, values: Values) -> dict[str, Values]:
-        """One plan, with every K that enough tasks hold, on the tasks that hold all of these.
+        """Plans with every K that enough tasks hold, on the tasks that hold all of these.
 
         Raises:
             UserError: there are no two K, nothing to compare, or nothing that is meta-trained.
@@ -50,8 +50,22 @@ class Crossover(Study):
             why = next(iter(kept.reasons), "only one is named")
             raise UserError(f"study {self.name} needs two --shots or more: {why}")
         self._left_out = kept.told
-        narrowed = {"tasks": kept.tasks} if kept.tasks else {}
-        return {"run": {**values, "shots": kept.shots, **narrowed}}
+        whole = {**values, "shots": kept.shots, **({"tasks": kept.tasks} if kept.tasks else {})}
+        return self._by_size(whole, plan)
+
+    def _by_size(self, values: Values, plan: Plan) -> dict[str, Values]:
+        """One plan, or two where there are K from `analysis.many.from` on: adaptation takes longer
+        with K, and many examples vary less, so that those K are measured on fewer episodes."""
+        many = self.analysis["many"]
+        few = [k for k in values["shots"] if k < many["from"]]
+        rest = [k for k in values["shots"] if k >= many["from"]]
+        if not (few and rest and many["episodes"] < plan.episodes):
+            return {"run": values}
+        shared = {**values, "train_shots": plan.trained_shots}
+        return {
+            "few": {**shared, "shots": few},
+            "many": {**shared, "shots": rest, "episodes": many["episodes"]},
+        }
 
     def _refuse(self, plan: Plan) -> None:
         """Raises where nothing answers the question."""
@@ -74,9 +88,9 @@ class Crossover(Study):
 
     def analyse(self, runs: Mapping[str, Path]) -> Findings:
         """Curves, differences to the rival at each K, and where it overtakes."""
-        root, rival = runs["run"], self.analysis["rival"]
-        plan = Plan.model_validate(read_run(root).plan)
-        suites = read_curves(root, plan.suites, plan.baselines, rival)
+        roots, rival = list(runs.values()), self.analysis["rival"]
+        plan = Plan.model_validate(read_run(roots[0]).plan)
+        suites = read_curves(roots, plan.suites, plan.baselines, rival)
         compared = [one for found in suites for one in found if one.differences]
         return Findings(
             answer(compared, rival),
@@ -123,7 +137,8 @@ def _table(suites: Sequence[Sequence[Curve]]) -> "pd.DataFrame":
             lines.append({**told, "shots": k, "quantity": "difference", **figures, **ps})
         if one.mean:
             figures = _bounded(one.mean.value, one.bounds(one.mean))
-            lines.append({**told, "quantity": "mean difference", **figures, "p": one.mean.p()})
+            told_at = f"mean difference, K = {one.alike[0]} to {one.alike[-1]}"
+            lines.append({**told, "quantity": told_at, **figures, "p": one.mean.p()})
             crossing = one.crossing
             figures = _bounded(crossing.value, crossing.interval) if crossing.exists else {}
             lines.append({**told, "quantity": "crossing", **figures, "verdict": crossing.verdict})
@@ -153,7 +168,7 @@ def _shown(compared: Sequence[Curve], rival: str, middle: int) -> "pd.DataFrame"
                     f"difference at K = {k}": _signed(one, one.differences[k])
                     for k in sorted({one.shots[0], near, one.shots[-1]})
                 },
-                "mean difference": _signed(one, one.mean),
+                f"mean, K = {one.alike[0]} to {one.alike[-1]}": _signed(one, one.mean),
             }
         )
     return pd.DataFrame(lines)

@@ -53,8 +53,7 @@ def notes(
 ) -> Iterator[str]:
     """What else a reader must know."""
     yield from _dropped(suites)
-    counts = ", ".join(f"{found[0].place} {len(found[0].tasks)}" for found in suites)
-    yield f"Tasks measured at every K: {counts}."
+    yield f"Tasks measured: {', '.join(_measured(found[0]) for found in suites)}."
     yield from _diverged(suites)
     raw = [found.p() for one in compared for found in one.differences.values()]
     adjusted = [p for one in compared for p in one.adjusted.values()]
@@ -70,6 +69,16 @@ def notes(
             f"One meta-training with K drawn from {listed(plan.train_shots)} serves all K: "
             f"{', '.join(dict.fromkeys(drawn))}."
         )
+
+
+def _measured(one: Curve) -> str:
+    """On how many tasks each K was measured."""
+    counts = {k: len({r["task"] for r in row.records()}) for k, row in one.rows.items()}
+    parts = [
+        f"{count} at K = {listed([k for k, n in counts.items() if n == count])}"
+        for count in dict.fromkeys(counts.values())
+    ]
+    return f"{one.place} {' and '.join(parts)}"
 
 
 def _dropped(suites: Sequence[Sequence[Curve]]) -> Iterator[str]:

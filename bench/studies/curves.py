@@ -20,7 +20,7 @@ class Curve:
         rows: of each K.
         scores: the primary metric at each K, with its interval.
         differences: to the rival at each K; none of the rival itself.
-        mean: of the differences over log2 K.
+        mean: of the differences over log2 K, of every K in `alike`.
         limits: between which a score lies.
         adjusted: p-values of the differences, adjusted for those of all curves (Holm, 1979).
     """
@@ -38,6 +38,12 @@ class Curve:
         return list(self.rows)
 
     @property
+    def alike(self) -> list[int]:
+        """Every K with the episodes of the first."""
+        keys = {k: set(row.digests) for k, row in self.rows.items()}
+        return [k for k in self.shots if keys[k] == keys[self.shots[0]]]
+
+    @property
     def head(self) -> dict[str, Any]:
         """What the cells of all K share."""
         return self.rows[self.shots[0]].header
@@ -51,11 +57,6 @@ class Curve:
     def place(self) -> str:
         """Suite and data."""
         return f"{self.head['suite']} ({self.head['dataset']})"
-
-    @property
-    def tasks(self) -> set[str]:
-        """The tasks that it met."""
-        return {record["task"] for row in self.rows.values() for record in row.records()}
 
     def bounds(self, estimate: Estimate) -> Interval:
         """The interval of a difference, within what differences of scores can be."""
@@ -72,15 +73,15 @@ class Curve:
 
 
 def read_curves(
-    root: Path, suites: Sequence[str], baselines: Sequence[str], rival: str
+    roots: Sequence[Path], suites: Sequence[str], baselines: Sequence[str], rival: str
 ) -> list[list[Curve]]:
     """The methods of each suite in the order given, the rival first.
 
     Args:
-        root: a run directory with every (suite, baseline) at the same K.
+        roots: run directories, each with every (suite, baseline) at K of its own.
     """
     found: dict[tuple[str, str], dict[int, Row]] = {}
-    for row in sorted(read_rows([root]), key=lambda row: int(row.header["shots"])):
+    for row in sorted(read_rows(roots), key=lambda row: int(row.header["shots"])):
         key = row.header["suite"], row.header["baseline"]
         found.setdefault(key, {})[row.header["shots"]] = row
     order = sorted(baselines, key=lambda name: name != rival)
@@ -119,5 +120,8 @@ def _curve(
     if rival is None:
         return Curve(rows, scores, {}, None, metric.limits)
     to_rival = {k: difference(some, rival[k], metric) for k, some in own.items()}
-    mean = mean_difference(own, rival, metric)
-    return Curve(rows, scores, to_rival, mean, metric.limits)
+    made = Curve(rows, scores, to_rival, None, metric.limits)
+    if len(made.alike) < 2:
+        return made
+    first, second = ({k: row[k] for k in made.alike} for row in (own, rival))
+    return replace(made, mean=mean_difference(first, second, metric))
