@@ -553,9 +553,7 @@ def test_two_plans_train_alike_where_shots_of_training_are_not_named(tmp_path: P
     made = {name: Context(make_plan(plan), tmp_path) for name, plan in plans.items()}
     assert {
         initialisation_folder(context, ("translation",), "maml", 0) for context in made.values()
-    } == {
-        initialisation_folder(Context(make_plan(values), tmp_path), ("translation",), "fomaml", 0)
-    }
+    } == {initialisation_folder(Context(make_plan(values), tmp_path), ("translation",), "maml", 0)}
 
 
 def test_large_k_of_fewer_tasks_stand_on_the_same_curve(tmp_path: Path) -> None:
