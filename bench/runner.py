@@ -50,7 +50,7 @@ def _check_same(root: Path, run: dict[str, Any], kinds: Sequence[str]) -> None:
 def _fixed(run: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of `run.json` that results depend on."""
     facts = dict(run.get("facts") or {})
-    made_with = {"code": facts.pop("code", None), "packages": run.get("packages")}
+    made_with = {"facts.code": facts.pop("code", None), "packages": run.get("packages")}
     plan = {key: value for key, value in run["plan"].items() if key not in FREE}
     return {"plan": plan, "facts": facts, "made with": made_with}
 
@@ -209,10 +209,15 @@ class Begun:
         return [cell for cell in self.cells if cell not in self.kept]
 
 
-def begin(context: Context, say: Callable[[str], None] = lambda line: None) -> Begun:
+def begin(
+    context: Context, say: Callable[[str], None] = lambda line: None, to_tell: bool = False
+) -> Begun:
     """Checks a plan against its directory, which the caller holds, and writes what it is.
 
-    A directory that lacks no cell may be of other code or libraries: nothing is added to it.
+    Args:
+        say: told each notable fact in a line.
+        to_tell: the directory's records are told again; if it lacks no cell, it may be of other
+            code or libraries.
 
     Raises:
         UserError: the plan cannot be run here, or the directory is another plan's.
@@ -224,7 +229,7 @@ def begin(context: Context, say: Callable[[str], None] = lambda line: None) -> B
     _check_same(root, run, ["plan", "facts"])  # a changed plan also changes the facts
     cells = grid(context)
     kept = _kept(context, cells)
-    if len(kept) < len(cells):
+    if not to_tell or len(kept) < len(cells):
         _check_same(root, run, ["made with"])
     if not (root / "run.json").is_file():
         records.write_whole(root / "plan.toml", plan_text(plan))

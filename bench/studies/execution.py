@@ -87,7 +87,7 @@ def _begin(plans: Mapping[str, Plan], backbones: Path, say: Callable[[str], None
     for plan in plans.values():
         known = pinned(plan), Path(str(plan.out)), backbones
         context = context.next(*known) if context else Context(*known)
-        begun.append(begin(context, lambda line: said.setdefault(line)))
+        begun.append(begin(context, lambda line: said.setdefault(line), to_tell=True))
     for line in said:
         say(line)
     return begun
