@@ -588,7 +588,13 @@ def written(root: Path) -> dict[str, bytes]:
 @pytest.mark.slow
 def test_smoke_is_interrupted_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
     cells = tmp_path / "runs" / "run" / "cells"
-    process = subprocess.Popen(command(tmp_path), start_new_session=True, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        command(tmp_path),
+        start_new_session=True,
+        stderr=subprocess.PIPE,
+        # A shell may have started these tests with interrupts ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while process.poll() is None and len(list(cells.rglob("k1/*.jsonl"))) < 2:
         time.sleep(0.1)
     os.killpg(process.pid, signal.SIGINT)
