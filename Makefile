@@ -35,7 +35,7 @@ benchmark: $(READY)
 	$(BIN)/fewgen time --peers --pairs 3
 
 # Runs what is published again and rewrites its records and pages. `make results PRESET=full` takes
-# 53 minutes on two cores, where quick takes six, and its records are some six times as large.
+# 53 minutes on two cores, where quick takes seven, and its records are some six times as large.
 PRESET ?= quick
 results: $(READY)
 	rm -rf build/results/$(PRESET)
