@@ -48,7 +48,7 @@ pages: $(READY)
 	$(BIN)/python scripts/publish_results.py
 	$(BIN)/python results/timing/table.py
 
-# The studies at full size, each at most 45 minutes on two cores, and their pages; goes on where it
+# The studies at full size, each sized for 45 minutes on two cores, and their pages; goes on where it
 # was stopped. STUDIES=crossover makes one.
 STUDIES := crossover transfer probes cost instruments
 findings: $(READY)
