@@ -29,11 +29,11 @@ from bench.plan import make_plan
 from bench.records import Cell
 from bench.registry import load_suite, version
 from bench.shown import FLAG
-from bench.statistics import difference, estimate
+from bench.statistics import Interval, difference, estimate
 from bench.streams import Stream, digest_of
 from bench.studies.transfer import Transfer, text_overlaps
 from bench.studies.transfer_answer import _overlap_notes, answer
-from bench.studies.transfer_cells import Cells
+from bench.studies.transfer_cells import Cells, Difference, shown
 from bench.studies.transfer_picture import draw
 from bench.studies.transfer_told import APART, LEAK, Told
 from bench.tables import entries, leaderboard, metrics, read_rows
@@ -442,10 +442,20 @@ def test_the_answer_counts_them(found: Any) -> None:
         "on the measured suite itself: 3 of 3 cells gain, 0 lose",
         "on all suites: 3 of 3 cells gain",
         "on all but the measured one: 0 of 3 cells gain, 0 lose, 3 are not",
-        "in 1 of 3 columns, by intervals in 1",
+        "in 1 of 3 columns, shown in 1",
         "2 of 6 cells lose, 0 gain",
     ):
         assert part in text, text
+
+
+def test_what_is_said_is_adjusted_for_all() -> None:
+    """Of three differences at 3 % by themselves none is shown, beside a clear one that one is."""
+    near = [Difference(2.0, Interval(0.1, 3.9), 0.03)] * 3
+    clear = Difference(-9.0, Interval(-12.0, -6.0), 1e-6)
+    assert [one.sign for one in near] == [1, 1, 1]
+    assert shown(near) == [0, 0, 0]
+    assert shown([*near, clear]) == [0, 0, 0, -1]
+    assert shown([near[0], clear]) == [1, -1]
 
 
 def test_the_table_holds_what_the_statistics_say(found: Any) -> None:

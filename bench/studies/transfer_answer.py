@@ -7,7 +7,7 @@ from bench.records import read_json
 from bench.registry import backbone_path
 from bench.shown import title
 from bench.studies.study import Findings
-from bench.studies.transfer_cells import GIVEN, LEFT_OUT, Cell, Cells
+from bench.studies.transfer_cells import GIVEN, LEFT_OUT, Cells, shown
 from bench.studies.transfer_picture import draw
 from bench.studies.transfer_told import APART, LEAK, Told
 
@@ -58,13 +58,21 @@ def answer(told: Told, cells: Cells) -> str:
             if len(cell.source) > 1 and cell.source == told.others(cell.target)
         ],
     }
-    parts = [f"{name}: {_counts(found)}" for name, found in kinds.items() if found]
-    gains = f"Against {told.floor} from the same backbone, by 95 % intervals. {'; '.join(parts)}."
+    pairs = [(cell, cell.over_floor) for cell in told.cells if cell.over_floor]
+    signs = dict(zip((id(c) for c, _ in pairs), shown([d for _, d in pairs]), strict=True))
+    parts = [
+        f"{name}: {_counts([signs[id(cell)] for cell in found])}"
+        for name, found in kinds.items()
+        if found
+    ]
+    gains = (
+        f"Against {told.floor} from the same backbone, by tests adjusted for all cells (Holm). "
+        f"{'; '.join(parts)}."
+    )
     return " ".join([gains, _diagonal(told, cells), _text_left_out(told)])
 
 
-def _counts(cells: Sequence[Cell]) -> str:
-    signs = [cell.over_floor.sign for cell in cells if cell.over_floor]
+def _counts(signs: Sequence[int]) -> str:
     return (
         f"{signs.count(1)} of {len(signs)} cells gain, {signs.count(-1)} lose, "
         f"{signs.count(0)} are not shown to differ"
@@ -75,17 +83,19 @@ def _diagonal(told: Told, cells: Cells) -> str:
     """In how many columns the own suite is the best one to train on."""
     leads = [cells.own_lead(method, target) for method in told.methods for target in told.suites]
     best = sum(all(lead.value > 0 for lead in column) for column in leads)
-    shown = sum(all(lead.sign > 0 for lead in column) for column in leads)
+    signs, each = shown([lead for column in leads for lead in column]), len(told.suites) - 1
+    columns = [signs[start : start + each] for start in range(0, len(signs), each)]
+    sure = sum(all(sign > 0 for sign in column) for column in columns)
     return (
         f"The measured suite's own training scores higher than each other single suite's in {best} "
-        f"of {len(leads)} columns, by intervals in {shown}."
+        f"of {len(leads)} columns, shown in {sure}."
     )
 
 
 def _text_left_out(told: Told) -> str:
     """What the target's text in pre-training is worth."""
     costs = [cell.minus_text for cell in told.cells if cell.minus_text]
-    signs, values = [cost.sign for cost in costs], [cost.value for cost in costs]
+    signs, values = shown(costs), [cost.value for cost in costs]
     return (
         "Leaving the measured suite's text out of pre-training, with as many tokens, changes "
         f"scores by {min(values):+.1f} to {max(values):+.1f} points: {signs.count(-1)} of "

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from bench.statistics import Estimate, Interval, difference, estimate
-from bench.tables import Row, entries, metrics
+from bench.statistics import Estimate, Interval, difference, estimate, holm
+from bench.tables import ALPHA, Row, entries, metrics
 
 if TYPE_CHECKING:
     from bench.metrics import Metric
@@ -38,6 +38,14 @@ class Difference:
     def sign(self) -> int:
         """1 or -1 where the interval lies on one side of 0, else 0."""
         return (self.interval.low > 0) - (self.interval.high < 0)
+
+
+def shown(found: Sequence[Difference]) -> list[int]:
+    """Of each difference 1 or -1 where it is shown by p-values adjusted for all of them (Holm,
+    1979), else 0."""
+    ps = holm([one.p for one in found])
+    signs = [(one.value > 0) - (one.value < 0) for one in found]
+    return [sign if p < ALPHA else 0 for sign, p in zip(signs, ps, strict=True)]
 
 
 @dataclass(frozen=True)
