@@ -20,7 +20,16 @@ from numpy.typing import NDArray
 
 from bench.blocks import blocks
 from bench.errors import UserError
-from bench.statistics import Entry, Interval, Key, Scorer, _cells, _keys, _Resamples, of_resamples
+from bench.statistics import (
+    Entry,
+    Interval,
+    Key,
+    Resamples,
+    Scorer,
+    cells_of,
+    keys_of,
+    of_resamples,
+)
 from bench.streams import Stream
 from bench.tables import Row, entries, metrics
 
@@ -135,8 +144,8 @@ def _of_block(
     block: Sequence[Row], against: str, repeats: int, confidence: float, seed: int
 ) -> list[dict[str, object]]:
     scorers = {metric.name: metric for metric in metrics(block[0])}
-    keys = _keys(entries(block[0], against))
-    draws = _Resamples(keys, repeats, Stream(seed, "resamples"))
+    keys = keys_of(entries(block[0], against))
+    draws = Resamples(keys, repeats, Stream(seed, "resamples"))
     weights = np.vstack([np.ones(len(keys)), draws.weights])
     seen = {name: _seen(block, name, scorer, draws) for name, scorer in scorers.items()}
     knows = scorers.pop(against)
@@ -175,9 +184,9 @@ def _taus(one: _Seen, two: _Seen, weights: Array, level: str) -> Array:
     return np.array([weighted_tau_b(one.episode[t], two.episode[t], weights) for t in one.episode])
 
 
-def _seen(block: Sequence[Row], name: str, scorer: Scorer, draws: _Resamples) -> _Seen:
+def _seen(block: Sequence[Row], name: str, scorer: Scorer, draws: Resamples) -> _Seen:
     measured = [entries(row, name) for row in block]
-    keys = _keys(measured[0])
+    keys = keys_of(measured[0])
     trained = sorted({e.train_seed for row in measured for e in row if e.train_seed is not None})
     corpus, episode = dict[int | None, Array](), dict[int | None, Array]()
     seeds: list[int | None] = [*trained] or [None]
@@ -185,7 +194,7 @@ def _seen(block: Sequence[Row], name: str, scorer: Scorer, draws: _Resamples) ->
         own = [[e for e in row if e.train_seed in (train, None)] for row in measured]
         if not all(own):
             raise UserError("rows have different train seeds; run all with the same ones")
-        scored = [draws.scored(_cells(row, keys), scorer) for row in own]
+        scored = [draws.scored(cells_of(row, keys), scorer) for row in own]
         # Scores that differ by rounding are tied.
         corpus[train] = np.round([[*s.points, *s.draws[0]] for s in scored], DIGITS)
         episode[train] = np.array([_each(row, scorer, keys) for row in own])

@@ -141,7 +141,7 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class _Cell:
+class SeedCell:
     """The episodes of one train seed and seed: `columns` among all keys, sums one a row."""
 
     train_seed: int | None
@@ -154,13 +154,15 @@ def _rank(train_seed: int | None) -> tuple[bool, int]:
     return train_seed is not None, train_seed or 0
 
 
-def _cells(entries: Sequence[Entry], keys: Sequence[Key]) -> list[_Cell]:
+def cells_of(entries: Sequence[Entry], keys: Sequence[Key]) -> list[SeedCell]:
+    """The entries of a row by train seed and seed, in the order of `keys`, which hold all of its
+    episodes."""
     column = {key: i for i, key in enumerate(keys)}
     grouped: dict[tuple[int | None, int], list[Entry]] = {}
     for entry in sorted(entries, key=lambda entry: (_rank(entry.train_seed), entry.key)):
         grouped.setdefault((entry.train_seed, entry.seed), []).append(entry)
     return [
-        _Cell(
+        SeedCell(
             train_seed,
             np.array([column[entry.key] for entry in members]),
             np.array([entry.sums for entry in members], dtype=np.float64),
@@ -169,7 +171,7 @@ def _cells(entries: Sequence[Entry], keys: Sequence[Key]) -> list[_Cell]:
     ]
 
 
-def _same(a: Sequence[_Cell], b: Sequence[_Cell]) -> bool:
+def _same(a: Sequence[SeedCell], b: Sequence[SeedCell]) -> bool:
     """Whether every episode has the same statistics in both rows."""
     return len(a) == len(b) and all(
         x.train_seed == y.train_seed
@@ -179,7 +181,12 @@ def _same(a: Sequence[_Cell], b: Sequence[_Cell]) -> bool:
     )
 
 
-def _keys(entries: Iterable[Entry]) -> list[Key]:
+def keys_of(entries: Iterable[Entry]) -> list[Key]:
+    """The episodes of a row, sorted.
+
+    Raises:
+        ValueError: there is none.
+    """
     keys = sorted({entry.key for entry in entries})
     if not keys:
         raise ValueError("a row without episodes has no score")
@@ -192,12 +199,12 @@ def corpus_score(entries: Sequence[Entry], metric: Scorer) -> float:
     Raises:
         ValueError: there is no entry.
     """
-    cells = _cells(entries, _keys(entries))
+    cells = cells_of(entries, keys_of(entries))
     return float(np.mean([metric.score(cell.sums.sum(axis=0)) for cell in cells]))
 
 
 @dataclass(frozen=True)
-class _Scored:
+class Scored:
     """A row on the data and on every resample, a line for each train seed.
 
     Attributes:
@@ -211,15 +218,15 @@ class _Scored:
     draws: Array
     share: Array
 
-    def minus(self, other: "_Scored") -> "_Scored":
+    def minus(self, other: "Scored") -> "Scored":
         """The difference, for rows with the same train seeds or where one has none."""
         more = self if len(self.points) >= len(other.points) else other
-        return _Scored(
+        return Scored(
             more.train_seeds, self.points - other.points, self.draws - other.draws, more.share
         )
 
 
-class _Resamples:
+class Resamples:
     """The draws that all rows of a comparison share.
 
     Attributes:
@@ -238,7 +245,7 @@ class _Resamples:
         counts = random.multinomial(self.units, share, size=repeats).astype(np.float64)
         self.weights: Array = counts[:, [place[kind] for kind in drawn]]
 
-    def scored(self, cells: Sequence[_Cell], metric: Scorer) -> _Scored:
+    def scored(self, cells: Sequence[SeedCell], metric: Scorer) -> Scored:
         """A row's scores; NaN in a resample that holds none of a train seed's episodes."""
         seeds = tuple(sorted({cell.train_seed for cell in cells}, key=_rank))
         line = {seed: i for i, seed in enumerate(seeds)}
@@ -256,7 +263,7 @@ class _Resamples:
             points[i] += metric.score(cell.sums.sum(axis=0))
             counts[i] += 1
         draws = np.divide(totals, held, out=np.full_like(totals, np.nan), where=held > 0)
-        return _Scored(seeds, points / counts, draws, counts / counts.sum())
+        return Scored(seeds, points / counts, draws, counts / counts.sum())
 
 
 @dataclass(frozen=True)
@@ -275,7 +282,7 @@ def _of_tasks(draws: Array, units: int) -> _Variance:
     return _Variance(float(known.var()) * units / (units - 1), units - 1)
 
 
-def _of_seeds(scored: _Scored, units: int) -> list[_Variance]:
+def _of_seeds(scored: Scored, units: int) -> list[_Variance]:
     """`V_seeds` and `-V_both`; nothing for one train seed, or where these add no variance."""
     count = len(scored.points)
     if count < 2 or units < 2:
@@ -329,9 +336,9 @@ def resampled(
     Raises:
         ValueError: there is no entry.
     """
-    keys = _keys(entries)
-    draws = _Resamples(keys, repeats, Stream(seed, "resamples"))
-    scored = draws.scored(_cells(entries, keys), metric)
+    keys = keys_of(entries)
+    draws = Resamples(keys, repeats, Stream(seed, "resamples"))
+    scored = draws.scored(cells_of(entries, keys), metric)
     return Resampled(scored.points, scored.draws, draws.units)
 
 
@@ -344,16 +351,16 @@ def of_resamples(points: Array, draws: Array, units: int) -> Estimate:
         units: how many tasks a resample draws.
     """
     share = np.full(len(points), 1 / len(points))
-    return _alone(_Scored((), points, draws, share), units)
+    return _alone(Scored((), points, draws, share), units)
 
 
-def _alone(scored: _Scored, units: int) -> Estimate:
+def _alone(scored: Scored, units: int) -> Estimate:
     value = float(scored.share @ scored.points)
     over_tasks = _of_tasks(scored.share @ scored.draws, units)
     return _estimate(value, over_tasks, _of_seeds(scored, units))
 
 
-def _between(a: _Scored, b: _Scored, units: int) -> Estimate:
+def _between(a: Scored, b: Scored, units: int) -> Estimate:
     """The difference of two rows that were scored on the same resamples."""
     if a.train_seeds == b.train_seeds or (None,) in (a.train_seeds, b.train_seeds):
         return _alone(a.minus(b), units)
@@ -376,9 +383,9 @@ def estimate(
     Raises:
         ValueError: there is no entry.
     """
-    keys = _keys(entries)
-    draws = _Resamples(keys, repeats, Stream(seed, "resamples"))
-    return _alone(draws.scored(_cells(entries, keys), metric), draws.units)
+    keys = keys_of(entries)
+    draws = Resamples(keys, repeats, Stream(seed, "resamples"))
+    return _alone(draws.scored(cells_of(entries, keys), metric), draws.units)
 
 
 def interval(
@@ -404,16 +411,16 @@ def pairwise(
     Raises:
         ValueError: a row is empty, or rows differ in an episode's (task, seed, index).
     """
-    keys = _keys(rows[0]) if rows else []
+    keys = keys_of(rows[0]) if rows else []
     for row in rows:
-        if others := set(keys) ^ set(_keys(row)):
+        if others := set(keys) ^ set(keys_of(row)):
             raise ValueError(
                 f"only one of the rows has episode (task, seed, index) = {min(others)}"
             )
     if len(rows) < 2:
         return {}
-    draws = _Resamples(keys, repeats, Stream(seed, "resamples"))
-    cells = [_cells(row, keys) for row in rows]
+    draws = Resamples(keys, repeats, Stream(seed, "resamples"))
+    cells = [cells_of(row, keys) for row in rows]
     scored = [draws.scored(found, metric) for found in cells]
     return {
         (i, j): Estimate(0.0, 0.0, 1.0)
@@ -466,14 +473,14 @@ def apart(
 
 def _on_one_set(
     rows: Sequence[Sequence[Entry]], metric: Scorer, repeats: int, stream: Stream
-) -> tuple[_Scored, int]:
+) -> tuple[Scored, int]:
     """The first row, minus the second if there is one, on resamples of its tasks, and how many
     tasks they draw."""
-    keys = _keys(rows[0])
-    if any(_keys(row) != keys for row in rows):
+    keys = keys_of(rows[0])
+    if any(keys_of(row) != keys for row in rows):
         raise ValueError("the reference met other episodes")
-    draws = _Resamples(keys, repeats, stream)
-    scored = [draws.scored(_cells(row, keys), metric) for row in rows]
+    draws = Resamples(keys, repeats, stream)
+    scored = [draws.scored(cells_of(row, keys), metric) for row in rows]
     return (scored[0].minus(scored[1]) if len(scored) > 1 else scored[0]), draws.units
 
 
