@@ -11,6 +11,7 @@ from bench.errors import CellError
 from bench.records import read_json, write_json
 from bench.registry import version
 from bench.streams import digest_of
+from bench.tasks import train_revision
 
 if TYPE_CHECKING:
     import torch
@@ -142,7 +143,7 @@ def pretrained_folder(context: Context, train_seed: int) -> Path:
     plan = context.plan
     assert plan.pretrain is not None
     data = {suite: context.dataset(suite) for suite in plan.pretrain_suites}
-    sources = [[suite, found.name, found.revision] for suite, found in data.items()]
+    sources = [[suite, found.name, train_revision(found)] for suite, found in data.items()]
     recipe = read_recipe(plan.backbone).model_dump()
     tokens = {"tokens": plan.pretrain.tokens}
     key = digest_of(version(), recipe, tokens, sources, plan.columns, train_seed)

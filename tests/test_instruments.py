@@ -11,7 +11,7 @@ import pytest
 
 from bench.correlations import correlations
 from bench.errors import UserError
-from bench.plan import make_plan
+from bench.plan import Pretraining, make_plan
 from bench.registry import load_suite
 from bench.statistics import Estimate
 from bench.studies import load_study
@@ -27,9 +27,13 @@ BASELINES = ["copy", "fine-tuned", "oracle"]
 def test_there_is_a_plan_for_every_level_of_every_dial() -> None:
     values = {"suites": ["writing", "dialogue"], "baselines": BASELINES}
     plans = load_study("instruments").plans(
-        {**values, "options": {"oracle": {"rows": 8}, "fine-tuned": {"inner_steps": 3}}}
+        {
+            **values,
+            "options": {"oracle": {"rows": 8}, "fine-tuned": {"inner_steps": 3}},
+            "pretrain": {"tokens": 9},
+        }
     )
-    expected = {
+    expected = {f"{suite}-{PLAIN}" for suite in values["suites"]} | {
         f"{suite}-{name}-{level:g}"
         for suite in values["suites"]
         for name, dial in load_suite(suite).dials.items()
@@ -40,6 +44,10 @@ def test_there_is_a_plan_for_every_level_of_every_dial() -> None:
     made = {name: make_plan({**given, "out": "x"}) for name, given in plans.items()}
     assert made[PLAIN].baselines == BASELINES
     assert made[PLAIN].dials is None
+    assert made[PLAIN].pretrain is None
+    default = made[f"writing-{PLAIN}"]
+    assert (default.suites, default.dials, default.baselines) == (["writing"], None, ["fine-tuned"])
+    assert default.pretrain == made["writing-rules-3"].pretrain == Pretraining(tokens=9)
     turned = made["writing-rules-3"]
     assert (turned.suites, turned.dials) == (["writing"], {"writing": {"rules": 3}})
     assert turned.baselines == ["fine-tuned"]
@@ -75,7 +83,7 @@ def test_the_page_says_what_the_figures_say(tmp_path: Path) -> None:
         fall("rules", "bad", 1.0, 2.0),
         fall("length", "good", -9.0, 2.0),
     ]
-    found = findings(plain, falls, taus, {"length": 1})
+    found = findings(plain, falls, taus, {"length": 1}, 700)
     overall = taus[(taus["with"] == "chrf") & (taus["level"] == "episodes")]
     shown = overall[overall["metric"].isin(["bleu", "rougeL", "exact"])]
     best = shown.loc[shown["tau"].idxmax()]
@@ -87,6 +95,7 @@ def test_the_page_says_what_the_figures_say(tmp_path: Path) -> None:
     assert found.shown["harder"].tolist() == ["shown", "not shown", "not shown"]
     score = found.table[(found.table["quantity"] == "score") & found.table["level"].isna()]
     assert set(score["baseline"]) == {"good", "fair", "bad"}
+    assert "which read 700 tokens" in " ".join(found.changes)
     assert found.notes[0].startswith("The dial length is compared from level 1 on")
 
 
@@ -94,7 +103,7 @@ def test_a_metric_that_ranks_nothing_is_a_dash(tmp_path: Path) -> None:
     root = write_run(tmp_path, {"one": 0.5})
     taus = correlations(read_rows([root]), "chrf")
     assert math.isnan(taus[taus["level"] == "rows"]["tau"].iloc[0])
-    found = findings(read_rows([root]), [fall("rules", "one", 1.0, 1.0)], taus, {})
+    found = findings(read_rows([root]), [fall("rules", "one", 1.0, 1.0)], taus, {}, 700)
     table = next(t for title, t in found.further.items() if "tau" in title)
     assert set(table["over rows"]) == {"–"}  # noqa: RUF001
 

@@ -220,6 +220,16 @@ def test_runs_that_pretrain_alike_share_the_job(tmp_path: Path) -> None:
     assert keys[0] == keys[1] != keys[2]
 
 
+def test_levels_of_one_meta_train_share_a_backbone(tmp_path: Path) -> None:
+    def folder(**dials: int) -> str:
+        given = {"dials": {"writing": dials}} if dials else {}
+        more = {"suites": ["writing"], "pretrain": {"tokens": 50}, **given}
+        return pretrained_folder(context_of(tmp_path, **more), 0).name
+
+    assert folder(distance=1) == folder(distance=2) == folder(distance=4)
+    assert len({folder(), folder(distance=1), folder(rules=3), folder(rules=6)}) == 4
+
+
 def test_a_training_is_the_same_whatever_is_measured(tmp_path: Path) -> None:
     made = []
     for name, more in (

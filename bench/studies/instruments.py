@@ -1,6 +1,6 @@
 """What the suites measure: what their dials turn, how far they reach, which metric sees errors."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.correlations import correlations
@@ -22,19 +22,22 @@ Place = tuple[str, str, int | float]  # suite, dial, level
 class Instruments(Study):
     """Every suite as it is, with all baselines, and at each level of each of its dials, with some.
 
-    Levels are not the same episodes, so what a dial takes from a score is the difference of two
-    sets of tasks. Metrics are ranked against exact rule-following by Kendall's tau.
+    A backbone that has read a suite's whole family expects all of its rules and words, at whatever
+    level a dial stands; so each level has a backbone of its own, pre-trained on the meta-train
+    tasks of that level. Levels are not the same episodes, so what a dial takes from a score is the
+    difference of two sets of tasks. Metrics are ranked against exact rule-following by Kendall's
+    tau, on the suites as they are and with the plan's backbone.
     """
 
     name = "instruments"
     question = "What do the suites measure: what do their dials turn, and which metric sees errors?"
 
     def plans(self, values: Values) -> dict[str, Values]:
-        """A plan for the suites as they are, and one for each level of a dial that is not the
-        default's.
+        """A plan for the suites as they are, and those that pre-train: one for each suite with no
+        dial turned, and one for each level of a dial that is not the default's.
 
         Raises:
-            UserError: there is no suite with a dial, or data are named.
+            UserError: no baseline that is turned is named, or data or dials are.
         """
         if values.get("data") or values.get("dials"):
             raise UserError(
@@ -46,26 +49,26 @@ class Instruments(Study):
         if not turned:
             wanted = ", ".join(self.analysis["turned"])
             raise UserError(f"study {self.name} turns dials under one of {wanted}: name one")
-        made = {PLAIN: values}
+        made = {PLAIN: {key: value for key, value in values.items() if key != "pretrain"}}
         for suite in plan.suites:
+            made[f"{suite}-{PLAIN}"] = {**narrowed(values, turned), "suites": [suite]}
             for name, dial in load_suite(suite).dials.items():
                 for level in dial.levels:
                     if level != dial.default:
-                        made[f"{suite}-{name}-{level:g}"] = {
-                            **narrowed(values, turned),
-                            "suites": [suite],
-                            "dials": {suite: {name: level}},
-                        }
+                        levels = {"dials": {suite: {name: level}}}
+                        made[f"{suite}-{name}-{level:g}"] = {**made[f"{suite}-{PLAIN}"], **levels}
         return made
 
     def analyse(self, runs: Mapping[str, Path]) -> Findings:
         """Scores at every level, what each dial takes, and taus of metrics."""
         plain = read_rows([runs[PLAIN]])
-        rows = dict(_turned(runs, plain))
+        rows = dict(_turned(runs, _dials(plain)))
         least = self.analysis["least"]
         knows = self.analysis["knows"]
         falls = [fall for dial in _dials(plain) for fall in _falls(*dial, rows, least, knows)]
-        return findings(plain, falls, correlations(plain, knows), least)
+        turned = read_run(runs[f"{plain[0].header['suite']}-{PLAIN}"]).plan
+        tokens = turned["pretrain"]["tokens"]
+        return findings(plain, falls, correlations(plain, knows), least, tokens)
 
 
 def _dials(plain: Sequence[Row]) -> Iterator[tuple[str, str, Dial]]:
@@ -75,16 +78,13 @@ def _dials(plain: Sequence[Row]) -> Iterator[tuple[str, str, Dial]]:
 
 
 def _turned(
-    runs: Mapping[str, Path], plain: Sequence[Row]
+    runs: Mapping[str, Path], dials: Iterable[tuple[str, str, Dial]]
 ) -> Iterator[tuple[Place, dict[str, Row]]]:
     """The rows of each level by their baselines."""
-    for suite, name, dial in _dials(plain):
-        found = [row for row in plain if row.header["suite"] == suite]
-        yield (suite, name, dial.default), {row.header["baseline"]: row for row in found}
-    for root in runs.values():
-        for suite, levels in (read_run(root).plan.get("dials") or {}).items():
-            for name, level in levels.items():
-                yield (suite, name, level), {r.header["baseline"]: r for r in read_rows([root])}
+    for suite, name, dial in dials:
+        for level in dial.levels:
+            run = f"{suite}-{PLAIN}" if level == dial.default else f"{suite}-{name}-{level:g}"
+            yield (suite, name, level), {r.header["baseline"]: r for r in read_rows([runs[run]])}
 
 
 def _falls(
