@@ -102,10 +102,12 @@ def test_records_give_the_n_they_were_made_with(tmp_path: Path) -> None:
     assert n.loc[("fomaml", "tasks, by s"), ["value", "low", "high"]].tolist() == [25, 25, 25]
     assert n.loc[("fomaml", "tasks, by GFLOP"), ["value", "steps"]].tolist() == [1, 2]
     assert n.loc[("joint", "tasks, by s"), "low"] == math.inf
-    told = "1 of 2 meta-trained methods shown to pay (fomaml from N = {} on at the latest)"
+    told = (
+        "shown to pay in 1 of 2 (fomaml on translation, K = 8 from N = {} on at the latest), "
+        "shown never to pay in 1 (joint on translation, K = 8)"
+    )
     assert found.answer.endswith(
-        f"translation, K = 8: in seconds {told.format(25)}, shown never to pay: joint; in "
-        f"operations {told.format(1)}, shown never to pay: joint."
+        f"meta-training is, by seconds, {told.format(25)}; by operations, {told.format(1)}."
     )
     shown = found.shown.set_index("baseline")
     assert shown.loc["joint", "N by s"] == "never"
@@ -156,7 +158,7 @@ def test_seconds_that_were_all_waited_are_not_told(tmp_path: Path) -> None:
     assert set(shown.loc["fomaml", columns]) == {MISSING}
     assert shown.loc["fomaml", "N by GFLOP"] == "1"
     assert any("waited up to 100%" in note for note in found.notes)
-    assert "in seconds none was measured" in found.answer
+    assert "by seconds, measured for none; " in found.answer
 
 
 def test_a_rival_is_held_to_its_own_fewest_steps(tmp_path: Path) -> None:
@@ -171,7 +173,10 @@ def test_a_rival_is_held_to_its_own_fewest_steps(tmp_path: Path) -> None:
 def test_a_rival_that_gains_nothing_is_named(tmp_path: Path) -> None:
     worse = {**ROWS, "fine-tuned": {0: 2, 2: 1, 10: 1}}
     found = load_study("cost").analyse({"run": made_run(tmp_path / "worse", worse)})
-    assert "shown never to pay: fomaml, joint" in found.answer
+    assert (
+        "shown never to pay in 2 (fomaml on translation, K = 8; joint on translation, K = 8)"
+        in found.answer
+    )
     told = "fine-tuned is not shown to gain by adaptation in translation, K = 8"
     assert any(told in note for note in found.notes)
     usual = load_study("cost").analyse({"run": made_run(tmp_path / "usual")})
@@ -195,16 +200,20 @@ def test_who_chose_its_steps_elsewhere_is_not_meta_trained(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("ends", "told"),
     [
-        ((3, 40), "1 of 1 {} (maml from N = 40 on at the latest)"),
-        ((3, math.inf), "0 of 1 {}, not shown to pay: maml (N between 3 and never)"),
-        ((math.inf, math.inf), "0 of 1 {}, shown never to pay: maml"),
+        ((3, 40), "1 of 2 (maml on writing from N = 40 on at the latest), {} 1 {}"),
+        ((3, math.inf), "0 of 2, {} 2 (N at least 3, perhaps never)"),
+        ((math.inf, math.inf), "0 of 2, shown never to pay in 1 (maml on writing), {} 1 {}"),
     ],
 )
 def test_the_answer_follows_the_interval(ends: tuple[float, float], told: str) -> None:
-    found = {("maml", SECONDS): Payback(5 if ends[0] < math.inf else math.inf, *ends)}
-    block = cast("Compared", SimpleNamespace(paybacks=found))
-    assert verdicts(block, SECONDS) == told.format("meta-trained methods shown to pay")
-    assert verdicts(block, FLOPS) == "none was measured"
+    found = {
+        ("maml", SECONDS): Payback(5 if ends[0] < math.inf else math.inf, *ends),
+        ("joint", SECONDS): Payback(9, 8, math.inf),
+    }
+    block = cast("Compared", SimpleNamespace(paybacks=found, place="writing"))
+    either = "not shown either way in", "(N at least 8, perhaps never)"
+    assert verdicts([block], SECONDS) == "shown to pay in " + told.format(*either)
+    assert verdicts([block], FLOPS) == "measured for none"
 
 
 def test_seconds_that_a_batch_shares_have_no_interval(tmp_path: Path) -> None:

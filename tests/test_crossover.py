@@ -379,6 +379,12 @@ def test_the_answer_is_counted_from_the_curves(tmp_path: Path) -> None:
     assert f"2 {THROUGHOUT}, 2 {OVERTAKEN}" in found.answer
     table = found.table
     assert list(table["quantity"].value_counts().sort_index()) == [6, 18, 6, 24]
+    means = table[table["quantity"].str.startswith("mean difference")]
+    assert (means["p_holm"] >= means["p"]).all()
+    told = found.answer.partition("By the mean difference over K = 1 to 16: ")[2]
+    assert told.startswith("4 shown ahead (maml on translation +")
+    cells = found.shown.set_index(["suite", "method"])["mean, K = 1 to 16"]
+    assert {text.rpartition(" ")[2] for text in cells[:, "nearest"]} == {"behind"}
     place = (table["suite"] == "dialogue") & (table["baseline"] == "maml")
     (line,) = table[place & (table["quantity"] == "crossing")].to_dict("records")
     assert 4 < line["low"] < line["value"] < line["high"] < 16

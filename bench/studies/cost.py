@@ -88,40 +88,41 @@ def _steps(method: "Baseline") -> int:
 
 
 def answer(blocks: "Sequence[Compared]") -> str:
-    """How many meta-trained methods are shown to pay, and from how many tasks on, by block."""
+    """How many meta-trained methods are shown to pay, and from how many tasks on."""
     from bench.studies.step_curves import FLOPS, SECONDS
 
-    parts = [
-        f"{block.place}: in seconds {verdicts(block, SECONDS)}; in operations "
-        f"{verdicts(block, FLOPS)}"
-        for block in blocks
-    ]
     return (
         "Held to the cost of the fewest steps with which "
-        f"{blocks[0].rival.name} reaches its final quality: {'. '.join(parts)}."
+        f"{blocks[0].rival.name} reaches its final quality, meta-training is, by seconds, "
+        f"{verdicts(blocks, SECONDS)}; by operations, {verdicts(blocks, FLOPS)}."
     )
 
 
-def verdicts(block: "Compared", unit: str) -> str:
-    """How many methods of a block are shown to pay, which, and what is known of the others."""
+def verdicts(blocks: "Sequence[Compared]", unit: str) -> str:
+    """Of how many pairs of a method and a block meta-training is shown to pay, which these are, and
+    what is known of the others."""
     from bench.studies.cost_lines import count
 
-    found = {name: n for (name, of), n in block.paybacks.items() if of == unit}
+    found = {
+        f"{name} on {block.place}": n
+        for block in blocks
+        for (name, of), n in block.paybacks.items()
+        if of == unit
+    }
     if not found:
-        return "none was measured"
+        return "measured for none"
     pay = [
-        f"{name} from N = {count(n.high)} on at the latest" for name, n in found.items() if n.shown
+        f"{pair} from N = {count(n.high)} on at the latest" for pair, n in found.items() if n.shown
     ]
-    never = [name for name, n in found.items() if n.refuted]
-    open_ = [
-        f"{name} (N between {count(n.low)} and never)"
-        for name, n in found.items()
-        if not n.shown and not n.refuted
-    ]
-    names = f" ({', '.join(pay)})" if pay else ""
-    told = [f"{len(pay)} of {len(found)} meta-trained methods shown to pay{names}"]
-    told += [f"shown never to pay: {', '.join(never)}"] if never else []
-    told += [f"not shown to pay: {', '.join(open_)}"] if open_ else []
+    never = [pair for pair, n in found.items() if n.refuted]
+    least = [n.low for n in found.values() if not n.shown and not n.refuted]
+    told = [f"shown to pay in {len(pay)} of {len(found)} ({'; '.join(pay)})".removesuffix(" ()")]
+    if never:
+        told.append(f"shown never to pay in {len(never)} ({'; '.join(never)})")
+    if least:
+        told.append(
+            f"not shown either way in {len(least)} (N at least {count(min(least))}, perhaps never)"
+        )
     return ", ".join(told)
 
 

@@ -11,10 +11,10 @@ from bench.exports.runs import read_run
 from bench.plan import Plan, make_plan
 from bench.registry import load
 from bench.runner import pinned
-from bench.shown import bracketed, title
-from bench.statistics import Estimate, Interval
-from bench.studies.crossover_told import answer, caption, listed, notes
-from bench.studies.curves import Curve, read_curves
+from bench.shown import title
+from bench.statistics import Interval
+from bench.studies.crossover_told import answer, caption, listed, mean, notes, signed
+from bench.studies.curves import MEAN, Curve, read_curves
 from bench.studies.figures import curve, legend, panels, styles
 from bench.studies.held import held
 from bench.studies.study import Findings, Study, Values
@@ -22,6 +22,8 @@ from bench.studies.study import Findings, Study, Values
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
+
+MARKS = {1: " ahead", 0: "", -1: " behind"}  # of a mean difference that is shown
 COLUMNS = (
     "suite dataset revision metric baseline init shots quantity value low high p p_holm".split()
 )
@@ -138,7 +140,15 @@ def _table(suites: Sequence[Sequence[Curve]]) -> "pd.DataFrame":
         if one.mean:
             figures = _bounded(one.mean.value, one.bounds(one.mean))
             told_at = f"mean difference, K = {one.alike[0]} to {one.alike[-1]}"
-            lines.append({**told, "quantity": told_at, **figures, "p": one.mean.p()})
+            lines.append(
+                {
+                    **told,
+                    "quantity": told_at,
+                    **figures,
+                    "p": one.mean.p(),
+                    "p_holm": one.adjusted[MEAN],
+                }
+            )
             crossing = one.crossing
             figures = _bounded(crossing.value, crossing.interval) if crossing.exists else {}
             lines.append({**told, "quantity": "crossing", **figures, "verdict": crossing.verdict})
@@ -165,18 +175,13 @@ def _shown(compared: Sequence[Curve], rival: str, middle: int) -> "pd.DataFrame"
                 f"{rival} overtakes at K": str(one.crossing),
                 "shown": one.crossing.verdict,
                 **{
-                    f"difference at K = {k}": _signed(one, one.differences[k])
+                    f"difference at K = {k}": signed(one, one.differences[k])
                     for k in sorted({one.shots[0], near, one.shots[-1]})
                 },
-                f"mean, K = {one.alike[0]} to {one.alike[-1]}": _signed(one, one.mean),
+                f"mean, K = {one.alike[0]} to {one.alike[-1]}": mean(one) + MARKS[one.shown],
             }
         )
     return pd.DataFrame(lines)
-
-
-def _signed(one: Curve, estimate: Estimate) -> str:
-    bounds = one.bounds(estimate)
-    return bracketed(estimate.value, bounds.low, bounds.high, "+.1f")
 
 
 def _figure(suites: Sequence[Sequence[Curve]]) -> "Figure":

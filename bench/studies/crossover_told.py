@@ -4,6 +4,8 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from bench.plan import Plan
+from bench.shown import bracketed
+from bench.statistics import Estimate
 from bench.studies.crossing import OVERTAKEN, THROUGHOUT, VERDICTS
 from bench.studies.curves import Curve
 from bench.tables import ALPHA
@@ -25,9 +27,36 @@ def answer(compared: Sequence[Curve], rival: str) -> str:
         f"{lead}: of {len(counted)} pairs of a suite and a meta-trained method, against {rival} "
         f"at K = {listed(counted[0].shots)}: {', '.join(told)}"
         + (f". It overtakes at K = {'; '.join(where)}" if where else "")
-        + (f". It is shown ahead somewhere in {len(worse)}" if worse else "")
+        + (f". {rival} is shown ahead at some K in {len(worse)}" if worse else "")
+        + "".join(_on_the_whole(counted))
         + "."
     )
+
+
+def _on_the_whole(counted: Sequence[Curve]) -> Iterator[str]:
+    """Which methods differ over all K together."""
+    judged = [one for one in counted if one.mean]
+    if not judged:
+        return
+    parts = []
+    for word, sign in (("ahead", 1), ("behind", -1)):
+        some = [f"{o.baseline} on {o.head['suite']} {mean(o)}" for o in judged if o.shown == sign]
+        if some:
+            parts.append(f"{len(some)} shown {word} ({', '.join(some)})")
+    span = f"K = {judged[0].alike[0]} to {judged[0].alike[-1]}"
+    yield f". By the mean difference over {span}: {'; '.join(parts) or 'none shown to differ'}"
+
+
+def signed(one: Curve, estimate: Estimate) -> str:
+    """A difference with its interval."""
+    bounds = one.bounds(estimate)
+    return bracketed(estimate.value, bounds.low, bounds.high, "+.1f")
+
+
+def mean(one: Curve) -> str:
+    """The mean difference with its interval."""
+    assert one.mean
+    return signed(one, one.mean)
 
 
 def caption(compared: Sequence[Curve], rival: str) -> str:
@@ -36,9 +65,10 @@ def caption(compared: Sequence[Curve], rival: str) -> str:
     return (
         f"Points of each suite's primary metric; a difference is the method less {rival} on the "
         "same episodes, and the mean difference is over log2 K. Brackets are 95 % intervals, over "
-        "tasks and train seeds, at each K by itself; what is shown is at "
-        f"{ALPHA:.0%} by p-values adjusted for all differences of this study (Holm), so that an "
-        f"interval may leave out 0 and nothing be shown. {rival} overtakes at the last place "
+        "tasks and train seeds, at each K by itself; what is shown, at a K or by the mean (ahead "
+        f"or behind, after it), is at {ALPHA:.0%} by p-values adjusted for all "
+        "differences and means of this study (Holm), so that an interval may leave out 0 and "
+        f"nothing be shown. {rival} overtakes at the last place "
         "where the difference, a line between measured K on log2 K, comes down to 0 and from where "
         "on it stays below; the interval is that of all K at which 0 is not refuted, behind the "
         "last K at which the method is ahead, by tests at each K by itself, not adjusted. "
@@ -55,13 +85,13 @@ def notes(
     yield from _dropped(suites)
     yield f"Tasks measured: {', '.join(_measured(found[0]) for found in suites)}."
     yield from _diverged(suites)
-    raw = [found.p() for one in compared for found in one.differences.values()]
+    raw = [found.p() for one in compared for found in one.tested.values()]
     adjusted = [p for one in compared for p in one.adjusted.values()]
     yield (
-        f"Of {len(raw)} differences {sum(p < ALPHA for p in raw)} are shown at {ALPHA:.0%} by "
-        f"themselves, of which chance alone would show {ALPHA * len(raw):.1f} if no method "
-        f"differed, and {sum(p < ALPHA for p in adjusted)} after Holm's adjustment "
-        "for all."
+        f"Of {len(raw)} differences, means over K among them, {sum(p < ALPHA for p in raw)} are "
+        f"shown at {ALPHA:.0%} by themselves, of which chance alone would show "
+        f"{ALPHA * len(raw):.1f} if no method differed, and {sum(p < ALPHA for p in adjusted)} "
+        "after Holm's adjustment for all."
     )
     drawn = [one.baseline for one in compared if "train_shots" in one.head["settings"]]
     if drawn:
@@ -114,5 +144,7 @@ def _diverged(suites: Sequence[Sequence[Curve]]) -> Iterator[str]:
 
 
 def listed(values: Sequence[int]) -> str:
-    """With commas."""
+    """With commas, or as `1 to 16` where no number between is left out."""
+    if len(values) > 2 and list(values) == [*range(values[0], values[-1] + 1)]:
+        return f"{values[0]} to {values[-1]}"
     return ", ".join(map(str, values))

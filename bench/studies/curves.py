@@ -11,6 +11,8 @@ from bench.statistics import Entry, Estimate, Interval, corpus_score, difference
 from bench.studies.crossing import Crossing, mean_difference
 from bench.tables import ALPHA, Row, entries, metrics, read_rows
 
+MEAN = "mean"  # in place of a K: of the differences over all K
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -22,7 +24,8 @@ class Curve:
         differences: to the rival at each K; none of the rival itself.
         mean: of the differences over log2 K, of every K in `alike`.
         limits: between which a score lies.
-        adjusted: p-values of the differences, adjusted for those of all curves (Holm, 1979).
+        adjusted: p-values of the differences by K and of `MEAN`, adjusted for those of all curves
+            (Holm, 1979).
     """
 
     rows: Mapping[int, Row]
@@ -30,7 +33,7 @@ class Curve:
     differences: Mapping[int, Estimate]
     mean: Estimate | None
     limits: tuple[float, float]
-    adjusted: Mapping[int, float] = field(default_factory=dict)
+    adjusted: Mapping[int | str, float] = field(default_factory=dict)
 
     @property
     def shots(self) -> list[int]:
@@ -57,6 +60,18 @@ class Curve:
     def place(self) -> str:
         """Suite and data."""
         return f"{self.head['suite']} ({self.head['dataset']})"
+
+    @property
+    def tested(self) -> dict[int | str, Estimate]:
+        """All that is tested: the difference at each K, and their mean where there is one."""
+        return {**self.differences, **({MEAN: self.mean} if self.mean else {})}
+
+    @property
+    def shown(self) -> int:
+        """Whether the mean difference is shown to be above 0 (1), below (-1), or neither (0)."""
+        if not self.mean or self.adjusted[MEAN] >= ALPHA:
+            return 0
+        return 1 if self.mean.value > 0 else -1
 
     def bounds(self, estimate: Estimate) -> Interval:
         """The interval of a difference, within what differences of scores can be."""
@@ -90,10 +105,10 @@ def read_curves(
 
 def adjusted(suites: Sequence[Sequence[Curve]]) -> list[list[Curve]]:
     """The curves with adjusted p-values."""
-    raw = [found.p() for some in suites for one in some for found in one.differences.values()]
+    raw = [found.p() for some in suites for one in some for found in one.tested.values()]
     ps = iter(holm(raw))
     return [
-        [replace(one, adjusted={k: next(ps) for k in one.differences}) for one in some]
+        [replace(one, adjusted={key: next(ps) for key in one.tested}) for one in some]
         for some in suites
     ]
 
