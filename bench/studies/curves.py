@@ -64,7 +64,8 @@ class Curve:
     @property
     def tested(self) -> dict[int | str, Estimate]:
         """All that is tested: the difference at each K, and their mean where there is one."""
-        return {**self.differences, **({MEAN: self.mean} if self.mean else {})}
+        found = dict[int | str, Estimate](self.differences.items())
+        return {**found, MEAN: self.mean} if self.mean else found
 
     @property
     def shown(self) -> int:
