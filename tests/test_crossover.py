@@ -25,6 +25,7 @@ from bench.errors import UserError
 from bench.metrics import metrics_of
 from bench.plan import make_plan
 from bench.records import Cell, read_cell, read_json, write_cell, write_json
+from bench.shown import MISSING
 from bench.statistics import Entry, Estimate, Interval, difference, holm
 from bench.studies.crossing import (
     BEHIND,
@@ -194,7 +195,7 @@ def studied(rng: np.random.Generator, effects: Mapping[str, Any]) -> list[Curve]
 def test_chance_alone_answers_neither_no_nor_yes() -> None:
     rng = np.random.default_rng(5)
     made = [studied(rng, {}) for _ in range(300)]
-    said = [not answer(one, "r").startswith("Not shown either way") for one in made]
+    said = [not answer(one, "r", "joint").startswith("Not shown either way") for one in made]
     assert np.mean(said) <= 0.075  # 5 %, and two standard errors of 300
     loose = [any(e.p() < ALPHA for c in one for e in c.differences.values()) for one in made]
     assert np.mean(loose) > 0.9  # what the intervals by themselves would say
@@ -207,9 +208,9 @@ def test_true_differences_are_found() -> None:
     crossings = [c.crossing for one in made for c in one if c.baseline == "maml"]
     assert np.mean([c.verdict == OVERTAKEN for c in crossings]) > 0.9
     assert np.mean([c.interval.low <= 16 <= c.interval.high for c in crossings]) > 0.9
-    assert np.mean([answer(one, "r").startswith("No: ") for one in made]) == 1.0
+    assert np.mean([answer(one, "r", "joint").startswith("No: ") for one in made]) == 1.0
     better = [studied(rng, dict.fromkeys(TRAINED, 50)) for _ in range(40)]
-    assert np.mean([answer(one, "r").startswith("Yes") for one in better]) > 0.9
+    assert np.mean([answer(one, "r", "joint").startswith("Yes") for one in better]) > 0.9
 
 
 @pytest.mark.slow
@@ -229,7 +230,7 @@ def test_chance_alone_on_real_episodes() -> None:
                     found[suite, name].append(difference(own, rival, metric, repeats=400))
         return compared(found)
 
-    said = [not answer(study(), "r").startswith("Not shown either way") for _ in range(40)]
+    said = [not answer(study(), "r", "joint").startswith("Not shown either way") for _ in range(40)]
     assert sum(said) <= 5  # binomial: beyond in 1 % of cases, were it 5 %
 
 
@@ -381,8 +382,9 @@ def test_the_answer_is_counted_from_the_curves(tmp_path: Path) -> None:
     assert list(table["quantity"].value_counts().sort_index()) == [6, 18, 6, 24]
     means = table[table["quantity"].str.startswith("mean difference")]
     assert (means["p_holm"] >= means["p"]).all()
-    told = found.answer.partition("By the mean difference over K = 1 to 16: ")[2]
-    assert told.startswith("4 shown ahead (maml on translation +")
+    told = found.answer.partition("mean difference to fine-tuned over K = 1 to 16: ")[2]
+    assert told.startswith("4 of 4 shown ahead (maml on translation +")
+    assert "joint" not in found.answer  # is no method here
     cells = found.shown.set_index(["suite", "method"])["mean, K = 1 to 16"]
     assert {text.rpartition(" ")[2] for text in cells[:, "nearest"]} == {"behind"}
     place = (table["suite"] == "dialogue") & (table["baseline"] == "maml")
@@ -393,10 +395,41 @@ def test_the_answer_is_counted_from_the_curves(tmp_path: Path) -> None:
     assert set(nearest["verdict"]) == {BEHIND}
     assert set(found.shown["suite"]) == {"translation (embedded)", "dialogue (embedded)"}
     assert [axes.get_title() for axes in found.figure.axes] == [
-        *dict.fromkeys(found.shown["suite"])
+        text for place in dict.fromkeys(found.shown["suite"]) for text in (place, "less fine-tuned")
     ]
+    assert not any("joint" in column for column in found.shown)
     assert any("K drawn from 1, 2 serves all K: maml, fomaml" in note for note in found.notes)
     assert any("conditional" in change for change in found.changes)
+
+
+def test_meta_learners_are_held_against_joint_training_too(tmp_path: Path) -> None:
+    kept = {
+        1: {"fine-tuned": 0.3, "joint": 0.6, "maml": 0.6, "fomaml": 0.9, "nearest": 0.1},
+        4: {"fine-tuned": 0.5, "joint": 0.6, "maml": 0.6, "fomaml": 0.9, "nearest": 0.1},
+    }
+    found = Crossover().analyse({"run": recorded(tmp_path, kept)})
+    told = found.answer.partition("By the mean difference to joint over K = 1 to 4: ")[2]
+    assert told.startswith("2 of 4 shown ahead (fomaml on translation +")
+    table = found.table.set_index(["suite", "baseline", "quantity"])
+    to_control = table.xs("mean difference to control, K = 1 to 4", level="quantity")
+    assert {name for _, name in to_control.index} == {"maml", "fomaml"}
+    means = table.xs("mean difference, K = 1 to 4", level="quantity")["value"]
+    place = ("dialogue", "fomaml")
+    expected = means[place] - means["dialogue", "joint"]
+    assert to_control.loc[place, "value"] == pytest.approx(expected)
+    assert (to_control["p_holm"] >= to_control["p"]).all()
+    cells = found.shown.set_index(["suite", "method"])["mean to joint, K = 1 to 4"]
+    assert {text.rpartition(" ")[2] for text in cells[:, "fomaml"]} == {"ahead"}
+    assert set(cells[:, "joint"]) == set(cells[:, "nearest"]) == {MISSING}
+
+
+def test_lines_end_where_episodes_change() -> None:
+    def row(*digests: str) -> Any:
+        return SimpleNamespace(digests=digests, header={})
+
+    rows = {1: row("a", "b"), 2: row("b", "a"), 4: row("a"), 8: row("a"), 16: row("a", "b")}
+    assert Curve(rows, {}, {}, None, (0, 100)).parts == [[1, 2], [4, 8], [16]]
+    assert Curve(rows, {}, {}, None, (0, 100)).alike == [1, 2, 16]
 
 
 def test_a_crossing_that_does_not_exist_is_empty_and_a_censored_one_is_not(tmp_path: Path) -> None:
@@ -463,7 +496,7 @@ def test_lost_demonstrations_are_told_from_the_first_shots_on(tmp_path: Path) ->
     told = [note for note in Crossover().analyse({"run": root}).notes if "leaves out" in note]
     assert told == [
         "maml on dialogue (embedded) leaves out the examples that the context does not hold from "
-        "K = 4 on."
+        "K = 4 on; it scores most at K = 4."
     ]
 
 

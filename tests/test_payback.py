@@ -89,21 +89,22 @@ def test_n_is_what_brute_force_finds(scores: list[int], step: int, training: int
     st.lists(st.integers(0, 50), min_size=1, max_size=8),
     st.integers(1, 20),
     st.integers(0, 300),
+    st.integers(0, 10),
 )
 def test_the_rival_is_held_to_its_fewest_steps(
-    rivals: list[int], scores: list[int], step: int, training: int
+    rivals: list[int], scores: list[int], step: int, training: int, margin: int
 ) -> None:
     """Where nothing varies, a method pays if it is no dearer than any rival's cost that reaches."""
-    rival, method = exact(rivals, 20.0), exact(scores, step)
-    affordable = min(20 * s for s, score in enumerate(rivals) if score >= rivals[-1])
-    mine = min((step * s for s, score in enumerate(scores) if score >= rivals[-1]), default=None)
+    rival, method, goal = exact(rivals, 20.0), exact(scores, step), rivals[-1] - margin
+    affordable = min(20 * s for s, score in enumerate(rivals) if score >= goal)
+    mine = min((step * s for s, score in enumerate(scores) if score >= goal), default=None)
     never = mine is None or mine >= affordable
     needed = math.inf
     if mine is not None and not never:
         needed = max(1, math.ceil(training / (affordable - mine)))
-    found = payback(training, method, rival)
+    found = payback(training, method, rival, margin=margin)
     assert (found.tasks, found.low, found.high) == (needed,) * 3
-    steps = own_steps(rival)
+    steps = own_steps(rival, margin=margin)
     assert (20 * steps.value, steps.low, steps.high) == (affordable, steps.value, steps.value)
 
 
@@ -155,14 +156,20 @@ def drawn(
 
 
 def simulated(
-    rival: Array, method: Array, seeds: int, seed_sd: float, times: int, luck_sd: float = 3.0
+    rival: Array,
+    method: Array,
+    seeds: int,
+    seed_sd: float,
+    times: int,
+    luck_sd: float = 3.0,
+    margin: float = 0.0,
 ) -> list[Payback]:
     rng, found = np.random.default_rng(5), []
     for _ in range(times):
         shared, long = rng.normal(0, 15, UNITS), rng.uniform(0.7, 1.3, UNITS)
         other = drawn(rng, shared, rival, long, 0, 0.0, luck_sd)
         mine = drawn(rng, shared, method, long, seeds, seed_sd, luck_sd)
-        found.append(payback(TRAINING, mine, other))
+        found.append(payback(TRAINING, mine, other, margin=margin))
         assert found[-1].low <= found[-1].tasks <= found[-1].high
     return found
 
@@ -173,9 +180,11 @@ PEAK = line([0, 8, 16, 24, 36], [10, 45, 60, 63, 60])
 FAST = line([0, 4, 8, 12, 36], [30, 50, 58, 66, 68])
 LATE = line([0, 8, 17, 36], [20, 45, 60, 60])  # as good, a step later than FLAT
 BELOW = line([0, 4, 36], [40, 59.7, 59.7])  # never quite as good
+SOON = line([0, 4, 8, 36], [30, 56, 60, 60])  # as good, and sooner than FLAT
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("margin", [0.0, 1.0])
 @pytest.mark.parametrize(("seeds", "seed_sd"), [(1, 0.0), (3, 3.0)])
 @pytest.mark.parametrize(
     ("rival", "method"),
@@ -183,16 +192,17 @@ BELOW = line([0, 4, 36], [40, 59.7, 59.7])  # never quite as good
     ids=["rising", "flat", "peak", "never: late", "never: below", "never: below flat"],
 )
 def test_the_interval_covers_a_known_n(
-    rival: Array, method: Array, seeds: int, seed_sd: float
+    rival: Array, method: Array, seeds: int, seed_sd: float, margin: float
 ) -> None:
     """Costs of a step are 1 in the mean; each side misses little, and where N is never, a method is
     rarely shown to pay."""
-    theirs, mine = fewest_steps(single(rival), rival[-1]), fewest_steps(single(method), rival[-1])
+    goal = rival[-1] - margin
+    theirs, mine = fewest_steps(single(rival), goal), fewest_steps(single(method), goal)
     assert theirs is not None
     pays = mine is not None and mine < theirs
     truth = math.ceil(TRAINING / (theirs - mine)) if pays and mine is not None else math.inf
     times = 120
-    found = simulated(rival, method, seeds, seed_sd, times)
+    found = simulated(rival, method, seeds, seed_sd, times, margin=margin)
     assert sum(n.low <= truth <= n.high for n in found) >= 0.93 * times
     assert sum(n.low > truth for n in found) <= 0.05 * times
     assert sum(n.high < truth for n in found) <= 0.06 * times
@@ -212,6 +222,14 @@ def test_what_is_plain_is_shown() -> None:
     good, bad = line([0, 4, 36], [40, 75, 75]), line([0, 36], [20, 45])
     assert sum(n.shown for n in simulated(FLAT, good, 1, 0.0, 20)) >= 19
     assert sum(n.refuted for n in simulated(FLAT, bad, 1, 0.0, 20)) >= 19
+
+
+def test_what_is_as_good_is_shown_to_pay_within_a_margin_alone() -> None:
+    """Of equal quality half of all leads are below 0, whatever the number of tasks."""
+    assert sum(n.shown for n in simulated(FLAT, SOON, 1, 0.0, 40)) <= 8
+    near = simulated(FLAT, SOON, 1, 0.0, 40, margin=6.0)
+    assert sum(n.shown for n in near) >= 36
+    assert not any(n.refuted for n in near)
 
 
 def test_the_rivals_steps_are_bounded_by_what_is_shown() -> None:

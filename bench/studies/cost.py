@@ -1,17 +1,24 @@
 """`fewgen study cost`: what quality costs, and from how many tasks on meta-training pays."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from bench.errors import UserError
 from bench.plan import resolve_options
 from bench.registry import load, names
+from bench.shown import MISSING
 from bench.studies.study import Findings, Study, Values
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bench.baseline import Baseline
     from bench.studies.cost_lines import Compared
+    from bench.studies.payback import Payback
+
+    Paybacks = Mapping[tuple[str, str], Payback]
 
 
 class Cost(Study):
@@ -55,25 +62,38 @@ class Cost(Study):
         import pandas as pd
 
         from bench.studies.cost_figure import draw
-        from bench.studies.cost_lines import Compared, lines_of, shown_of
+        from bench.studies.cost_lines import Compared, leads_of, lines_of, near_of, shown_of
         from bench.tables import metrics, ranked
 
         made = []
         for block in ranked(list(runs.values())):
             rows = [row for row, _ in block.complete]
             scorer = next(m for m in metrics(rows[0]) if m.name == block.metric)
-            made.append(Compared.of(rows, scorer, self.analysis["rival"]))
+            rival, margin = self.analysis["rival"], self.analysis["margin"]
+            made.append(Compared.of(rows, scorer, rival, margin))
         shares, panels = self.analysis["tasks"], self.analysis["panels"]
         table = pd.DataFrame([line for block in made for line in lines_of(block, shares)])
         return Findings(
             answer=answer(made),
             table=table,
-            shown=pd.concat([shown_of(block) for block in made], ignore_index=True),
+            shown=_joined(shown_of, made),
             figure=draw(made, panels),
             caption=_caption(made[0]),
             changes=_changes(made),
             notes=_notes(made),
+            further={
+                f"To within {made[0].within} of the final score of {rival}": _joined(near_of, made),
+                f"Points above {rival} after as many inner steps": _joined(leads_of, made),
+            },
         )
+
+
+def _joined(
+    told: "Callable[[Compared], pd.DataFrame]", blocks: "Sequence[Compared]"
+) -> "pd.DataFrame":
+    import pandas as pd
+
+    return pd.concat([told(block) for block in blocks], ignore_index=True).fillna(MISSING)
 
 
 def _made(name: str, values: Values) -> "Baseline":
@@ -89,40 +109,60 @@ def _steps(method: "Baseline") -> int:
 
 def answer(blocks: "Sequence[Compared]") -> str:
     """How many meta-trained methods are shown to pay, and from how many tasks on."""
-    from bench.studies.step_curves import FLOPS, SECONDS
-
+    first = blocks[0]
+    exact, near = ([getattr(block, kind) for block in blocks] for kind in ("paybacks", "near"))
+    places = [block.place for block in blocks]
     return (
-        "Held to the cost of the fewest steps with which "
-        f"{blocks[0].rival.name} reaches its final quality, meta-training is, by seconds, "
-        f"{verdicts(blocks, SECONDS)}; by operations, {verdicts(blocks, FLOPS)}."
+        f"To reach the final score of {first.rival.name}, each by its fewest steps, meta-training "
+        f"is {_by_units(places, exact)}. To within {first.within} of it: "
+        f"{_by_units(places, near)}."
     )
 
 
-def verdicts(blocks: "Sequence[Compared]", unit: str) -> str:
+def _by_units(places: Sequence[str], found: "Sequence[Paybacks]") -> str:
+    """What is shown by seconds, and by operations where that is something else."""
+    from bench.studies.step_curves import FLOPS, SECONDS
+
+    one, two = (verdicts(places, found, unit) for unit in (SECONDS, FLOPS))
+    return (
+        f"{one}, by seconds and by operations"
+        if one == two
+        else f"by seconds {one}; by operations {two}"
+    )
+
+
+def verdicts(places: Sequence[str], found: "Sequence[Paybacks]", unit: str) -> str:
     """Of how many pairs of a method and a block meta-training is shown to pay, which these are, and
-    what is known of the others."""
+    what is known of the others.
+
+    Args:
+        places: what each block is called.
+        found: of each block, (baseline, unit) to N.
+    """
     from bench.studies.cost_lines import count
 
-    found = {
-        f"{name} on {block.place}": n
-        for block in blocks
-        for (name, of), n in block.paybacks.items()
+    pairs = {
+        f"{name} on {place}": n
+        for place, paybacks in zip(places, found, strict=True)
+        for (name, of), n in paybacks.items()
         if of == unit
     }
-    if not found:
+    if not pairs:
         return "measured for none"
     pay = [
-        f"{pair} from N = {count(n.high)} on at the latest" for pair, n in found.items() if n.shown
+        f"{pair} from N = {count(n.high)} on at the latest" for pair, n in pairs.items() if n.shown
     ]
-    never = [pair for pair, n in found.items() if n.refuted]
-    least = [n.low for n in found.values() if not n.shown and not n.refuted]
-    told = [f"shown to pay in {len(pay)} of {len(found)} ({'; '.join(pay)})".removesuffix(" ()")]
+    never = [pair for pair, n in pairs.items() if n.refuted]
+    open_ = [n for n in pairs.values() if not n.shown and not n.refuted]
+    told = [f"shown to pay in {len(pay)} of {len(pairs)} ({'; '.join(pay)})".removesuffix(" ()")]
     if never:
         told.append(f"shown never to pay in {len(never)} ({'; '.join(never)})")
-    if least:
-        told.append(
-            f"not shown either way in {len(least)} (N at least {count(min(least))}, perhaps never)"
-        )
+    if open_:
+        ends = sorted(n.tasks for n in open_ if n.tasks < math.inf)
+        span = " to ".join(dict.fromkeys(count(end) for end in ends[:1] + ends[-1:]))
+        best = [f"best estimates {span} tasks in {len(ends)}"] if ends else []
+        best += [f"never in {len(open_) - len(ends)}"] if len(ends) < len(open_) else []
+        told.append(f"not shown either way in {len(open_)} ({', '.join(best)})")
     return ", ".join(told)
 
 
@@ -143,10 +183,15 @@ def _caption(block: "Compared") -> str:
         "interpolated between the scored ones. *N*: the smallest number of new tasks with "
         "training / N + adaptation by those steps at most the adaptation cost of "
         f"{rival} by its own fewest such steps; *never* is infinite. A method is shown to pay "
-        "where the upper end of N is finite, and never to pay where its lower end is not. N's "
+        "where the upper end of N is finite, and never to pay where its lower end is not; each N "
+        "is judged by itself, adjusted for no other. A method of exactly the same quality is "
+        "hardly ever shown to pay by N, as half of its leads are below 0, however many tasks there "
+        f"are: to within {block.within} both sides are held to the final score of {rival} "
+        f"less {block.margin:g}. N's "
         "interval holds what tasks and train seeds leave open of quality, of both numbers of steps "
         "and of operations; the cost of a training, and the seconds of a step on this machine "
-        "under this load, it takes as measured. The figure shows scores after inner steps against "
+        "under this load, it takes as measured. *after*: points above "
+        f"{rival} with as many steps. The figure shows scores after inner steps against "
         "a task's share of the training, its adaptation and its answers; the dotted line is the "
         f"final score of {rival}."
     )
@@ -173,7 +218,9 @@ def _changes(blocks: "Sequence[Compared]") -> list[str]:
         "that is reached after few steps.",
         "Another machine or number of threads moves N by seconds, as meta-training and adaptation "
         "use it unequally; N by operations stays.",
-        "Other numbers of shots: with more of them adaptation alone comes closer and costs more.",
+        "Other numbers of shots than these.",
+        "Rates of inner steps: where a method steps faster than its rival (the rates are in the "
+        "table), part of what it saves may be the rate's and not the meta-training's.",
     ]
 
 
@@ -182,7 +229,9 @@ def _notes(blocks: "Sequence[Compared]") -> list[str]:
 
     head = blocks[0].rival.row.header
     seeds = {len(row.training("s")) for block in blocks for row in block.rows if row.trained}
+    tasks = {b.place: len({r["task"] for r in b.rival.row.records()}) for b in blocks}
     notes = [
+        f"Tasks measured: {', '.join(f'{place} {n}' for place, n in tasks.items())}.",
         f"Seconds are of {head['device']}, {head['dtype']}, {head['threads']} thread(s) a cell, "
         f"{head['workers']} cell(s) side by side: what a thread waited for a core that others had "
         "is left out where the system tells, what it lost to shared caches and memory is not.",

@@ -26,7 +26,8 @@ def draw(blocks: Sequence[Compared], shares: Sequence[int]) -> "Figure":
         for row in sorted(block.rows, key=lambda row: row.name):
             _row(axes, row, tasks, looks[row.name])
         quality = float(block.rival.score().points.mean())
-        axes.axhline(quality, color="#888888", linewidth=0.8, linestyle=":")
+        told = f"{block.rival.name}, final score"
+        axes.axhline(quality, color="#888888", linewidth=0.8, linestyle=":", label=told)
         _seconds(axes)
         axes.set_ylabel(title(block.rival.metric.name))
     legend(figure, grid[0])
@@ -37,7 +38,7 @@ def _seconds(axes: "Axes") -> None:
     from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 
     axes.set_xscale("log")
-    axes.set_xlabel("device-seconds of a task")
+    axes.set_xlabel("device-seconds of a task: training / N + adaptation + answers")
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     axes.xaxis.set_minor_formatter(NullFormatter())

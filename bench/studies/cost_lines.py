@@ -33,15 +33,17 @@ class Compared:
     Attributes:
         rows: best first, the rival among them.
         rival: has no meta-training.
+        margin: points below the rival's final score that count as equal to it in `near`.
         left_out: baselines without costs.
     """
 
     rows: Sequence[Measured]
     rival: Measured
+    margin: float
     left_out: Sequence[str] = ()
 
     @classmethod
-    def of(cls, rows: Sequence[Row], metric: "Metric", rival: str) -> "Compared":
+    def of(cls, rows: Sequence[Row], metric: "Metric", rival: str, margin: float) -> "Compared":
         """The finished rows of a block.
 
         Raises:
@@ -55,13 +57,19 @@ class Compared:
                 f"{rival} is what others are held to: it needs a row with inner steps and without "
                 "meta-training in every block"
             )
-        return cls(measured, found, [r.header["baseline"] for r in rows if r not in costly])
+        left_out = [row.header["baseline"] for row in rows if row not in costly]
+        return cls(measured, found, margin, left_out)
 
     @property
     def place(self) -> str:
         """The suite and the shots."""
         head = self.rival.row.header
         return f"{head['suite']}, K = {head['shots']}"
+
+    @property
+    def within(self) -> str:
+        """The margin in words."""
+        return f"{self.margin:g} point{'' if self.margin == 1 else 's'}"
 
     @cached_property
     def curves(self) -> dict[tuple[str, str], Curve]:
@@ -76,9 +84,20 @@ class Compared:
     @cached_property
     def paybacks(self) -> dict[tuple[str, str], Payback]:
         """(baseline, unit) to N, of meta-trained rows."""
+        return self._paybacks(0.0)
+
+    @cached_property
+    def near(self) -> dict[tuple[str, str], Payback]:
+        """The same to within the margin of the rival's final score."""
+        return self._paybacks(self.margin)
+
+    def _paybacks(self, margin: float) -> dict[tuple[str, str], Payback]:
         return {
             (name, unit): payback(
-                float(row.training(unit).mean()), curve, self.curves[self.rival.name, unit]
+                float(row.training(unit).mean()),
+                curve,
+                self.curves[self.rival.name, unit],
+                margin=margin,
             )
             for row in self.rows
             for (name, unit), curve in self.curves.items()
@@ -98,10 +117,16 @@ class Compared:
         """The fewest steps with which the rival scores what it does after all."""
         return own_steps(self.curves[self.rival.name, SECONDS])
 
-    def steps_to(self, row: Measured) -> int | None:
-        """The fewest steps with which a row scores as much as the rival."""
+    def steps_to(self, row: Measured, margin: float = 0.0) -> int | None:
+        """The fewest steps with which a row scores as much as the rival, less a margin."""
         curve = self.curves.get((row.name, SECONDS))
-        return fewest_steps(curve, float(self.rival.score().points.mean())) if curve else None
+        goal = float(self.rival.score().points.mean()) - margin
+        return fewest_steps(curve, goal) if curve else None
+
+    def lead(self, row: Measured, steps: int) -> Estimate:
+        """Points above the rival after the same scored number of steps."""
+        mine, other = row.score(steps), self.rival.score(steps)
+        return of_resamples(mine.points - other.points, mine.draws - other.draws, mine.units)
 
     def gain(self, row: Measured, unit: str | None = None, tasks: float = math.inf) -> Estimate:
         """Points above the backbone without adaptation; with a unit, per unit of a task's cost with
@@ -137,7 +162,8 @@ def lines_of(block: Compared, shares: Sequence[int]) -> Iterator[Line]:
     head = block.rival.row.header
     for row in block.rows:
         about = {"suite": head["suite"], "shots": head["shots"], "baseline": row.name}
-        lines = [*_scores(row), *_costs(row), *_gains(block, row, shares), *_ns(block, row)]
+        lines = [*_scores(row), *_leads(block, row), *_costs(row), *_gains(block, row, shares)]
+        lines += _ns(block, row)
         for line in lines + ([_own_steps(block)] if row is block.rival else []):
             yield {**about, **dict.fromkeys(("steps", "tasks")), **line}
 
@@ -181,6 +207,20 @@ def _scores(row: Measured) -> Iterator[Line]:
         yield _line("score", title(row.metric.name), found, row.metric.limits, steps=steps)
 
 
+def _leads(block: Compared, row: Measured) -> Iterator[Line]:
+    what = f"lead over {block.rival.name}"
+    for steps in shared_knots(block, row):
+        yield _line(what, title(row.metric.name), block.lead(row, steps), steps=steps)
+
+
+def shared_knots(block: Compared, row: Measured) -> list[int]:
+    """The scored numbers of steps of a row with inner steps that the rival was scored after too;
+    none of a row that is no other's."""
+    if row is block.rival or not row.steps or row.varies:
+        return []
+    return [steps for steps in row.knots if steps in block.rival.knots]
+
+
 def _costs(row: Measured) -> Iterator[Line]:
     for unit in COUNTED:
         for steps in filter(None, row.knots if _counted(row, unit) else ()):
@@ -221,16 +261,23 @@ def _gains(block: Compared, row: Measured, shares: Sequence[int]) -> Iterator[Li
 
 
 def _ns(block: Compared, row: Measured) -> Iterator[Line]:
-    for unit in COUNTED:
-        if found := block.paybacks.get((row.name, unit)):
-            yield {
-                "quantity": "N",
-                "unit": f"tasks, by {unit}",
-                "steps": block.steps_to(row),
-                "value": found.tasks,
-                "low": found.low,
-                "high": found.high,
-            }
+    kinds = ("N", block.paybacks, 0.0), (near_name(block), block.near, block.margin)
+    for quantity, paybacks, margin in kinds:
+        for unit in COUNTED:
+            if found := paybacks.get((row.name, unit)):
+                yield {
+                    "quantity": quantity,
+                    "unit": f"tasks, by {unit}",
+                    "steps": block.steps_to(row, margin),
+                    "value": found.tasks,
+                    "low": found.low,
+                    "high": found.high,
+                }
+
+
+def near_name(block: Compared) -> str:
+    """What N to within the margin is called."""
+    return f"N within {block.within}"
 
 
 def _own_steps(block: Compared) -> Line:
@@ -265,9 +312,7 @@ def _cells(block: Compared, row: Measured) -> Mapping[str, str]:
 
     usual = block.steps_to(row)
     return {
-        "suite": str(row.row.header["suite"]),
-        "K": str(row.row.header["shots"]),
-        "baseline": row.name,
+        **_place(block, row),
         "score": f"{title(row.metric.name)} {_told(estimate_of(row.score()), row.metric.limits)}",
         "s a task": spent(SECONDS),
         "GFLOP a task": spent(FLOPS),
@@ -279,6 +324,52 @@ def _cells(block: Compared, row: Measured) -> Mapping[str, str]:
         "steps to equal": MISSING if usual is None else f"{usual} of {row.steps}",
         **{f"N by {u}": told_n(block.paybacks.get((row.name, u))) for u in COUNTED},
     }
+
+
+def near_of(block: Compared) -> "pd.DataFrame":
+    """N to within the margin, of meta-trained rows."""
+    import pandas as pd
+
+    lines = []
+    for row in block.rows:
+        found = {f"N by {unit}": block.near.get((row.name, unit)) for unit in COUNTED}
+        if any(found.values()):
+            steps = [block.steps_to(one, block.margin) for one in (row, block.rival)]
+            told = [MISSING if s is None else str(s) for s in steps]
+            own = {"steps": told[0], f"steps of {block.rival.name}": told[1]}
+            ns = {name: told_n(n) for name, n in found.items()}
+            lines.append({**_place(block, row), **own, **ns})
+    return pd.DataFrame(lines)
+
+
+def leads_of(block: Compared) -> "pd.DataFrame":
+    """Points above the rival after the same number of steps, and the rates that both step at."""
+    import pandas as pd
+
+    lines = []
+    for row in block.rows:
+        if knots := shared_knots(block, row):
+            rates = {f"rate of {block.rival.name}": _rate(block.rival), "rate": _rate(row)}
+            leads = {f"after {steps}": _signed(block.lead(row, steps)) for steps in knots}
+            lines.append({**_place(block, row), **rates, **leads})
+    return pd.DataFrame(lines)
+
+
+def _place(block: Compared, row: Measured) -> dict[str, str]:
+    head = block.rival.row.header
+    return {"suite": str(head["suite"]), "K": str(head["shots"]), "baseline": row.name}
+
+
+def _rate(row: Measured) -> str:
+    found = row.row.header["options"].get("inner_rate")
+    return MISSING if found is None else f"{found:g}"
+
+
+def _signed(found: Estimate) -> str:
+    bounds = _known(found).interval()
+    if math.isinf(bounds.high):
+        return f"{found.value:+.1f}"
+    return bracketed(found.value, bounds.low, bounds.high, "+.1f")
 
 
 def _told(found: Estimate, limits: Limits = FREE) -> str:

@@ -11,18 +11,20 @@ from bench.exports.runs import read_run
 from bench.plan import Plan, make_plan
 from bench.registry import load
 from bench.runner import pinned
-from bench.shown import title
+from bench.shown import MISSING, title
 from bench.statistics import Interval
-from bench.studies.crossover_told import answer, caption, listed, mean, notes, signed
-from bench.studies.curves import MEAN, Curve, read_curves
+from bench.studies.crossover_told import answer, caption, listed, notes, signed
+from bench.studies.curves import MEAN, TO_CONTROL, Curve, read_curves
 from bench.studies.figures import curve, legend, panels, styles
 from bench.studies.held import held
 from bench.studies.study import Findings, Study, Values
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+QUANTITIES = {MEAN: "mean difference", TO_CONTROL: "mean difference to control"}
 MARKS = {1: " ahead", 0: "", -1: " behind"}  # of a mean difference that is shown
 COLUMNS = (
     "suite dataset revision metric baseline init shots quantity value low high p p_holm".split()
@@ -90,16 +92,17 @@ class Crossover(Study):
 
     def analyse(self, runs: Mapping[str, Path]) -> Findings:
         """Curves, differences to the rival at each K, and where it overtakes."""
-        roots, rival = list(runs.values()), self.analysis["rival"]
+        roots = list(runs.values())
+        rival, control = self.analysis["rival"], self.analysis["control"]
         plan = Plan.model_validate(read_run(roots[0]).plan)
-        suites = read_curves(roots, plan.suites, plan.baselines, rival)
+        suites = read_curves(roots, plan.suites, plan.baselines, rival, control)
         compared = [one for found in suites for one in found if one.differences]
         return Findings(
-            answer(compared, rival),
+            answer(compared, rival, control),
             _table(suites),
-            _shown(compared, rival, self.analysis["chosen_at"]),
-            _figure(suites),
-            caption(compared, rival),
+            _shown(compared, rival, control, self.analysis["chosen_at"]),
+            _figure(suites, rival),
+            caption(compared, rival, control),
             self._changes(plan),
             [*self._left_out, *notes(suites, compared, plan)],
         )
@@ -128,7 +131,7 @@ def _table(suites: Sequence[Sequence[Curve]]) -> "pd.DataFrame":
     import pandas as pd
 
     lines = []
-    for one in (one for found in suites for one in found):
+    for one in (one for some in suites for one in some):
         told = {key: one.head[key] for key in ("suite", "dataset", "revision", "baseline", "init")}
         told["metric"] = one.head["primary"]
         for k, (value, bounds) in one.scores.items():
@@ -137,18 +140,13 @@ def _table(suites: Sequence[Sequence[Curve]]) -> "pd.DataFrame":
             figures = _bounded(estimate.value, one.bounds(estimate))
             ps = {"p": estimate.p(), "p_holm": one.adjusted[k]}
             lines.append({**told, "shots": k, "quantity": "difference", **figures, **ps})
+        over = f"K = {one.alike[0]} to {one.alike[-1]}"
+        for name, quantity in QUANTITIES.items():
+            if found := one.tested.get(name):
+                figures = _bounded(found.value, one.bounds(found))
+                ps = {"p": found.p(), "p_holm": one.adjusted[name]}
+                lines.append({**told, "quantity": f"{quantity}, {over}", **figures, **ps})
         if one.mean:
-            figures = _bounded(one.mean.value, one.bounds(one.mean))
-            told_at = f"mean difference, K = {one.alike[0]} to {one.alike[-1]}"
-            lines.append(
-                {
-                    **told,
-                    "quantity": told_at,
-                    **figures,
-                    "p": one.mean.p(),
-                    "p_holm": one.adjusted[MEAN],
-                }
-            )
             crossing = one.crossing
             figures = _bounded(crossing.value, crossing.interval) if crossing.exists else {}
             lines.append({**told, "quantity": "crossing", **figures, "verdict": crossing.verdict})
@@ -159,14 +157,14 @@ def _bounded(value: float, bounds: Interval) -> dict[str, float]:
     return {"value": value, "low": bounds.low, "high": bounds.high}
 
 
-def _shown(compared: Sequence[Curve], rival: str, middle: int) -> "pd.DataFrame":
+def _shown(compared: Sequence[Curve], rival: str, control: str, middle: int) -> "pd.DataFrame":
     """A line for each suite and method."""
     import pandas as pd
 
     lines = []
     for one in compared:
         near = min(one.shots, key=lambda k: abs(log2(k / middle)))
-        assert one.mean
+        over = f"K = {one.alike[0]} to {one.alike[-1]}"
         lines.append(
             {
                 "suite": one.place,
@@ -178,25 +176,55 @@ def _shown(compared: Sequence[Curve], rival: str, middle: int) -> "pd.DataFrame"
                     f"difference at K = {k}": signed(one, one.differences[k])
                     for k in sorted({one.shots[0], near, one.shots[-1]})
                 },
-                f"mean, K = {one.alike[0]} to {one.alike[-1]}": mean(one) + MARKS[one.shown],
+                f"mean, {over}": _mean(one, MEAN),
+                **(
+                    {f"mean to {control}, {over}": _mean(one, TO_CONTROL)}
+                    if any(other.to_control for other in compared)
+                    else {}
+                ),
             }
         )
     return pd.DataFrame(lines)
 
 
-def _figure(suites: Sequence[Sequence[Curve]]) -> "Figure":
-    """A panel a suite, a line a method."""
-    names = list(dict.fromkeys(one.baseline for found in suites for one in found))
-    style = styles(names)
-    figure, axes = panels([found[0].place for found in suites])
-    for panel, found in zip(axes, suites, strict=True):
+def _mean(one: Curve, name: str) -> str:
+    """A mean difference, and what of it is shown."""
+    found = one.tested.get(name)
+    return signed(one, found) + MARKS[one.shown(name)] if found else MISSING
+
+
+def _figure(suites: Sequence[Sequence[Curve]], rival: str) -> "Figure":
+    """Two panels a suite: the scores of every method, and by how much those that are meta-trained
+    differ from the rival."""
+    style = styles(list(dict.fromkeys(one.baseline for found in suites for one in found)))
+    titles = [text for found in suites for text in (found[0].place, f"less {rival}")]
+    figure, axes = panels(titles)
+    for place, found in enumerate(suites):
+        scores, gaps = axes[2 * place : 2 * place + 2]
         for one in found:
-            values, bounds = zip(*one.scores.values(), strict=True)
-            lows, highs = [b.low for b in bounds], [b.high for b in bounds]
-            curve(panel, one.shots, values, lows, highs, style[one.baseline], one.baseline)
-        panel.set_xscale("log", base=2)
-        panel.set_xticks(found[0].shots, [str(k) for k in found[0].shots])
-        panel.set_xlabel("K, support examples")
-        panel.set_ylabel(title(found[0].head["primary"]))
+            _line(scores, one, one.scores, style[one.baseline])
+            if one.head["init"] == "meta-trained" and one.differences:
+                between = {k: (d.value, one.bounds(d)) for k, d in one.differences.items()}
+                _line(gaps, one, between, style[one.baseline])
+        gaps.axhline(0, color="#888888", linewidth=0.8)
+        for panel in (scores, gaps):
+            panel.set_xscale("log", base=2)
+            panel.set_xticks(found[0].shots, [str(k) for k in found[0].shots])
+            panel.set_xlabel("K, support examples")
+        scores.set_ylabel(title(found[0].head["primary"]))
+        gaps.set_ylabel("points")
     legend(figure, axes[0])
     return figure
+
+
+def _line(
+    panel: "Axes",
+    one: Curve,
+    figures: Mapping[int, tuple[float, Interval]],
+    style: tuple[str, str],
+) -> None:
+    """A method's figures by K, as a line through those K that have the same episodes."""
+    for part in one.parts:
+        values, bounds = zip(*(figures[k] for k in part), strict=True)
+        label = one.baseline if part is one.parts[0] else ""
+        curve(panel, part, values, [b.low for b in bounds], [b.high for b in bounds], style, label)

@@ -7,11 +7,11 @@ from bench.plan import Plan
 from bench.shown import bracketed
 from bench.statistics import Estimate
 from bench.studies.crossing import OVERTAKEN, THROUGHOUT, VERDICTS
-from bench.studies.curves import Curve
+from bench.studies.curves import MEAN, TO_CONTROL, Curve
 from bench.tables import ALPHA
 
 
-def answer(compared: Sequence[Curve], rival: str) -> str:
+def answer(compared: Sequence[Curve], rival: str, control: str) -> str:
     """Whether meta-trained methods are always ahead, counted."""
     counted = [one for one in compared if one.head["init"] == "meta-trained"]
     found = Counter(one.crossing.verdict for one in counted)
@@ -23,28 +23,35 @@ def answer(compared: Sequence[Curve], rival: str) -> str:
     told = [f"{found[verdict]} {verdict}" for verdict in VERDICTS if found[verdict]]
     overtaken = [one for one in counted if one.crossing.verdict == OVERTAKEN]
     where = [f"{one.baseline} on {one.head['suite']} {one.crossing}" for one in overtaken]
-    return (
-        f"{lead}: of {len(counted)} pairs of a suite and a meta-trained method, against {rival} "
-        f"at K = {listed(counted[0].shots)}: {', '.join(told)}"
-        + (f". It overtakes at K = {'; '.join(where)}" if where else "")
-        + (f". {rival} is shown ahead at some K in {len(worse)}" if worse else "")
-        + "".join(_on_the_whole(counted))
-        + "."
-    )
+    parts = [
+        f"{lead}: of {len(counted)} pairs of a suite and a meta-trained method, against {rival} at "
+        f"K = {listed(counted[0].shots)}: {', '.join(told)}",
+        f"{rival} overtakes at K = {'; '.join(where)}"
+        if where
+        else f"{rival} is not shown to overtake any",
+        *_by_mean(counted, MEAN, rival),
+        *_by_mean(counted, TO_CONTROL, control),
+    ]
+    return ". ".join(parts) + "."
 
 
-def _on_the_whole(counted: Sequence[Curve]) -> Iterator[str]:
-    """Which methods differ over all K together."""
-    judged = [one for one in counted if one.mean]
+def _by_mean(counted: Sequence[Curve], name: str, other: str) -> Iterator[str]:
+    """Which methods differ from another over all K together."""
+    judged = [one for one in counted if name in one.tested]
     if not judged:
         return
     parts = []
     for word, sign in (("ahead", 1), ("behind", -1)):
-        some = [f"{o.baseline} on {o.head['suite']} {mean(o)}" for o in judged if o.shown == sign]
+        some = [
+            f"{one.baseline} on {one.head['suite']} {signed(one, one.tested[name])}"
+            for one in judged
+            if one.shown(name) == sign
+        ]
         if some:
-            parts.append(f"{len(some)} shown {word} ({', '.join(some)})")
+            parts.append(f"{len(some)} of {len(judged)} shown {word} ({', '.join(some)})")
     span = f"K = {judged[0].alike[0]} to {judged[0].alike[-1]}"
-    yield f". By the mean difference over {span}: {'; '.join(parts) or 'none shown to differ'}"
+    found = "; ".join(parts) or f"none of {len(judged)} shown to differ"
+    yield f"By the mean difference to {other} over {span}: {found}"
 
 
 def signed(one: Curve, estimate: Estimate) -> str:
@@ -53,13 +60,7 @@ def signed(one: Curve, estimate: Estimate) -> str:
     return bracketed(estimate.value, bounds.low, bounds.high, "+.1f")
 
 
-def mean(one: Curve) -> str:
-    """The mean difference with its interval."""
-    assert one.mean
-    return signed(one, one.mean)
-
-
-def caption(compared: Sequence[Curve], rival: str) -> str:
+def caption(compared: Sequence[Curve], rival: str, control: str) -> str:
     """How to read table, figure and crossover.csv."""
     first, last = compared[0].shots[0], compared[0].shots[-1]
     return (
@@ -68,10 +69,13 @@ def caption(compared: Sequence[Curve], rival: str) -> str:
         "tasks and train seeds, at each K by itself; what is shown, at a K or by the mean (ahead "
         f"or behind, after it), is at {ALPHA:.0%} by p-values adjusted for all "
         "differences and means of this study (Holm), so that an interval may leave out 0 and "
-        f"nothing be shown. {rival} overtakes at the last place "
-        "where the difference, a line between measured K on log2 K, comes down to 0 and from where "
-        "on it stays below; the interval is that of all K at which 0 is not refuted, behind the "
-        "last K at which the method is ahead, by tests at each K by itself, not adjusted. "
+        "nothing be shown; what is not shown to differ is not shown to be equal either. The mean "
+        f"is over the K that have the same episodes. {control}, where it is among the methods, "
+        "trains on the same tasks without an inner loop: the mean to it is what learning to learn "
+        "adds to having seen them. In the figure a line ends where K has other episodes. "
+        f"{rival} overtakes at the last place where the difference, a line between measured K on "
+        "log2 K, comes down to 0 and from where on it stays below; the interval is that of all K "
+        "at which 0 is not refuted, behind the last K at which the method is ahead, by tests at each K by itself, not adjusted. "
         f"< {first} and > {last}: outside of what was measured, or an interval open to that side; "
         "in crossover.csv 0 and inf. none: there is no crossing, as the method is shown ahead "
         "nowhere; in crossover.csv the fields are empty."
@@ -85,13 +89,15 @@ def notes(
     yield from _dropped(suites)
     yield f"Tasks measured: {', '.join(_measured(found[0]) for found in suites)}."
     yield from _diverged(suites)
-    raw = [found.p() for one in compared for found in one.tested.values()]
-    adjusted = [p for one in compared for p in one.adjusted.values()]
+    trained = [one for one in compared if one.head["init"] == "meta-trained"]
+    raw = [found.p() for one in trained for found in one.tested.values()]
+    adjusted = [p for one in trained for p in one.adjusted.values()]
     yield (
-        f"Of {len(raw)} differences, means over K among them, {sum(p < ALPHA for p in raw)} are "
-        f"shown at {ALPHA:.0%} by themselves, of which chance alone would show "
-        f"{ALPHA * len(raw):.1f} if no method differed, and {sum(p < ALPHA for p in adjusted)} "
-        "after Holm's adjustment for all."
+        f"Of {len(raw)} differences of meta-trained methods, means over K among them, "
+        f"{sum(p < ALPHA for p in raw)} are shown at {ALPHA:.0%} by themselves, of which chance "
+        f"alone would show {ALPHA * len(raw):.1f} if no method differed, and "
+        f"{sum(p < ALPHA for p in adjusted)} after Holm's adjustment for all "
+        f"{sum(len(one.tested) for one in compared)} that were tested."
     )
     drawn = [one.baseline for one in compared if "train_shots" in one.head["settings"]]
     if drawn:
@@ -116,9 +122,10 @@ def _dropped(suites: Sequence[Sequence[Curve]]) -> Iterator[str]:
     for one in (one for found in suites for one in found):
         lost = [k for k, row in one.rows.items() if any(r.get("dropped") for r in row.records())]
         if lost:
+            peak = max(one.shots, key=lambda k: one.scores[k][0])
             yield (
                 f"{one.baseline} on {one.place} leaves out the examples that the context does not "
-                f"hold from K = {lost[0]} on."
+                f"hold from K = {lost[0]} on; it scores most at K = {peak}."
             )
 
 

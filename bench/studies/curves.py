@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from bench.statistics import Entry, Estimate, Interval, corpus_score, difference
 from bench.studies.crossing import Crossing, mean_difference
 from bench.tables import ALPHA, Row, entries, metrics, read_rows
 
-MEAN = "mean"  # in place of a K: of the differences over all K
+# In place of a K: the mean of the differences over all K to the rival, and to the control.
+MEAN, TO_CONTROL = "mean", "mean to control"
 
 
 @dataclass(frozen=True)
@@ -24,8 +26,8 @@ class Curve:
         differences: to the rival at each K; none of the rival itself.
         mean: of the differences over log2 K, of every K in `alike`.
         limits: between which a score lies.
-        adjusted: p-values of the differences by K and of `MEAN`, adjusted for those of all curves
-            (Holm, 1979).
+        to_control: the same mean to a second row, of meta-trained methods alone.
+        adjusted: p-values of all that is tested, adjusted for that of all curves (Holm, 1979).
     """
 
     rows: Mapping[int, Row]
@@ -33,6 +35,7 @@ class Curve:
     differences: Mapping[int, Estimate]
     mean: Estimate | None
     limits: tuple[float, float]
+    to_control: Estimate | None = None
     adjusted: Mapping[int | str, float] = field(default_factory=dict)
 
     @property
@@ -63,16 +66,28 @@ class Curve:
 
     @property
     def tested(self) -> dict[int | str, Estimate]:
-        """All that is tested: the difference at each K, and their mean where there is one."""
+        """All that is tested: the difference at each K, and the means that there are."""
+        means = {MEAN: self.mean, TO_CONTROL: self.to_control}
         found = dict[int | str, Estimate](self.differences.items())
-        return {**found, MEAN: self.mean} if self.mean else found
+        return {**found, **{name: mean for name, mean in means.items() if mean}}
+
+    def shown(self, name: str) -> int:
+        """Whether a mean difference is shown to be above 0 (1), below (-1), or neither (0)."""
+        if name not in self.adjusted or self.adjusted[name] >= ALPHA:
+            return 0
+        return 1 if self.tested[name].value > 0 else -1
 
     @property
-    def shown(self) -> int:
-        """Whether the mean difference is shown to be above 0 (1), below (-1), or neither (0)."""
-        if not self.mean or self.adjusted[MEAN] >= ALPHA:
-            return 0
-        return 1 if self.mean.value > 0 else -1
+    def parts(self) -> list[list[int]]:
+        """K that follow one another and have the same episodes."""
+        keys = {k: set(row.digests) for k, row in self.rows.items()}
+        found = [self.shots[:1]]
+        for before, k in pairwise(self.shots):
+            if keys[k] == keys[before]:
+                found[-1].append(k)
+            else:
+                found.append([k])
+        return found
 
     def bounds(self, estimate: Estimate) -> Interval:
         """The interval of a difference, within what differences of scores can be."""
@@ -89,19 +104,22 @@ class Curve:
 
 
 def read_curves(
-    roots: Sequence[Path], suites: Sequence[str], baselines: Sequence[str], rival: str
+    roots: Sequence[Path], suites: Sequence[str], baselines: Sequence[str], rival: str, control: str
 ) -> list[list[Curve]]:
     """The methods of each suite in the order given, the rival first.
 
     Args:
         roots: run directories, each with every (suite, baseline) at K of its own.
+        control: a baseline that meta-trained methods are held against too, where it is there.
     """
     found: dict[tuple[str, str], dict[int, Row]] = {}
     for row in sorted(read_rows(roots), key=lambda row: int(row.header["shots"])):
         key = row.header["suite"], row.header["baseline"]
         found.setdefault(key, {})[row.header["shots"]] = row
     order = sorted(baselines, key=lambda name: name != rival)
-    return adjusted([_of_suite([found[suite, name] for name in order]) for suite in suites])
+    return adjusted(
+        [_of_suite({name: found[suite, name] for name in order}, control) for suite in suites]
+    )
 
 
 def adjusted(suites: Sequence[Sequence[Curve]]) -> list[list[Curve]]:
@@ -114,24 +132,31 @@ def adjusted(suites: Sequence[Sequence[Curve]]) -> list[list[Curve]]:
     ]
 
 
-def _of_suite(methods: Sequence[Mapping[int, Row]]) -> list[Curve]:
+def _of_suite(methods: Mapping[str, Mapping[int, Row]], control: str) -> list[Curve]:
     """The curves of a suite; the first is the rival's."""
-    first = next(iter(methods[0].values()))
+    rival = next(iter(methods))
+    first = next(iter(methods[rival].values()))
     name = first.header["primary"]
     metric = next(metric for metric in metrics(first) if metric.name == name)
-    found = [{k: entries(row, name) for k, row in rows.items()} for rows in methods]
-    return [
-        _curve(rows, own, found[0] if place else None, metric)
-        for place, (rows, own) in enumerate(zip(methods, found, strict=True))
-    ]
+    found = {
+        baseline: {k: entries(row, name) for k, row in rows.items()}
+        for baseline, rows in methods.items()
+    }
+    made = []
+    for baseline, rows in methods.items():
+        one = _curve(rows, found[baseline], None if baseline == rival else found[rival], metric)
+        trained = one.head["init"] == "meta-trained" and baseline not in (rival, control)
+        if control in found and trained and one.mean:
+            mean = _mean(one, found[baseline], found[control], metric)
+            one = replace(one, to_control=mean)
+        made.append(one)
+    return made
 
 
-def _curve(
-    rows: Mapping[int, Row],
-    own: Mapping[int, Sequence[Entry]],
-    rival: Mapping[int, Sequence[Entry]] | None,
-    metric: Metric,
-) -> Curve:
+Entries = Mapping[int, Sequence[Entry]]
+
+
+def _curve(rows: Mapping[int, Row], own: Entries, rival: Entries | None, metric: Metric) -> Curve:
     scores = {k: (corpus_score(some, metric), interval(some, metric)) for k, some in own.items()}
     if rival is None:
         return Curve(rows, scores, {}, None, metric.limits)
@@ -139,5 +164,9 @@ def _curve(
     made = Curve(rows, scores, to_rival, None, metric.limits)
     if len(made.alike) < 2:
         return made
-    first, second = ({k: row[k] for k in made.alike} for row in (own, rival))
-    return replace(made, mean=mean_difference(first, second, metric))
+    return replace(made, mean=_mean(made, own, rival, metric))
+
+
+def _mean(one: Curve, own: Entries, other: Entries, metric: Metric) -> Estimate:
+    first, second = ({k: row[k] for k in one.alike} for row in (own, other))
+    return mean_difference(first, second, metric)

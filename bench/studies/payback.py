@@ -93,13 +93,14 @@ def fewest_steps(method: Curve, score: float) -> int | None:
     return int(reached[0]) if len(reached) else None
 
 
-def own_steps(rival: Curve, level: float = 0.95) -> Steps:
-    """The fewest inner steps with which a rival scores what it does after all of them."""
-    value = fewest_steps(rival, float(rival.scores[:, -1].mean()))
+def own_steps(rival: Curve, level: float = 0.95, margin: float = 0.0) -> Steps:
+    """The fewest inner steps with which a rival scores what it does after all of them, less a
+    margin in points."""
+    value = fewest_steps(rival, float(rival.scores[:, -1].mean()) - margin)
     behind = (
         of_resamples(
-            rival.scores[:, -1] - rival.scores[:, steps],
-            rival.score_draws[..., -1] - rival.score_draws[..., steps],
+            rival.scores[:, -1] - rival.scores[:, steps] - margin,
+            rival.score_draws[..., -1] - rival.score_draws[..., steps] - margin,
             rival.units,
         ).interval(level)
         for steps in range(rival.steps)
@@ -110,7 +111,9 @@ def own_steps(rival: Curve, level: float = 0.95) -> Steps:
     return Steps(rival.steps if value is None else value, low, high)
 
 
-def payback(training: float, method: Curve, rival: Curve, level: float = 0.95) -> Payback:
+def payback(
+    training: float, method: Curve, rival: Curve, level: float = 0.95, margin: float = 0.0
+) -> Payback:
     """The number of new tasks from which on a method's whole cost is at most its rival's.
 
     Args:
@@ -119,8 +122,11 @@ def payback(training: float, method: Curve, rival: Curve, level: float = 0.95) -
         rival: is not, and so has one line of scores; its quality is that of its last step, its
             cost that of the fewest steps which reach it.
         level: of the interval.
+        margin: points below that quality that still count as equal, for the rival's cost too.
+            Without one, a method of the very same quality could be shown to pay by no amount of
+            data.
     """
-    own, pair = own_steps(rival, level), _Pair(training, method, rival, level)
+    own, pair = own_steps(rival, level, margin), _Pair(training, method, rival, level, margin)
     jointly = pair.joint_level(own.low)
     return Payback(
         _first(lambda tasks: pair.value(tasks, own.value)),
@@ -131,20 +137,21 @@ def payback(training: float, method: Curve, rival: Curve, level: float = 0.95) -
 
 @dataclass(frozen=True, eq=False)
 class _Pair:
-    """A method and its rival, with the lead in points of the one over the other's last step at the
-    cost of so many steps of the other, `own`."""
+    """A method and its rival, with the lead in points of the one over the other's last step, less
+    the margin, at the cost of so many steps of the other, `own`."""
 
     training: float
     method: Curve
     rival: Curve
     level: float
+    margin: float
 
     def value(self, tasks: float, own: int) -> float:
         """The largest lead with any number of steps that is paid for; minus infinity where the
         meta-training alone is not."""
         paid = int(_paid(self.method.costs, self.rival.costs[own], self.training / tasks))
         leads = self.method.scores.mean(axis=0) - self.rival.scores[:, -1].mean()
-        return float(leads[: paid + 1].max()) if paid >= 0 else -math.inf
+        return float(leads[: paid + 1].max()) + self.margin if paid >= 0 else -math.inf
 
     def upper(self, tasks: float, own: int) -> float:
         """The upper end of the lead's interval, the largest of any number of steps."""
@@ -188,8 +195,10 @@ class _Pair:
         """With as many steps as are paid for, on the data and on each resample, or `cap`."""
         places = np.minimum(drawn, cap)[None, :, None]
         scores = np.take_along_axis(self.method.score_draws, places, axis=2)[..., 0]
-        points = self.method.scores[:, min(paid, cap)] - self.rival.scores[:, -1]
-        draws = scores - self.rival.score_draws[..., -1]
+        goal, drawn_goal = (
+            s[..., -1] - self.margin for s in (self.rival.scores, self.rival.score_draws)
+        )
+        points, draws = self.method.scores[:, min(paid, cap)] - goal, scores - drawn_goal
         return of_resamples(points, draws, self.method.units)
 
 
