@@ -20,7 +20,7 @@ from bench.streams import digest_of
 from bench.studies import load_study
 from bench.studies.cost import verdicts
 from bench.studies.payback import Payback
-from bench.studies.step_curves import FLOPS, SECONDS, seconds
+from bench.studies.step_curves import SECONDS, seconds
 from tests.runs import METRICS, header
 
 
@@ -102,14 +102,12 @@ def test_records_give_the_n_they_were_made_with(tmp_path: Path) -> None:
     assert n.loc[("fomaml", "tasks, by GFLOP"), ["value", "steps"]].tolist() == [1, 2]
     assert n.loc[("joint", "tasks, by s"), "low"] == math.inf
     told = (
-        "shown to pay in 1 of 2 (fomaml on translation, K = 8 from N = {} on at the latest), "
+        "shown to pay in 1 of 2 (fomaml on translation, K = 8, from {} tasks on at the latest), "
         "shown never to pay in 1 (joint on translation, K = 8)"
     )
     start = "To reach the final score of fine-tuned, each by its fewest steps, meta-training is "
-    by_both = (
-        f"by seconds {told.format(25)}; by operations {told.format(1)}. To within 1 point of it: "
-    )
-    assert found.answer.startswith(start + by_both)
+    same = f"{told.format(25)} (the same by operations). To within 1 point of it: "
+    assert found.answer.startswith(start + same)
     shown = found.shown.set_index("baseline")
     assert shown.loc["joint", "N by s"] == "never"
     assert shown.loc["fomaml", "N by s"] == "25"
@@ -167,7 +165,7 @@ def test_within_a_margin_both_sides_are_held_to_less(tmp_path: Path) -> None:
     assert joint["value"] == joint["high"] == math.ceil(1 / (0.005 * needed - 0.01))
     near = next(table for name, table in found.further.items() if name.startswith("To within"))
     assert near.set_index("baseline").loc["joint", "steps of fine-tuned"] == str(needed)
-    assert f"joint on translation, K = 8 from N = {joint['value']:.0f}" in found.answer
+    assert f"joint on translation, K = 8, from {joint['value']:.0f} tasks" in found.answer
 
 
 def test_leads_are_differences_after_as_many_steps(tmp_path: Path) -> None:
@@ -238,7 +236,7 @@ def test_who_chose_its_steps_elsewhere_is_not_meta_trained(tmp_path: Path) -> No
     [
         (
             (3, 40),
-            "1 of 2 (maml on writing from N = 40 on at the latest), "
+            "1 of 2 (maml on writing, from 40 tasks on at the latest), "
             "not shown either way in 1 (best estimates 9 tasks in 1)",
         ),
         (
@@ -254,11 +252,11 @@ def test_who_chose_its_steps_elsewhere_is_not_meta_trained(tmp_path: Path) -> No
 )
 def test_the_answer_follows_the_interval(ends: tuple[float, float], told: str) -> None:
     found = {
-        ("maml", SECONDS): Payback(5 if ends[0] < math.inf else math.inf, *ends),
-        ("joint", SECONDS): Payback(9, 8, math.inf),
+        "maml on writing": Payback(5 if ends[0] < math.inf else math.inf, *ends),
+        "joint on writing": Payback(9, 8, math.inf),
     }
-    assert verdicts(["writing"], [found], SECONDS) == "shown to pay in " + told
-    assert verdicts(["writing"], [found], FLOPS) == "measured for none"
+    assert verdicts(found) == "shown to pay in " + told
+    assert verdicts({}) == "measured for none"
 
 
 def test_seconds_that_a_batch_shares_have_no_interval(tmp_path: Path) -> None:

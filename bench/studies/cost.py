@@ -62,7 +62,8 @@ class Cost(Study):
         import pandas as pd
 
         from bench.studies.cost_figure import draw
-        from bench.studies.cost_lines import Compared, leads_of, lines_of, near_of, shown_of
+        from bench.studies.cost_lines import Compared, lines_of
+        from bench.studies.cost_tables import leads_of, near_of, shown_of
         from bench.tables import metrics, ranked
 
         made = []
@@ -123,34 +124,35 @@ def _by_units(places: Sequence[str], found: "Sequence[Paybacks]") -> str:
     """What is shown by seconds, and by operations where that is something else."""
     from bench.studies.step_curves import FLOPS, SECONDS
 
-    one, two = (verdicts(places, found, unit) for unit in (SECONDS, FLOPS))
-    return (
-        f"{one}, by seconds and by operations"
-        if one == two
-        else f"by seconds {one}; by operations {two}"
-    )
+    one, two = (_pairs(places, found, unit) for unit in (SECONDS, FLOPS))
+    if {pair: (n.shown, n.refuted) for pair, n in one.items()} == {
+        pair: (n.shown, n.refuted) for pair, n in two.items()
+    }:
+        return f"{verdicts(one)} (the same by operations)"
+    return f"by seconds {verdicts(one)}; by operations {verdicts(two)}"
 
 
-def verdicts(places: Sequence[str], found: "Sequence[Paybacks]", unit: str) -> str:
-    """Of how many pairs of a method and a block meta-training is shown to pay, which these are, and
-    what is known of the others.
-
-    Args:
-        places: what each block is called.
-        found: of each block, (baseline, unit) to N.
-    """
-    from bench.studies.cost_lines import count
-
-    pairs = {
+def _pairs(places: Sequence[str], found: "Sequence[Paybacks]", unit: str) -> "dict[str, Payback]":
+    """N of each pair of a method and a block, in a unit."""
+    return {
         f"{name} on {place}": n
         for place, paybacks in zip(places, found, strict=True)
         for (name, of), n in paybacks.items()
         if of == unit
     }
+
+
+def verdicts(pairs: "Mapping[str, Payback]") -> str:
+    """Of how many pairs of a method and a block meta-training is shown to pay, which these are, and
+    what is known of the others."""
+    from bench.studies.cost_tables import count
+
     if not pairs:
         return "measured for none"
     pay = [
-        f"{pair} from N = {count(n.high)} on at the latest" for pair, n in pairs.items() if n.shown
+        f"{pair}, from {count(n.high)} tasks on at the latest"
+        for pair, n in pairs.items()
+        if n.shown
     ]
     never = [pair for pair, n in pairs.items() if n.refuted]
     open_ = [n for n in pairs.values() if not n.shown and not n.refuted]
@@ -167,7 +169,7 @@ def verdicts(places: Sequence[str], found: "Sequence[Paybacks]", unit: str) -> s
 
 
 def _caption(block: "Compared") -> str:
-    from bench.studies.cost_lines import SHARED
+    from bench.studies.cost_tables import SHARED
 
     rival = block.rival.name
     return (

@@ -1,7 +1,7 @@
 """The figures of `fewgen study cost`: scores, costs, gains and N of the rows of one block."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -10,19 +10,18 @@ import numpy as np
 
 from bench.costs import own_ms
 from bench.errors import UserError
-from bench.shown import MISSING, bracketed, title
+from bench.shown import title
 from bench.statistics import Estimate, Resampled, of_resamples
 from bench.studies.payback import Curve, Payback, Steps, fewest_steps, own_steps, payback
-from bench.studies.step_curves import COUNTED, FLOPS, SECONDS, Measured, estimate_of
+from bench.studies.step_curves import COUNTED, SECONDS, Measured, estimate_of
 from bench.tables import Row
 
 if TYPE_CHECKING:
-    import pandas as pd
-
     from bench.metrics import Metric
 
 Line = dict[str, Any]
-SHARED = 100  # tasks that share a meta-training, in what the page shows
+FREE, POSITIVE = (-math.inf, math.inf), (0.0, math.inf)
+Limits = tuple[float, float]
 ALIKE = 1e-9  # of a value: rounding of a mean of equal values
 
 
@@ -78,7 +77,7 @@ class Compared:
             (row.name, unit): row.curve(unit)
             for row in self.rows
             for unit in COUNTED
-            if _counted(row, unit) and not row.varies
+            if counted(row, unit) and not row.varies
         }
 
     @cached_property
@@ -103,7 +102,7 @@ class Compared:
             for (name, unit), curve in self.curves.items()
             if name == row.name
             and row.trained
-            and _prepared(row, unit)
+            and prepared(row, unit)
             and (self.rival.name, unit) in self.curves
         }
 
@@ -140,21 +139,21 @@ class Compared:
         return of_resamples(points, draws, scored.units)
 
 
-def _counted(row: Measured, unit: str) -> bool:
+def counted(row: Measured, unit: str) -> bool:
     """Whether the cost of a row's adaptation is known in a unit."""
     flops = (record["costs"]["inner_step_flops"] for record in row.row.records())
     return row.steps > 0 and (unit == SECONDS or None not in flops)
 
 
-def _prepared(row: Measured, unit: str) -> bool:
+def prepared(row: Measured, unit: str) -> bool:
     """Whether what a row spent before its first task is known in a unit: operations may be
     uncounted, and no second is left where a thread seems to have waited all the time."""
     return row.prepared and bool(row.training(unit).all())
 
 
-def _whole(row: Measured, unit: str) -> bool:
+def whole(row: Measured, unit: str) -> bool:
     """Whether all that a row costs is known in a unit."""
-    return _counted(row, unit) and (_prepared(row, unit) or not row.prepared)
+    return counted(row, unit) and (prepared(row, unit) or not row.prepared)
 
 
 def lines_of(block: Compared, shares: Sequence[int]) -> Iterator[Line]:
@@ -168,11 +167,7 @@ def lines_of(block: Compared, shares: Sequence[int]) -> Iterator[Line]:
             yield {**about, **dict.fromkeys(("steps", "tasks")), **line}
 
 
-FREE, POSITIVE = (-math.inf, math.inf), (0.0, math.inf)
-Limits = tuple[float, float]
-
-
-def _known(found: Estimate) -> Estimate:
+def known(found: Estimate) -> Estimate:
     """An estimate without end where values do not vary, which tells nothing of others."""
     alike = found.error <= ALIKE * abs(found.value)
     return Estimate(found.value, math.inf, 1.0) if alike else found
@@ -190,7 +185,7 @@ def cost_of(row: Measured, unit: str, steps: int) -> Estimate:
 
 
 def _line(quantity: str, unit: str, found: Estimate, limits: Limits = FREE, **more: Any) -> Line:
-    bounds = _known(found).interval().within(limits)
+    bounds = known(found).interval().within(limits)
     return {
         "quantity": quantity,
         **more,
@@ -223,10 +218,10 @@ def shared_knots(block: Compared, row: Measured) -> list[int]:
 
 def _costs(row: Measured) -> Iterator[Line]:
     for unit in COUNTED:
-        for steps in filter(None, row.knots if _counted(row, unit) else ()):
+        for steps in filter(None, row.knots if counted(row, unit) else ()):
             found = cost_of(row, unit, steps)
             yield _line("adaptation of a task", unit, found, POSITIVE, steps=steps)
-        if _prepared(row, unit):
+        if prepared(row, unit):
             what = "meta-training" if row.trained else "choice of options"
             yield _line(what, unit, training_of(row, unit), POSITIVE)
     found = _timed(answers_of(row), row.timed_apart("generate"))
@@ -251,11 +246,11 @@ def _gains(block: Compared, row: Measured, shares: Sequence[int]) -> Iterator[Li
     name = title(row.metric.name)
     yield _line("gain over no adaptation", name, block.gain(row), steps=row.steps)
     for unit in COUNTED:
-        if not _counted(row, unit):
+        if not counted(row, unit):
             continue
         per = f"{name} per {unit}"
         yield _line("gain per adaptation", per, block.gain(row, unit), steps=row.steps)
-        for tasks in shares if _prepared(row, unit) else ():
+        for tasks in shares if prepared(row, unit) else ():
             found = block.gain(row, unit, tasks)
             yield _line("gain per whole cost", per, found, steps=row.steps, tasks=tasks)
 
@@ -289,112 +284,3 @@ def _own_steps(block: Compared) -> Line:
         "low": found.low,
         "high": found.high,
     }
-
-
-def shown_of(block: Compared) -> "pd.DataFrame":
-    """What the page shows of a block."""
-    import pandas as pd
-
-    return pd.DataFrame([_cells(block, row) for row in block.rows])
-
-
-def _cells(block: Compared, row: Measured) -> Mapping[str, str]:
-    def gained(unit: str, tasks: float) -> str:
-        known = _counted(row, unit) if math.isinf(tasks) else _whole(row, unit)
-        return _told(block.gain(row, unit, tasks)) if known else MISSING
-
-    def spent(unit: str) -> str:
-        known = _counted(row, unit)
-        return _told(cost_of(row, unit, row.steps), POSITIVE) if known else MISSING
-
-    def training(unit: str) -> str:
-        return _told(training_of(row, unit), POSITIVE) if _prepared(row, unit) else MISSING
-
-    usual = block.steps_to(row)
-    return {
-        **_place(block, row),
-        "score": f"{title(row.metric.name)} {_told(estimate_of(row.score()), row.metric.limits)}",
-        "s a task": spent(SECONDS),
-        "GFLOP a task": spent(FLOPS),
-        **{f"training {u}": training(u) for u in COUNTED},
-        "points per s": gained(SECONDS, math.inf),
-        "points per GFLOP": gained(FLOPS, math.inf),
-        f"points per s, {SHARED} tasks": gained(SECONDS, SHARED),
-        f"points per GFLOP, {SHARED} tasks": gained(FLOPS, SHARED),
-        "steps to equal": MISSING if usual is None else f"{usual} of {row.steps}",
-        **{f"N by {u}": told_n(block.paybacks.get((row.name, u))) for u in COUNTED},
-    }
-
-
-def near_of(block: Compared) -> "pd.DataFrame":
-    """N to within the margin, of meta-trained rows."""
-    import pandas as pd
-
-    lines = []
-    for row in block.rows:
-        found = {f"N by {unit}": block.near.get((row.name, unit)) for unit in COUNTED}
-        if any(found.values()):
-            steps = [block.steps_to(one, block.margin) for one in (row, block.rival)]
-            told = [MISSING if s is None else str(s) for s in steps]
-            own = {"steps": told[0], f"steps of {block.rival.name}": told[1]}
-            ns = {name: told_n(n) for name, n in found.items()}
-            lines.append({**_place(block, row), **own, **ns})
-    return pd.DataFrame(lines)
-
-
-def leads_of(block: Compared) -> "pd.DataFrame":
-    """Points above the rival after the same number of steps, and the rates that both step at."""
-    import pandas as pd
-
-    lines = []
-    for row in block.rows:
-        if knots := shared_knots(block, row):
-            rates = {f"rate of {block.rival.name}": _rate(block.rival), "rate": _rate(row)}
-            leads = {f"after {steps}": _signed(block.lead(row, steps)) for steps in knots}
-            lines.append({**_place(block, row), **rates, **leads})
-    return pd.DataFrame(lines)
-
-
-def _place(block: Compared, row: Measured) -> dict[str, str]:
-    head = block.rival.row.header
-    return {"suite": str(head["suite"]), "K": str(head["shots"]), "baseline": row.name}
-
-
-def _rate(row: Measured) -> str:
-    found = row.row.header["options"].get("inner_rate")
-    return MISSING if found is None else f"{found:g}"
-
-
-def _signed(found: Estimate) -> str:
-    bounds = _known(found).interval()
-    if math.isinf(bounds.high):
-        return f"{found.value:+.1f}"
-    return bracketed(found.value, bounds.low, bounds.high, "+.1f")
-
-
-def _told(found: Estimate, limits: Limits = FREE) -> str:
-    """A figure of three digits with its interval; without one where nothing tells it."""
-    if math.isinf(_known(found).error):
-        return format(found.value, digits(found.value))
-    bounds = found.interval().within(limits)
-    largest = found.value or max(-bounds.low, bounds.high)
-    return bracketed(found.value, bounds.low, bounds.high, digits(largest))
-
-
-def digits(value: float) -> str:
-    """The format of three digits of a number."""
-    places = max(2 - math.floor(math.log10(abs(value))), 0) if value else 0
-    return f",.{min(places, 4)}f"
-
-
-def told_n(found: Payback | None) -> str:
-    """N with its interval; infinite is never."""
-    if found is None:
-        return MISSING
-    value, low, high = (count(n) for n in (found.tasks, found.low, found.high))
-    return value if low == high else f"{value} [{low}, {high}]"
-
-
-def count(tasks: float) -> str:
-    """A number of tasks."""
-    return "never" if math.isinf(tasks) else f"{tasks:,.0f}"
