@@ -148,15 +148,17 @@ def test_losses_are_claimed_by_adjusted_p_values() -> None:
             loss("none", 1.0, 0.3),
             loss("worse", -9.0, 0.0001),
             loss("deaf", 0.0, 1.0, ignores=True),
+            loss("sure", 9.0, 0.01, support="no-support"),
         ]
     )
-    assert [line["p"] for line in lines] == holm([0.001, 0.03, 0.3, 0.0001, 1.0])
-    assert [line["baseline"] for line in lines if line["shown"]] == ["sure"]
+    assert [line["p"] for line in lines] == [*holm([0.001, 0.03, 0.3, 0.0001]), 1.0, 0.01]
+    shown = [(line["baseline"], line["support"]) for line in lines if line["shown"]]
+    assert shown == [("sure", "other-task"), ("sure", "no-support")]
     told = answer(Found(lines, [], "base"))
     assert told.startswith(
         "Sure loses 13.3 points under another task's support on writing; shown by itself, but not "
-        "when adjusted for all losses: the loss of alone on writing (+2.5 [+0.5, +4.5]); nothing "
-        "shows that it is used by none on writing (+1.0 [-1.0, +3.0]) and worse on writing "
+        "when adjusted for all such losses: the loss of alone on writing (+2.5 [+0.5, +4.5]); "
+        "nothing shows that it is used by none on writing (+1.0 [-1.0, +3.0]) and worse on writing "
         "(-9.0 [-11.0, -7.0]); the answers of deaf do not depend on it."
     )
     (more, *_) = changes(Found(lines, [], "base"))

@@ -5,10 +5,11 @@ from pathlib import Path
 
 from bench.baseline import Learner
 from bench.errors import UserError
-from bench.probed import loss_of
+from bench.metrics import Metric
+from bench.probed import loss_of, probed_entries
 from bench.probes import OTHER_TASK, PROBES
 from bench.registry import load, names
-from bench.statistics import holm
+from bench.statistics import holm, interval
 from bench.studies.memory import OWN, Line, memory_lines, place
 from bench.studies.probes_answer import Found
 from bench.studies.probes_page import findings
@@ -85,12 +86,23 @@ def _is_few_shot(name: str) -> bool:
 
 
 def judged(lines: list[Line]) -> list[Line]:
-    """With p-values adjusted for all losses of the study (Holm, 1979), and whether each is shown
-    to be above 0 by that."""
-    for line, adjusted in zip(lines, holm([line["p"] for line in lines]), strict=True):
-        line["p"] = adjusted
-        line["shown"] = line["difference"] > 0 and adjusted < ALPHA
+    """With p-values adjusted for all losses under the same support (Holm, 1979), and whether each
+    is shown to be above 0 by that. Where answers are the same whatever the support, there is
+    nothing to test."""
+    for line in lines:
+        line["shown"] = False
+    for support in dict.fromkeys(line["support"] for line in lines):
+        tested = [one for one in lines if one["support"] == support and not one["ignores"]]
+        for line, adjusted in zip(tested, holm([one["p"] for one in tested]), strict=True):
+            line["p"] = adjusted
+            line["shown"] = line["difference"] > 0 and adjusted < ALPHA
     return lines
+
+
+def _bounds(row: Row, metric: Metric, probe: str) -> dict[str, float]:
+    """The interval of the score under the own support, on the episodes that were probed."""
+    found = interval(probed_entries(row, metric.name, probe)[0], metric)
+    return {"first_low": found.low, "first_high": found.high}
 
 
 def loss_lines(row: Row) -> list[Line]:
@@ -109,6 +121,7 @@ def loss_lines(row: Row) -> list[Line]:
                 "measure": "loss",
                 "support": probe,
                 "first": found.own,
+                **_bounds(row, metric, probe),
                 "second": found.wrong,
                 "difference": found.estimate.value,
                 "low": found.interval.low,

@@ -43,7 +43,7 @@ def _on_use(losses: Sequence[Line]) -> str:
         parts.append(_lost(sure, [line for name in sure for line in own[name]]))
     if alone:
         parts.append(
-            "shown by itself, but not when adjusted for all losses: the loss of "
+            "shown by itself, but not when adjusted for all such losses: the loss of "
             f"{listed(_each(alone, lines))}"
         )
     if none:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from bench.exports.runs import read_run
 from bench.probes import OTHER_TASK, PROBES
-from bench.shown import FLAG, MISSING, title
+from bench.shown import FLAG, MISSING, bracketed, title
 from bench.studies.figures import legend, panels, styles
 from bench.studies.memory import OWN, Line, shows_memory
 from bench.studies.probes_answer import Found, answer, listed, ranged, row_of
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 COLUMNS = (
-    "suite dataset shots baseline init metric measure support first second difference low high "
-    "excess excess_low excess_high p tasks episodes flagged shown memorised"
+    "suite dataset shots baseline init metric measure support first first_low first_high second "
+    "difference low high excess excess_low excess_high p tasks episodes flagged shown memorised"
 ).split()
 LISTED = 8  # reasons that a page lists
 REACH = 0.8  # of the room of a method, what its probes take
@@ -30,8 +30,8 @@ CAPTION = (
     "on meta-train tasks minus that on meta-test tasks, under the own support, none, and another "
     "task's; * shows memorisation. Brackets are 95 % intervals over tasks and train seeds; they "
     f"and {FLAG} are not adjusted. The losses that the answer tells are shown at {ALPHA:.0%} by "
-    "p-values adjusted for all losses of this study (Holm), the p of probes.csv. The figure shows "
-    "the losses; bars are their intervals."
+    "p-values adjusted for all losses under the same support (Holm), the p of probes.csv. The "
+    "figure shows the losses; bars are their intervals."
 )
 
 
@@ -73,7 +73,7 @@ def shown(found: Found) -> "pd.DataFrame":
                 "suite": suite,
                 "K": str(shots),
                 "method": baseline,
-                "own": f"{first['first']:.1f} ({title(first['metric'])})",
+                "own": f"{title(first['metric'])} {_own(first)}",
                 **{f"lost, {probe}": _loss(lost.get(probe)) for probe in PROBES},
                 **{
                     f"seen - unseen, {support}": _advantage(known.get(support))
@@ -82,6 +82,10 @@ def shown(found: Found) -> "pd.DataFrame":
             }
         )
     return pd.DataFrame(made)
+
+
+def _own(line: Line) -> str:
+    return bracketed(line["first"], line["first_low"], line["first_high"])
 
 
 def _key(line: Line) -> tuple[str, int, str]:
