@@ -161,6 +161,7 @@ def test_losses_are_claimed_by_adjusted_p_values() -> None:
         "nothing shows that it is used by none on writing (+1.0 [-1.0, +3.0]) and worse on writing "
         "(-9.0 [-11.0, -7.0]); the answers of deaf do not depend on it."
     )
+    assert "Nothing is shown to be lost" not in told
     (more, *_) = changes(Found(lines, [], "base"))
     assert "alone on writing could lose 4.5 points" in more
     assert "sure" not in more
@@ -174,6 +175,23 @@ def test_the_answer_names_suites_and_shots() -> None:
     assert told.startswith(
         "Maml loses 10.0 to 13.0 points under another task's support on writing and dialogue at "
         "K = 4 and 8; nothing shows that it is used by weak on writing at K = 4 (+1.0 [-1.0, +3.0])"
+    )
+
+
+def test_the_answer_names_who_loses_nothing_under_other_probes() -> None:
+    given = [
+        ("blind", 0.1, 0.9, "shuffled-targets", "writing"),
+        ("blind", 9.0, 1e-6, "shuffled-targets", "dialogue"),
+        ("sharp", 9.0, 1e-6, "shuffled-targets", "writing"),
+        ("blind", 9.0, 1e-6, "other-task", "writing"),
+        ("sharp", 0.2, 0.8, "one-repeated", "writing"),
+    ]
+    lines = [loss(n, v, p, support=probe, suite=suite) for n, v, p, probe, suite in given]
+    lines.append(loss("deaf", 0.0, 1.0, support="shuffled-targets", ignores=True))
+    told = answer(Found(judged(lines), [], "base"))
+    assert (
+        "Nothing is shown to be lost under shuffled-targets by blind in 1 of 2; under one-repeated "
+        "by sharp in 1 of 1." in told
     )
 
 

@@ -1,10 +1,10 @@
 """What the study of probes answers: who uses its support, and who remembers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.probes import OTHER_TASK
+from bench.probes import OTHER_TASK, PROBES
 from bench.shown import bracketed
 from bench.studies.memory import OWN, Line, shows_memory
 
@@ -22,7 +22,7 @@ class Found:
 
 def answer(found: Found) -> str:
     """The sentence that the figures give."""
-    return f"{_on_use(found.losses)} {_on_memory(found)}"
+    return " ".join([_on_use(found.losses), *_on_others(found.losses), _on_memory(found)])
 
 
 def _on_use(losses: Sequence[Line]) -> str:
@@ -52,6 +52,24 @@ def _on_use(losses: Sequence[Line]) -> str:
         parts.append(f"the answers of {listed(deaf)} do not depend on it")
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}."
+
+
+def _on_others(losses: Sequence[Line]) -> Iterator[str]:
+    """Under each other probe the methods that are not shown to lose everywhere, of those whose
+    answers depend on their support."""
+    told = []
+    for support in (probe for probe in PROBES if probe != OTHER_TASK):
+        lines = [line for line in losses if line["support"] == support]
+        parts = []
+        for name in dict.fromkeys(line["baseline"] for line in lines if not line["ignores"]):
+            own = [line for line in lines if line["baseline"] == name]
+            unshown = sum(not line["shown"] for line in own)
+            if unshown:
+                parts.append(f"{name} in {unshown} of {len(own)}")
+        if parts:
+            told.append(f"under {support} by {listed(parts)}")
+    if told:
+        yield f"Nothing is shown to be lost {'; '.join(told)}."
 
 
 def _lost(names: Sequence[str], lines: Sequence[Line]) -> str:
