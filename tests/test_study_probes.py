@@ -161,7 +161,7 @@ def test_losses_are_claimed_by_adjusted_p_values() -> None:
         "nothing shows that it is used by none on writing (+1.0 [-1.0, +3.0]) and worse on writing "
         "(-9.0 [-11.0, -7.0]); the answers of deaf do not depend on it."
     )
-    assert "Nothing is shown to be lost" not in told
+    assert "An interval that holds 0" not in told
     (more, *_) = changes(Found(lines, [], "base"))
     assert "alone on writing could lose 4.5 points" in more
     assert "sure" not in more
@@ -190,8 +190,8 @@ def test_the_answer_names_who_loses_nothing_under_other_probes() -> None:
     lines.append(loss("deaf", 0.0, 1.0, support="shuffled-targets", ignores=True))
     told = answer(Found(judged(lines), [], "base"))
     assert (
-        "Nothing is shown to be lost under shuffled-targets by blind in 1 of 2; under one-repeated "
-        "by sharp in 1 of 1." in told
+        "An interval that holds 0 has the loss under shuffled-targets of blind in 1 of 2; under "
+        "one-repeated of sharp in 1 of 1." in told
     )
 
 

@@ -55,21 +55,21 @@ def _on_use(losses: Sequence[Line]) -> str:
 
 
 def _on_others(losses: Sequence[Line]) -> Iterator[str]:
-    """Under each other probe the methods that are not shown to lose everywhere, of those whose
-    answers depend on their support."""
+    """Under each other probe the methods whose loss has an interval with 0 in it somewhere, of
+    those whose answers depend on their support."""
     told = []
     for support in (probe for probe in PROBES if probe != OTHER_TASK):
         lines = [line for line in losses if line["support"] == support]
         parts = []
         for name in dict.fromkeys(line["baseline"] for line in lines if not line["ignores"]):
             own = [line for line in lines if line["baseline"] == name]
-            unshown = sum(not line["shown"] for line in own)
-            if unshown:
-                parts.append(f"{name} in {unshown} of {len(own)}")
+            marked = sum(line["flagged"] for line in own)
+            if marked:
+                parts.append(f"{name} in {marked} of {len(own)}")
         if parts:
-            told.append(f"under {support} by {listed(parts)}")
+            told.append(f"under {support} of {listed(parts)}")
     if told:
-        yield f"Nothing is shown to be lost {'; '.join(told)}."
+        yield f"An interval that holds 0 has the loss {'; '.join(told)}."
 
 
 def _lost(names: Sequence[str], lines: Sequence[Line]) -> str:
