@@ -447,7 +447,9 @@ def test_shared_targets_mark_a_cell_too(found: Any) -> None:
 def test_the_answer_counts_them(found: Any) -> None:
     _, cells, told = found
     text = answer(told, cells)
+    given = [c.over_floor.value for c in told.cells if c.start == GIVEN and c.source]
     for part in (
+        f"Their differences: {min(given):+.1f} to {max(given):+.1f} points.",
         "on one other suite: 2 of 6 cells gain, 3 lose, 1 are not shown to differ",
         "on the measured suite itself: 3 of 3 cells gain, 0 lose",
         "on all suites: 3 of 3 cells gain",

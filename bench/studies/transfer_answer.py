@@ -65,9 +65,10 @@ def answer(told: Told, cells: Cells) -> str:
         for name, found in kinds.items()
         if found
     ]
+    values = [cell.over_floor.value for cell in given if cell.over_floor]
     gains = (
         f"Against {told.floor} from the same backbone, by tests adjusted for all cells (Holm). "
-        f"{'; '.join(parts)}."
+        f"{'; '.join(parts)}. Their differences: {min(values):+.1f} to {max(values):+.1f} points."
     )
     return " ".join([gains, _diagonal(told, cells), _text_left_out(told)])
 
