@@ -33,7 +33,7 @@ from bench.statistics import Interval, difference, estimate
 from bench.streams import Stream, digest_of
 from bench.studies.transfer import Transfer, text_overlaps
 from bench.studies.transfer_answer import _overlap_notes, answer
-from bench.studies.transfer_cells import Cells, Difference, shown
+from bench.studies.transfer_cells import GIVEN, Cells, Difference, shown
 from bench.studies.transfer_picture import draw
 from bench.studies.transfer_told import APART, LEAK, Told
 from bench.tables import entries, leaderboard, metrics, read_rows
