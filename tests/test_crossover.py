@@ -423,6 +423,16 @@ def test_meta_learners_are_held_against_joint_training_too(tmp_path: Path) -> No
     assert set(cells[:, "joint"]) == set(cells[:, "nearest"]) == {MISSING}
 
 
+def test_a_curve_without_a_mean_has_a_crossing(tmp_path: Path) -> None:
+    """Where no two K have the same episodes."""
+    recorded(tmp_path / "few", {1: {"fine-tuned": 0.3, "maml": 0.9}}, (0, 1))
+    recorded(tmp_path / "many", {64: {"fine-tuned": 0.9, "maml": 0.3}}, (0,))
+    found = Crossover().analyse({"few": tmp_path / "few", "many": tmp_path / "many"})
+    assert set(found.table["quantity"]) == {"score", "difference", "crossing"}
+    assert not any("mean" in column for column in found.shown)
+    assert "By the mean" not in found.answer
+
+
 def test_lines_end_where_episodes_change() -> None:
     def row(*digests: str) -> Any:
         return SimpleNamespace(digests=digests, header={})

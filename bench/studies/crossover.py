@@ -146,7 +146,7 @@ def _table(suites: Sequence[Sequence[Curve]]) -> "pd.DataFrame":
                 figures = _bounded(found.value, one.bounds(found))
                 ps = {"p": found.p(), "p_holm": one.adjusted[name]}
                 lines.append({**told, "quantity": f"{quantity}, {over}", **figures, **ps})
-        if one.mean:
+        if one.differences:
             crossing = one.crossing
             figures = _bounded(crossing.value, crossing.interval) if crossing.exists else {}
             lines.append({**told, "quantity": "crossing", **figures, "verdict": crossing.verdict})
@@ -165,6 +165,7 @@ def _shown(compared: Sequence[Curve], rival: str, control: str, middle: int) -> 
     for one in compared:
         near = min(one.shots, key=lambda k: abs(log2(k / middle)))
         over = f"K = {one.alike[0]} to {one.alike[-1]}"
+        means = {MEAN: f"mean, {over}", TO_CONTROL: f"mean to {control}, {over}"}
         lines.append(
             {
                 "suite": one.place,
@@ -176,12 +177,11 @@ def _shown(compared: Sequence[Curve], rival: str, control: str, middle: int) -> 
                     f"difference at K = {k}": signed(one, one.differences[k])
                     for k in sorted({one.shots[0], near, one.shots[-1]})
                 },
-                f"mean, {over}": _mean(one, MEAN),
-                **(
-                    {f"mean to {control}, {over}": _mean(one, TO_CONTROL)}
-                    if any(other.to_control for other in compared)
-                    else {}
-                ),
+                **{
+                    told: _mean(one, name)
+                    for name, told in means.items()
+                    if any(name in other.tested for other in compared)
+                },
             }
         )
     return pd.DataFrame(lines)

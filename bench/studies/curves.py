@@ -46,8 +46,12 @@ class Curve:
     @property
     def alike(self) -> list[int]:
         """Every K with the episodes of the first."""
-        keys = {k: set(row.digests) for k, row in self.rows.items()}
-        return [k for k in self.shots if keys[k] == keys[self.shots[0]]]
+        return [k for k in self.shots if self._episodes[k] == self._episodes[self.shots[0]]]
+
+    @cached_property
+    def _episodes(self) -> dict[int, set[tuple[int, int]]]:
+        """(seed, index) of those at each K."""
+        return {k: set(row.digests) for k, row in self.rows.items()}
 
     @property
     def head(self) -> dict[str, Any]:
@@ -80,10 +84,9 @@ class Curve:
     @property
     def parts(self) -> list[list[int]]:
         """K that follow one another and have the same episodes."""
-        keys = {k: set(row.digests) for k, row in self.rows.items()}
         found = [self.shots[:1]]
         for before, k in pairwise(self.shots):
-            if keys[k] == keys[before]:
+            if self._episodes[k] == self._episodes[before]:
                 found[-1].append(k)
             else:
                 found.append([k])
