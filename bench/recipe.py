@@ -57,9 +57,10 @@ def read_recipe(source: str) -> Recipe:
     """
     shipped = backbone_path(source)
     path = shipped / "recipe.toml" if shipped else Path(source)
+    is_checkpoint = path.is_dir() and not (path / "recipe.toml").is_file()
     if path.is_dir():
         path = path / "recipe.toml"
-    if not shipped and path.suffix != ".toml":
+    if not shipped and (is_checkpoint or path.suffix != ".toml"):
         locate(source)
         raise UserError(f"backbone {source!r} has no recipe to train it by; name a recipe.toml")
     try:

@@ -296,3 +296,13 @@ def test_a_wrong_recipe_is_told(text: str, told: str, tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert told in result.output
     assert len(result.output) < 500
+
+
+def test_a_checkpoint_without_a_recipe_cannot_be_trained_anew(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="has no recipe to train it by"):
+        read_recipe(str(tmp_path))
+    shipped = backbone_path("tiny")
+    assert shipped
+    (tmp_path / "recipe.toml").write_bytes((shipped / "recipe.toml").read_bytes())
+    assert read_recipe(str(tmp_path)) == read_recipe("tiny")
