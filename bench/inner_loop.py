@@ -69,8 +69,7 @@ class Sgd:
 
     def descend(self, weights: Sequence[Tensor], gradients: Sequence[Tensor], state: State) -> None:
         """One step in place."""
-        for weight, gradient in zip(weights, gradients, strict=True):
-            weight.sub_(gradient, alpha=self.rate)
+        torch._foreach_sub_(list(weights), list(gradients), alpha=self.rate)
 
 
 @dataclass

@@ -19,7 +19,8 @@ from transformers.masking_utils import sdpa_mask
 
 NAME = "fewgen-packed"
 SHORT = 256  # tokens of a row, up to which plain attention is faster than fused on a CPU
-ALIKE, WORTH = 0.8, 2**16  # a shorter row begins a group, if that saves so many places of attention
+ALIKE = 0.8  # a row so much shorter begins a group, if that saves as many places of attention
+WORTH, WORTH_ON_A_GPU = 2**16, 2**24  # there a group costs launches, and places nearly nothing
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Packing:
         rows.sort(key=lambda row: -row[0])
         to_rows, groups, fillers = list[int](), list[tuple[int, int]](), dict[int, int]()
         to_lines = [-1] * (len(tasks) * length)
-        for group in like(rows):
+        for group in like(rows, WORTH if device.type == "cpu" else WORTH_ON_A_GPU):
             width = group[0][0] + 1
             groups.append((len(group), width))
             for size, line, start in group:
@@ -199,13 +200,16 @@ def lines_are_read(model: Any) -> bool:
     return False
 
 
-def like(rows: Sequence[tuple[int, int, int]]) -> Iterator[Sequence[tuple[int, int, int]]]:
-    """Rows, the longest first, in groups; the length of a row stands first."""
+def like(
+    rows: Sequence[tuple[int, int, int]], worth: int
+) -> Iterator[Sequence[tuple[int, int, int]]]:
+    """Rows, the longest first, in groups that each save `worth` places; the length of a row stands
+    first."""
     start = 0
     for place, (size, *_) in enumerate(rows):
         longest = rows[start][0]
         saved = (len(rows) - place) * (longest**2 - size**2)
-        if size < ALIKE * longest and saved > WORTH:
+        if size < ALIKE * longest and saved > worth:
             yield rows[start:place]
             start = place
     yield rows[start:]

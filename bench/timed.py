@@ -17,6 +17,10 @@ Progress = Callable[[float, float], None]
 AGREE = 1e-4  # the largest relative error of gradients that are called equal
 
 
+class Disagreement(UserError):
+    """Gradients of one work differ between who does it."""
+
+
 @dataclass(frozen=True)
 class Compared:
     """One piece of work by us and by a peer: medians of seconds, and of the ratios (peer over ours)
@@ -54,22 +58,29 @@ def compare(
     """Rows of `Compared` for some works, each peer's turn beside one of ours.
 
     Raises:
-        UserError: gradients do not agree.
+        UserError: gradients of a work do not agree; after the others.
     """
     keep_freed_memory()
     torch.set_num_threads(threads)
     progress(0, len(names))
+    wrong = list[str]()
     for number, name in enumerate(names):
-        rows = _compared(WORKS[name](name, given), given, pairs)
+        try:
+            rows = _compared(WORKS[name](name, given), given, pairs)
+        except Disagreement as error:
+            wrong.append(str(error))
+        else:
+            yield from map(asdict, rows)
         progress(number + 1, len(names))
-        yield from map(asdict, rows)
+    if wrong:
+        raise Disagreement("; ".join(wrong))
 
 
 def _compared(work: Work, given: Material, pairs: int) -> list[Compared]:
     wrong = {peer: error for peer, error in work.errors.items() if not error <= AGREE}
     if wrong:
         told = ", ".join(f"{peer} by {error:.1e}" for peer, error in wrong.items())
-        raise UserError(f"{work.name}: gradients differ from those of {told}; nothing is timed")
+        raise Disagreement(f"{work.name}: gradients differ from those of {told}; it is not timed")
     cuda = given.device.type == "cuda"
     device = torch.cuda.get_device_name(given.device) if cuda else "cpu"
     turns = [

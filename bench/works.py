@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.func import functional_call
 
 from bench.backbone import Backbone, Row, attention
 from bench.batches import Batch, chunks
@@ -39,7 +40,7 @@ class Work:
     """One piece of work, and who does it.
 
     Attributes:
-        ours: does it once; returns gradients, or how far weights moved.
+        ours: does it once; returns gradients, or the weights that it reached.
         peers: the same by others, by name.
         errors: of ours against each peer, relative, in float32.
     """
@@ -232,13 +233,20 @@ def _batches(backbone: Backbone, episodes: Sequence[Episode]) -> Iterator[tuple[
 
 
 def adapt_generate(name: str, material: Material) -> Work:
-    """Descent on each of some episodes' supports, then greedy answers to its queries."""
+    """Descent on each of some episodes' supports, then greedy answers to its queries.
+
+    What is compared is the gradient of the first episode's support where each of both ends: of the
+    steps themselves, some move a weight by so little that its rounding is 1e-4 of it.
+    """
     backbone, model = material.small()
     episodes = material.episodes(EPISODES, SHOTS, QUERIES)
     first = backbone.weights()
 
+    def rows_for(episode: Episode) -> Rows:
+        return Rows.of(rows_of(backbone, episode.support), backbone.pad, material.device)
+
     def ours() -> list[Tensor]:
-        moved: list[Tensor] = []
+        reached: list[Tensor] = []
         for chunk in _chunks(backbone, episodes):
             batch, _ = backbone.batch([episode.support for episode in chunk])
             made = InnerLoop(backbone, first, list(first), batch, STEPS).adapted()
@@ -246,17 +254,17 @@ def adapt_generate(name: str, material: Material) -> Work:
             backbone.generate(made.weights, asked, MOST)
             if episodes[0] in chunk:
                 place = chunk.index(episodes[0])
-                moved = [made.weights[name][place] - w for name, w in first.items()]
-        return moved
+                reached = [made.weights[name][place] for name in first]
+        return reached
 
     def loop() -> list[Tensor]:
-        moved: list[Tensor] = []
+        reached: list[Tensor] = []
         own = dict(model.named_parameters())
         for episode in episodes:
             with torch.no_grad():
                 for name, weight in own.items():
                     weight.copy_(first[name])
-            rows = Rows.of(rows_of(backbone, episode.support), backbone.pad, material.device)
+            rows = rows_for(episode)
             optimizer = torch.optim.SGD(model.parameters(), lr=RATE)
             for _ in range(STEPS):
                 optimizer.zero_grad()
@@ -265,10 +273,18 @@ def adapt_generate(name: str, material: Material) -> Work:
                 optimizer.step()
             prompts = [backbone._prompt_ids(q.input, POSITIONS - MOST)[0] for q in episode.query]
             _generate(model, backbone, prompts)
-            moved = moved or [own[name].detach() - w for name, w in first.items()]
-        return moved
+            reached = reached or [own[name].detach().clone() for name in first]
+        return reached
 
-    return Work(name, ours, {"loop": loop}, errors_of(ours, {"loop": loop}))
+    def gradient_behind(run: Run) -> list[Tensor]:
+        weights = {n: w.clone().requires_grad_() for n, w in zip(first, run(), strict=True)}
+        rows = rows_for(episodes[0])
+        words = {"input_ids": rows.ids, "use_cache": False}
+        logits = functional_call(model, weights, kwargs=words).logits
+        return gradient(cross_entropy(logits, rows.labels), weights)
+
+    errors = errors_of(partial(gradient_behind, ours), {"loop": partial(gradient_behind, loop)})
+    return Work(name, ours, {"loop": loop}, errors)
 
 
 def _generate(model: Any, backbone: Backbone, prompts: Sequence[list[int]]) -> Tensor:

@@ -34,6 +34,7 @@ for part in $parts; do
   esac
 done
 export HF_HUB_OFFLINE=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH} # of a script in a folder below, where nothing is installed
 
 # -- packages -------------------------------------------------------------------------------------
 
@@ -71,7 +72,7 @@ fi
 
 fewgen() { "$python" -m bench.cli "$@"; }
 
-compared=(--pairs 7) rounds=(--rounds 7) preset=(quick) axes=()
+compared=(--pairs 5) rounds=(--rounds 7) preset=(quick) axes=()
 memory_steps="5 50" memory_tasks=8
 for axis in tasks shots steps length rank order dtype; do axes+=(--over "$axis"); done
 tests=(tests/test_at_once.py tests/test_timed.py)

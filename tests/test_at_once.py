@@ -97,6 +97,15 @@ def test_attention_in_many_groups_is_that_in_one(
     assert torch.equal(spoiled[::2], ours[::2])
 
 
+def test_a_group_must_save_more_where_it_costs_launches() -> None:
+    """On a CPU rows of unlike length are apart; elsewhere the same rows are one group."""
+    sizes = [[200, 20], [190, 20], [180, 20]]
+    apart, together = (packing.Packing.of(sizes, torch.device(name)) for name in ("cpu", "meta"))
+    assert apart.groups == [(3, 201), (3, 21)]
+    assert together.groups == [(6, 201)]
+    assert together.length == apart.length
+
+
 def test_some_weights_may_be_shared(backbone: Backbone, examples: list[Example]) -> None:
     """Every other weight is one for all tasks, its gradient the sum over them."""
     tasks = [support for support, _ in unequal(examples)]

@@ -18,8 +18,9 @@ from bench.cli import main
 from bench.cost_tables import _short, peers_table
 from bench.errors import UserError
 from bench.growth import growth
+from bench.inner_loop import Sgd
 from bench.sweeps import AXES, Bench, sweep
-from bench.timed import AGREE, _compared, material
+from bench.timed import AGREE, compare, material
 from bench.timing import matrix_rate
 from bench.works import WORKS, Work, largest_error, works_of
 
@@ -88,13 +89,31 @@ def test_orders_differ() -> None:
     assert largest_error(two, one) > 1e-3
 
 
-def test_work_that_differs_is_not_timed() -> None:
+def test_work_that_differs_is_not_timed_and_leaves_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def never() -> Any:
         raise AssertionError("timed")
 
-    work = Work("x", never, {"loop": never}, {"loop": 1e-2})
-    with pytest.raises(Exception, match=r"x: gradients differ from those of loop by 1.0e-02"):
-        _compared(work, material(None, "cpu", ["loop"]), 1)
+    def differs(name: str, _: Any) -> Work:
+        return Work(name, never, {"loop": never}, {"loop": 1e-2})
+
+    def agrees(name: str, _: Any) -> Work:
+        return Work(name, list, {"loop": list}, {"loop": 0.0})
+
+    monkeypatch.setattr("bench.timed.WORKS", {"x": differs, "y": agrees})
+    rows = compare(["x", "y"], material(None, "cpu", ["loop"]), 1, 1, lambda done, whole: None)
+    assert next(rows)["work"] == "y"
+    with pytest.raises(UserError, match=r"^x: gradients differ from those of loop by 1.0e-02; it"):
+        next(rows)
+
+
+def test_steps_one_percent_too_long_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where each ends is compared by a gradient there, which must tell such steps apart."""
+    given = material(None, "cpu", ["loop"])
+    assert WORKS["adapt-generate"]("x", given).errors["loop"] < AGREE / 10
+    monkeypatch.setattr(works, "Sgd", lambda rate: Sgd(1.01 * rate))
+    assert WORKS["adapt-generate"]("x", given).errors["loop"] > AGREE
 
 
 def test_an_error_is_relative_to_each_tensor() -> None:
