@@ -87,7 +87,7 @@ def test_the_page_says_what_the_figures_say(tmp_path: Path) -> None:
     overall = taus[(taus["with"] == "chrf") & (taus["level"] == "episodes")]
     shown = overall[overall["metric"].isin(["bleu", "rougeL", "exact"])]
     best = shown.loc[shown["tau"].idxmax()]
-    assert "rules in 1 of 2, length in 0 of 1." in found.answer
+    assert "rules in 1 of 2 (on translation), length in 0 of 1." in found.answer
     assert f"on translation (tau {best['tau']:.2f} [" in found.answer
     lost = found.table[found.table["quantity"] == "fall"].set_index(["dial", "baseline"])
     assert lost.loc[("rules", "good"), "value"] == 20.0

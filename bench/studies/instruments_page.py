@@ -79,7 +79,9 @@ def _answer(falls: Sequence[Fall], overall: "pd.DataFrame", knows: str) -> str:
     told = []
     for dial in dials:
         found = [fall for fall in falls if fall.dial == dial]
-        told.append(f"{dial} in {sum(fall.shown for fall in found)} of {len(found)}")
+        shown = [fall.suite for fall in found if fall.shown]
+        where = f" (on {', '.join(dict.fromkeys(shown))})" if shown else ""
+        told.append(f"{dial} in {len(shown)} of {len(found)}{where}")
     seen = "; ".join(_nearest(overall[overall["level"] == "episodes"]))
     return (
         f"By {title(knows)} the last level of a dial is shown to be harder than the first, of the "
