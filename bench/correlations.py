@@ -11,7 +11,7 @@ for all baselines and metrics, crossed with train seeds.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -115,7 +115,9 @@ def correlations(
     Returns:
         One line for each block of rows that may be compared, level of `LEVELS`, `against` or one
         of its kinds (`with`) and other metric: `tau` from -1 to 1 with `low` and `high`, NaN where
-        a ranking holds ties alone, how many `rows` and `tasks` there are.
+        a ranking holds ties alone, how many `rows` and `tasks` there are; and `behind`, how far tau
+        is below the largest of these metrics, with `behind_low`, `behind_high` and the p-value
+        `behind_p` of no difference, paired by the same resamples; NaN for the largest itself.
 
     Raises:
         UserError: no row is complete, or one has no scores of `against`.
@@ -155,16 +157,36 @@ def _of_block(
     lines = list[dict[str, object]]()
     for part in (knows, *knows.parts(total)):
         seen[part.name] = truth = _seen(block, against, part, draws)
-        for name in scorers:
-            for level in LEVELS:
-                taus = _taus(seen[name], truth, weights, level)
-                value, ends = _told(taus, draws.units, confidence)
+        size = {"rows": len(block), "tasks": len({task for task, *_ in keys})}
+        for level in LEVELS:
+            taus = {name: _taus(seen[name], truth, weights, level) for name in scorers}
+            behind = _behind(taus, draws.units, confidence)
+            for name, found in taus.items():
+                value, ends = _told(found, draws.units, confidence)
                 told = {"with": part.name, "metric": name, "tau": value}
-                size = {"rows": len(block), "tasks": len({task for task, *_ in keys})}
-                lines.append(
-                    {**shared, "level": level, **told, "low": ends.low, "high": ends.high, **size}
-                )
+                told |= {"low": ends.low, "high": ends.high}
+                lines.append({**shared, "level": level, **told, **size, **behind[name]})
     return lines
+
+
+def _behind(
+    taus: Mapping[str, Array], units: int, confidence: float
+) -> dict[str, dict[str, float]]:
+    """How far each metric's tau is below the largest."""
+    columns = ("behind", "behind_low", "behind_high", "behind_p")
+    made = {name: dict.fromkeys(columns, math.nan) for name in taus}
+    means = {n: t[:, 0].mean() for n, t in taus.items() if not np.isnan(t[:, 0]).any()}
+    best = max(means, key=means.__getitem__, default=None)
+    for name in means:
+        if best is None or name == best:
+            continue
+        apart = taus[best] - taus[name]
+        if not np.isnan(apart[:, 1:]).any(axis=0).all():
+            found = of_resamples(apart[:, 0], apart[:, 1:], units)
+            ends = found.interval(confidence)
+            told = (found.value, ends.low, ends.high, found.p())
+            made[name] = dict(zip(columns, told, strict=True))
+    return made
 
 
 def _told(taus: Array, units: int, confidence: float) -> tuple[float, Interval]:

@@ -87,6 +87,7 @@ fi
 hardware() {
   {
     git log -1 --format='commit %H' 2>/dev/null || echo "commit unknown"
+    echo "code $(find bench baselines suites -name '*.py' | LC_ALL=C sort | xargs cat | sha256sum)"
     fewgen doctor || true # says itself what is missing; parts fail where they need it
     nvidia-smi 2>/dev/null || echo "no nvidia-smi"
     lscpu 2>/dev/null | grep -E '^(Model name|CPU\(s\))' || true

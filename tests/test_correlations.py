@@ -1,5 +1,6 @@
 """Rank correlations between metrics, against scipy; intervals against loops and a known truth."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from scipy.stats import kendalltau
 
 import bench
-from bench.correlations import LEVELS, correlations, tau_b, weighted_tau_b
+from bench.correlations import LEVELS, _behind, correlations, tau_b, weighted_tau_b
 from bench.errors import UserError
 from bench.statistics import of_resamples
 from bench.streams import Stream
@@ -145,6 +146,31 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
         made = of_resamples(taus[:1], taus[None, 1:], 24).interval()
         held += made.low <= truth <= made.high
     assert 0.91 <= held / 400 <= 0.98
+
+
+def test_metrics_are_told_apart_by_differences_on_the_same_resamples() -> None:
+    """Separate intervals overlap, as luck is shared; the difference is that of its resamples."""
+    random = np.random.default_rng(2)
+    shared = 0.05 * random.standard_normal(400)
+    own = 0.005 * random.standard_normal(400)
+    taus = {
+        "behind": np.array([[0.75, *0.75 + shared + own]]),
+        "best": np.array([[0.80, *0.80 + shared]]),
+        "nothing": np.full((1, 401), np.nan),
+    }
+    made = _behind(taus, 14, 0.95)
+    behind, best = (
+        of_resamples(t[:, 0], t[:, 1:], 14).interval() for t in (taus["behind"], taus["best"])
+    )
+    assert behind.high > best.low
+    apart = of_resamples(np.array([0.05]), 0.05 - own[None], 14)
+    found = made["behind"]
+    assert found["behind"] == pytest.approx(0.05)
+    bounds = apart.interval()
+    assert (found["behind_low"], found["behind_high"]) == pytest.approx((bounds.low, bounds.high))
+    assert found["behind_p"] == pytest.approx(apart.p(), rel=1e-6)
+    assert found["behind_p"] < 1e-4
+    assert all(math.isnan(value) for name in ("best", "nothing") for value in made[name].values())
 
 
 def test_train_seeds_have_a_tau_each_beside_rows_without() -> None:

@@ -3,6 +3,7 @@
 import math
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,13 @@ def test_what_turns_nothing_is_refused(values: dict[str, Any], message: str) -> 
         load_study("instruments").plans(given)
 
 
-def fall(dial: str, baseline: str, lost: float, error: float) -> Fall:
-    scores = [Score(80.0, 70.0, 90.0), Score(80.0 - lost, 60.0, 85.0)]
-    return Fall("translation", dial, baseline, "chrf", [1, 2], scores, Estimate(lost, error, 10))
+def fall(
+    dial: str, baseline: str, lost: float, error: float, between: Sequence[Score] = ()
+) -> Fall:
+    scores = [Score(80.0, 70.0, 90.0), *between, Score(80.0 - lost, 60.0, 85.0)]
+    levels = list(range(1, len(scores) + 1))
+    estimate, floor = Estimate(lost, error, 10), baseline == "floor"
+    return Fall("translation", dial, baseline, "chrf", levels, scores, estimate, floor)
 
 
 def test_the_page_says_what_the_figures_say(tmp_path: Path) -> None:
@@ -80,22 +85,27 @@ def test_the_page_says_what_the_figures_say(tmp_path: Path) -> None:
     taus = correlations(plain, "chrf")
     falls = [
         fall("rules", "good", 20.0, 2.0),
-        fall("rules", "bad", 1.0, 2.0),
-        fall("length", "good", -9.0, 2.0),
+        fall("rules", "floor", 1.0, 2.0),
+        fall("length", "good", -9.0, 2.0, [Score(50.0, 45.0, 55.0)]),
     ]
     found = findings(plain, falls, taus, {"length": 1}, 700)
     overall = taus[(taus["with"] == "chrf") & (taus["level"] == "episodes")]
     shown = overall[overall["metric"].isin(["bleu", "rougeL", "exact"])]
     best = shown.loc[shown["tau"].idxmax()]
-    assert "rules in 1 of 2 (on translation), length in 0 of 1." in found.answer
+    assert "rules on 1 of 1 suite(s) (translation), length on 0 of 1 suite(s)." in found.answer
     assert f"on translation (tau {best['tau']:.2f} [" in found.answer
     lost = found.table[found.table["quantity"] == "fall"].set_index(["dial", "baseline"])
     assert lost.loc[("rules", "good"), "value"] == 20.0
     assert lost.loc[("rules", "good"), "low"] == pytest.approx(20.0 - 2.228 * 2.0, abs=0.01)
     assert found.shown["harder"].tolist() == ["shown", "not shown", "not shown"]
+    assert found.shown["between"].tolist() == ["–", "–", "50.0 [45.0, 55.0]"]  # noqa: RUF001
+    below, between = found.notes[1:3]
+    assert "every baseline with a model scores below" in below
+    assert "translation by rules. There" in below
+    assert "translation length 2 (good)" in between
     score = found.table[(found.table["quantity"] == "score") & found.table["level"].isna()]
     assert set(score["baseline"]) == {"good", "fair", "bad"}
-    assert "which read 700 tokens" in " ".join(found.changes)
+    assert "backbone read 700 tokens" in " ".join(found.changes)
     assert found.notes[0].startswith("The dial length is compared from level 1 on")
 
 

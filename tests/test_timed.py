@@ -68,6 +68,8 @@ def test_others_find_the_same(name: str, device: str, tmp_path: Path) -> None:
         "1",
         "--threads",
         "1",
+        "--device",
+        device,
         "--json",
         str(out),
     ]
@@ -78,6 +80,7 @@ def test_others_find_the_same(name: str, device: str, tmp_path: Path) -> None:
     for row in rows:
         assert list(row) == ["work", "device", "ours_s", "peer", "peer_s", "ratio", "max_rel_error"]
         assert row["work"] == name
+        assert (row["device"] == "cpu") == (device == "cpu")
         assert 0 <= row["max_rel_error"] < AGREE
         assert row["ratio"] == pytest.approx(row["peer_s"] / row["ours_s"])
 

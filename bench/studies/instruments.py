@@ -8,7 +8,7 @@ from bench.errors import UserError
 from bench.exports.runs import read_run
 from bench.plan import make_plan
 from bench.registry import load_suite
-from bench.statistics import apart
+from bench.statistics import difference
 from bench.studies.instruments_page import findings
 from bench.studies.instruments_tables import Fall, Score
 from bench.studies.study import Findings, Study, Values, narrowed
@@ -24,9 +24,10 @@ class Instruments(Study):
 
     A backbone that has read a suite's whole family expects all of its rules and words, at whatever
     level a dial stands; so each level has a backbone of its own, pre-trained on the meta-train
-    tasks of that level. Levels are not the same episodes, so what a dial takes from a score is the
-    difference of two sets of tasks. Metrics are ranked against exact rule-following by Kendall's
-    tau, on the suites as they are and with the plan's backbone.
+    tasks of that level; those of `distance` have the same ones, and share one. A dial leaves of a
+    task what it is not about, so what it takes from a score is paired by task. Metrics are ranked
+    against exact rule-following by Kendall's tau, on the suites as they are and with the plan's
+    backbone.
     """
 
     name = "instruments"
@@ -105,5 +106,6 @@ def _falls(
             if metric.name in (knows, own[0].header["primary"]):
                 measured = [entries(row, metric.name) for row in own]
                 scores = [Score.of(one, metric) for one in measured]
-                lost = apart([measured[0]], [measured[-1]], metric)
-                yield Fall(suite, name, baseline, metric.name, levels, scores, lost)
+                lost = difference(measured[0], measured[-1], metric)
+                floor = own[0].header["backbone"] is None
+                yield Fall(suite, name, baseline, metric.name, levels, scores, lost, floor)

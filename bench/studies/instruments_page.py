@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from bench.shown import SCORES, title
+from bench.shown import SCORES, bracketed, title
+from bench.statistics import holm
 from bench.studies.figures import legend, panels, styles
 from bench.studies.instruments_tables import (
     Fall,
@@ -54,7 +55,7 @@ def findings(
     kinds = kinds[kinds["metric"].isin(list(SCORES))]
     scores = list(scores_of(plain, knows))
     return Findings(
-        _answer(known, overall, knows),
+        _answer(known, overall, plain, knows),
         pd.DataFrame([*lines_of(falls), *scores, *tau_lines(taus)]),
         fall_table(known),
         _figure(known),
@@ -72,20 +73,25 @@ def findings(
 # -- sentences -----------------------------------------------------------------------------
 
 
-def _answer(falls: Sequence[Fall], overall: "pd.DataFrame", knows: str) -> str:
-    """How often a dial is shown to make a suite harder, and which metric is nearest to the one that
-    knows."""
-    dials = dict.fromkeys(fall.dial for fall in falls)
+def _answer(
+    falls: Sequence[Fall], overall: "pd.DataFrame", plain: Sequence[Row], knows: str
+) -> str:
+    """On which suites a dial is shown to make all that has a model worse, and which metric is
+    nearest to the one that knows."""
     told = []
-    for dial in dials:
-        found = [fall for fall in falls if fall.dial == dial]
-        shown = [fall.suite for fall in found if fall.shown]
-        where = f" (on {', '.join(dict.fromkeys(shown))})" if shown else ""
-        told.append(f"{dial} in {len(shown)} of {len(found)}{where}")
-    seen = "; ".join(_nearest(overall[overall["level"] == "episodes"]))
+    for dial in dict.fromkeys(fall.dial for fall in falls):
+        suites: dict[str, list[bool]] = {}
+        for fall in falls:
+            if fall.dial == dial and not fall.floor:
+                suites.setdefault(fall.suite, []).append(fall.shown)
+        harder = [suite for suite, shown in suites.items() if all(shown)]
+        where = f" ({', '.join(harder)})" if harder else ""
+        told.append(f"{dial} on {len(harder)} of {len(suites)} suite(s){where}")
+    primary = {row.header["suite"]: row.header["primary"] for row in plain}
+    seen = "; ".join(_nearest(overall[overall["level"] == "episodes"], primary))
     return (
-        f"By {title(knows)} the last level of a dial is shown to be harder than the first, of the "
-        f"pairs of a suite and a baseline: {', '.join(told)}. "
+        f"By {title(knows)} the last level of a dial is shown to be harder than the first for "
+        f"every baseline with a model: {', '.join(told)}. "
         + (
             f"Nearest to {title(knows)} over episodes: {seen}."
             if seen
@@ -94,24 +100,40 @@ def _answer(falls: Sequence[Fall], overall: "pd.DataFrame", knows: str) -> str:
     )
 
 
-def _nearest(taus: "pd.DataFrame") -> Iterator[str]:
-    """Of each suite the metric with the largest tau, and those whose intervals meet its own."""
-    for suite, group in taus[taus["tau"].notna()].groupby("suite", sort=False):
+def _nearest(taus: "pd.DataFrame", primary: Mapping[str, str]) -> Iterator[str]:
+    """Of each suite the metric with the largest tau, those that are not shown to be behind it, and
+    by how much the suite's own is, if it is."""
+    known = taus[taus["tau"].notna()]
+    tested = known[known["behind_p"].notna()]
+    shown = {
+        place
+        for place, p in zip(tested.index, holm(tested["behind_p"].tolist()), strict=True)
+        if p < ALPHA
+    }
+    for suite, group in known.groupby("suite", sort=False):
         best, *others = [line for _, line in group.nlargest(len(group), "tau").iterrows()]
-        like = [title(line["metric"]) for line in others if line["high"] >= best["low"]]
+        like = [title(line["metric"]) for line in others if line.name not in shown]
         beside = f", not told apart from {', '.join(like)}" if like else ""
+        for line in others:
+            if line["metric"] == primary[str(suite)] and line.name in shown:
+                far = bracketed(line["behind"], line["behind_low"], line["behind_high"], ".2f")
+                beside += f"; the suite's own, {title(line['metric'])}, is {far} behind"
         yield f"{title(best['metric'])} on {suite} (tau {tau_text(best)}{beside})"
 
 
 def _caption(knows: str) -> str:
     return (
         f"Points of {title(knows)}, the share of rule decisions that an answer takes as the "
-        "reference does; brackets are 95 % intervals over tasks and train seeds. Levels are "
-        "different tasks, so what a dial takes is the difference of two sets of tasks (Welch); "
-        f"harder is shown at {ALPHA:.0%} by p-values adjusted for all lines (Holm). "
+        "reference does; brackets are 95 % intervals over tasks and train seeds. A dial leaves of "
+        "a task what it is not about, so what it takes is paired by task; harder is shown at "
+        f"{ALPHA:.0%} by p-values adjusted for all lines (Holm). "
         f"Tau-b between a metric and {title(knows)} ranks baselines over rows, every episode of "
-        "every baseline over episodes; a dash where one of them ranks nothing. "
-        "instruments.csv holds the falls of the suites' primary metrics too."
+        "every baseline over episodes; a dash where one of them ranks nothing. Metrics are told "
+        "apart by differences of their taus on the same resampled tasks (Holm, over all suites). "
+        f"{title(knows)}-rest counts what an answer says that its reference has no need of, the "
+        "other kinds decisions of one sort; the largest of several taus was chosen after seeing "
+        "them. "
+        "instruments.csv holds every level, and the falls of the suites' primary metrics too."
     )
 
 
@@ -119,9 +141,10 @@ def _changes(plain: Sequence[Row], pretrained: int) -> list[str]:
     backbones = sorted({str(r.header["backbone"]) for r in plain if r.header.get("backbone")})
     return [
         "Options were chosen at the default levels: other steps and rates may suit others better.",
-        f"Another prior: each level has a backbone of its own, which read {pretrained:,} tokens of "
-        "that level's meta-train tasks. One that has read the whole family expects all of its "
-        "rules and words at every level, and hardly finds a level easier than another.",
+        f"Another pre-training: a level's backbone read {pretrained:,} tokens of that level's "
+        "meta-train tasks, once, and one meta-training started from it. Intervals hold the luck of "
+        "neither, so a dial whose levels have a backbone each is judged for these trainings alone. "
+        "One that has read more, or the whole family, has another scale.",
         f"The tables of the suites as they are, and of metrics, are of one backbone "
         f"({', '.join(backbones) or 'none'}), pre-trained on all suites: their scores are not "
         "those of the levels.",
@@ -134,15 +157,53 @@ def _notes(least: Mapping[str, int | float], falls: Sequence[Fall], knows: str) 
     dials = {fall.dial for fall in falls}
     return [
         *(
-            f"The dial {dial} is compared from level {level:g} on, whose meta-train the levels "
-            "share."
+            f"The dial {dial} is compared from level {level:g} on: below, as the suite is, other "
+            f"tasks are meta-trained on. From {level:g} on levels share these tasks and the "
+            "backbone, so they differ by the tasks that are measured alone."
             for dial, level in least.items()
             if dial in dials
         ),
+        *_below_floors(falls),
+        *_harder_between(falls),
         f"A suite's own form score and {title(knows)} are no independent witnesses: both check "
         "refrain, rhymes and the number of lines, so part of their agreement is one decision "
         "counted twice.",
     ]
+
+
+def _below_floors(falls: Sequence[Fall]) -> Iterator[str]:
+    """Which dials leave every baseline with a model below one without, at their last level."""
+    last: dict[tuple[str, str], dict[bool, list[float]]] = {}
+    for fall in falls:
+        sides = last.setdefault((fall.suite, fall.dial), {True: [], False: []})
+        sides[fall.floor].append(fall.scores[-1].value)
+    found: dict[str, list[str]] = {}
+    for (suite, dial), sides in last.items():
+        if sides[True] and sides[False] and max(sides[False]) < max(sides[True]):
+            found.setdefault(suite, []).append(dial)
+    if found:
+        told = "; ".join(f"{suite} by {', '.join(dials)}" for suite, dials in found.items())
+        yield (
+            "At the last level every baseline with a model scores below the best one without: "
+            f"{told}. There a fall tells what the level's backbone has not learned as much as what "
+            "adaptation cannot."
+        )
+
+
+def _harder_between(falls: Sequence[Fall]) -> Iterator[str]:
+    """Which dials have a level between whose interval lies below that of the last."""
+    found = dict[str, list[str]]()
+    for fall in falls:
+        for level, score in list(zip(fall.levels, fall.scores, strict=True))[1:-1]:
+            if score.high < fall.scores[-1].low:
+                place = f"{fall.suite} {fall.dial} {level:g}"
+                found.setdefault(place, []).append(fall.baseline)
+    if found:
+        told = "; ".join(f"{place} ({', '.join(names)})" for place, names in found.items())
+        yield (
+            f"A level between is lower than the last, their intervals apart: {told}. The answer "
+            "compares the first and the last alone."
+        )
 
 
 # -- figure --------------------------------------------------------------------------------

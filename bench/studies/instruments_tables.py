@@ -42,6 +42,7 @@ class Fall:
         levels: those that may be compared, rising.
         scores: at each.
         lost: the score at the first level less that at the last.
+        floor: the baseline has no model: no backbone can be the cause of what it loses.
         p: of no loss or gain, adjusted for all falls by this metric (Holm, 1979).
     """
 
@@ -52,6 +53,7 @@ class Fall:
     levels: Sequence[int | float]
     scores: Sequence[Score]
     lost: Estimate
+    floor: bool
     p: float = 1.0
 
     @property
@@ -123,9 +125,10 @@ def fall_table(falls: Sequence[Fall]) -> "pd.DataFrame":
         {
             "suite": fall.suite,
             "dial": fall.dial,
-            "levels": f"{fall.levels[0]:g} to {fall.levels[-1]:g}",
+            "levels": ", ".join(f"{level:g}" for level in fall.levels),
             "baseline": fall.baseline,
             "at the first": str(fall.scores[0]),
+            "between": ", ".join(map(str, fall.scores[1:-1])) or MISSING,
             "at the last": str(fall.scores[-1]),
             "lost": str(_bounded(fall.lost)),
             "harder": "shown" if fall.shown else "not shown",
@@ -163,7 +166,7 @@ def tau_table(overall: "pd.DataFrame") -> "pd.DataFrame":
 
 def kind_table(kinds: "pd.DataFrame", plain: Sequence[Row]) -> "pd.DataFrame":
     """For each suite and kind of decision the tau of the suite's primary metric, lowest first, and
-    that of the metric that sees it best."""
+    the largest of all metrics."""
     import pandas as pd
 
     primary = {row.header["suite"]: row.header["primary"] for row in plain}
@@ -177,7 +180,7 @@ def kind_table(kinds: "pd.DataFrame", plain: Sequence[Row]) -> "pd.DataFrame":
             "suite": suite,
             "kind": kind,
             "own metric": f"{title(primary[suite])} {seen}",
-            "sees it best": f"{title(best['metric'])} {tau_text(best)}",
+            "largest tau": f"{title(best['metric'])} {tau_text(best)}",
         }
         lines.append((suite, value, told))
     order = list(primary)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 SMOKE = "*Size smoke: to see what the study does. Its numbers are not for conclusions.*"
 TAG = re.compile("<(?=[A-Za-z/!?])")
 # Plan keys that tell how large a study was.
-SIZE = "suites shots seeds train_seeds episodes queries train_budget backbone".split()
+SIZE = "suites shots seeds train_seeds episodes queries train_budget backbone pretrain".split()
 
 
 def write_findings(
@@ -84,15 +84,20 @@ def _listed(head: str, lines: Sequence[str]) -> str:
 def _made(roots: Sequence[Path]) -> str:
     """Command, commit, size and budget."""
     told, spent = [read_run(root) for root in roots], effort(roots)
-    sizes = {key: dict.fromkeys(_text(run.plan.get(key)) for run in told) for key in SIZE}
-    size = "; ".join(f"{key} {' | '.join(values)}" for key, values in sizes.items())
+    plans = [run.plan for run in told]
+    sizes = {
+        key: dict.fromkeys(_text(plan[key]) for plan in plans if plan.get(key) is not None)
+        for key in SIZE
+    }
+    size = "; ".join(f"{key} {' | '.join(values)}" for key, values in sizes.items() if values)
+    besides = ", besides pre-training" if sizes["pretrain"] else ""
     lines = [
         f"Command: `{told[0].command} --out DIR`",
         f"Commit: {_commit(told[0].commit)}",
         f"On: {told[0].hardware}",
         f"Size: {size}",
-        f"Work: {spent.seconds / 60:,.1f} minutes of one process, {spent.tokens:,} tokens of "
-        "meta-training",
+        f"Work: {spent.seconds / 60:,.1f} minutes of one process{besides}, {spent.tokens:,} tokens "
+        "of meta-training",
     ]
     return _listed("Made by", lines)
 
@@ -104,4 +109,6 @@ def _commit(made: str) -> str:
 
 
 def _text(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{_text(part)} {key}" for key, part in value.items())
     return ",".join(map(str, value)) if isinstance(value, list) else f"{value}"
