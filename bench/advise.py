@@ -14,11 +14,10 @@ from bench.costs import own_ms
 from bench.likeness import Likeness, Pair, likeness, own_features, suite_tasks
 from bench.registry import load_suite
 from bench.shown import title
-from bench.statistics import Entry, Estimate, Interval, holm, of_resamples, pairwise
+from bench.statistics import FEW_TASKS, Entry, Estimate, Interval, holm, of_resamples, pairwise
 from bench.studies.step_curves import SECONDS, Measured, busy
 from bench.tables import ALPHA, entries, metrics
 
-FEW_TASKS = 10
 FAR_SHOTS = 2  # times as many or as few
 
 

@@ -28,6 +28,7 @@ from bench.streams import Stream
 
 Array = NDArray[np.float64]
 Key = tuple[str, int, int]
+FEW_TASKS = 10  # fewer say little of any other
 
 
 class Scorer(Protocol):

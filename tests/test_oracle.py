@@ -257,6 +257,7 @@ def test_other_views_hold_an_upper_reference(tmp_path: Path) -> None:
     assert 2 not in {place for place, _ in shown.bold}
     (sentence, *_) = stability([root])
     assert "of 1 pairs of rows are ties" in sentence
+    assert sentence.endswith("Holm)."), "twelve tasks"
     assert build([root], tmp_path / "site") > 1
     assert "oracle" in (tmp_path / "site" / "index.html").read_text()
     done = CliRunner().invoke(main, ["compare", str(root), str(root)])

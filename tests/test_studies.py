@@ -16,7 +16,7 @@ from bench.records import read_cell
 from bench.studies.effort import effort
 from bench.studies.execution import execute_study
 from bench.studies.figures import panels
-from bench.studies.stability import halves
+from bench.studies.stability import halves, stability
 from bench.studies.study import Findings, Study, Values
 from bench.tables import entries, metrics, read_rows
 from tests.runs import write_run
@@ -155,3 +155,10 @@ def test_halves_of_seeds_agree_with_scores_by_hand(tmp_path: Path) -> None:
     ]
     assert halves(rows, "chrf") == pytest.approx(expected)
     assert halves(read_rows([write_run(tmp_path / "one", {"a": 0.5, "b": 0.4})])[:2], "chrf") == []
+
+
+def test_few_tasks_are_told(tmp_path: Path) -> None:
+    for count, told in ((9, True), (10, False)):
+        root = write_run(tmp_path / str(count), {"a": 0.5, "b": 0.4}, episodes=count)
+        (sentence,) = stability([root])
+        assert (f"It is {count} task(s): what is shown holds for them" in sentence) == told

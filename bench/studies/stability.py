@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
+from bench.statistics import FEW_TASKS
 from bench.tables import ALPHA, Block, Row, entries, metrics, ranked
 
 
 def stability(roots: Sequence[Path]) -> list[str]:
     """A sentence for each suite of some runs: Kendall's tau-b (1945) between the rankings by
     disjoint halves of the seeds, over all its tables and all ways to halve them the mean, the least
-    and the most; and how many pairs of rows are ties, by the tables' own tests."""
+    and the most; how many pairs of rows are ties, by the tables' own tests; and whether the tasks
+    are few."""
     by_suite: dict[str, list[Block]] = {}
     for block in ranked(roots):
         if len(block.complete) > 1:
@@ -32,9 +34,15 @@ def _told(place: str, blocks: Sequence[Block]) -> str:
             f"(least {min(taus):.2f}, most {max(taus):.2f}, of {len(taus)} in {len(blocks)} "
             "table(s))"
         )
+    tasks = {e.task for b in blocks for row, _ in b.complete for e in entries(row, b.metric)}
+    few = (
+        f" It is {len(tasks)} task(s): what is shown holds for them, and says little of others."
+        if len(tasks) < FEW_TASKS
+        else ""
+    )
     return (
         f"{place}: {ranking}; {ties} of {len(pairs)} pairs of rows are ties "
-        f"(not shown to differ, {ALPHA:.0%}, Holm)."
+        f"(not shown to differ, {ALPHA:.0%}, Holm).{few}"
     )
 
 
