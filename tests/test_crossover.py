@@ -397,6 +397,9 @@ def test_the_answer_is_counted_from_the_curves(tmp_path: Path) -> None:
     assert [axes.get_title() for axes in found.figure.axes] == [
         text for place in dict.fromkeys(found.shown["suite"]) for text in (place, "less fine-tuned")
     ]
+    (legend,) = found.figure.legends
+    named = [text.get_text() for text in legend.get_texts()]
+    assert sorted(named) == ["fine-tuned", "fomaml", "maml", "nearest"]
     assert not any("joint" in column for column in found.shown)
     assert any("K drawn from 1, 2 serves all K: maml, fomaml" in note for note in found.notes)
     assert any("conditional" in change for change in found.changes)

@@ -15,7 +15,7 @@ from bench.exports.runs import read_cells
 from bench.records import read_cell
 from bench.studies.effort import effort
 from bench.studies.execution import execute_study
-from bench.studies.figures import panels
+from bench.studies.figures import curve, legend, panels
 from bench.studies.stability import halves, stability
 from bench.studies.study import Findings, Study, Values
 from bench.tables import entries, metrics, read_rows
@@ -162,3 +162,12 @@ def test_few_tasks_are_told(tmp_path: Path) -> None:
         root = write_run(tmp_path / str(count), {"a": 0.5, "b": 0.4}, episodes=count)
         (sentence,) = stability([root])
         assert (f"It is {count} task(s): what is shown holds for them" in sentence) == told
+
+
+def test_a_curve_of_one_point_has_its_interval() -> None:
+    figure, (panel,) = panels(["one"])
+    curve(panel, [4], [2.0], [1.0], [3.5], ("#000000", "o"), "method")
+    (bar,) = panel.collections
+    assert bar.get_segments()[0].tolist() == [[4, 1.0], [4, 3.5]]
+    legend(figure, panel)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["method"]

@@ -224,7 +224,7 @@ def _line(
     style: tuple[str, str],
 ) -> None:
     """A method's figures by K, as a line through those K that have the same episodes."""
-    for part in one.parts:
+    for number, part in enumerate(one.parts):
         values, bounds = zip(*(figures[k] for k in part), strict=True)
-        label = one.baseline if part is one.parts[0] else ""
+        label = "" if number else one.baseline
         curve(panel, part, values, [b.low for b in bounds], [b.high for b in bounds], style, label)

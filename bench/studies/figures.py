@@ -47,10 +47,13 @@ def curve(
     style: tuple[str, str],
     label: str,
 ) -> None:
-    """A line with its interval shaded."""
+    """A line with its interval shaded, drawn as a line where it is of one point."""
     colour, marker = style
     axes.plot(xs, middle, color=colour, marker=marker, markersize=4, linewidth=1.4, label=label)
-    axes.fill_between(xs, low, high, color=colour, alpha=0.15, linewidth=0)
+    if len(xs) > 1:
+        axes.fill_between(xs, low, high, color=colour, alpha=0.15, linewidth=0)
+    else:
+        axes.vlines(xs, low, high, color=colour, linewidth=1)
 
 
 def legend(figure: "Figure", axes: "Axes") -> None:
