@@ -57,5 +57,3 @@ def _row(axes: "Axes", row: Measured, tasks: int, look: Style) -> None:
     middle = [estimate.value for estimate in found]
     low, high = [b.low for b in bounds], [b.high for b in bounds]
     curve(axes, xs, middle, low, high, look, row.name)
-    if len(xs) == 1:
-        axes.vlines(xs, low, high, color=look[0], linewidth=1.0)
