@@ -360,13 +360,25 @@ def recorded(
         for name, share in shares.items():
             init = {"nearest": "none", "fine-tuned": "pretrained"}.get(name, "meta-trained")
             settings = {**header()["settings"], "train_shots": [1, 2]}
-            write_run(
-                root, {name: share}, suites, seeds, shots=k, init=init, settings=settings, **more
-            )
+            told = {"shots": k, "init": init, "settings": settings, **more}
+            told["backbone"] = None if init == "none" else "tiny"
+            write_run(root, {name: share}, suites, seeds, **told)
     names = list(next(iter(kept.values())))
     plan = {"suites": suites, "baselines": names, "shots": [*kept], "seeds": [*seeds]}
     write_json(root / "run.json", {"plan": {**plan, "train_shots": [1, 2], "train_seeds": [0]}})
     return root
+
+
+def test_methods_below_one_without_a_model_are_told(tmp_path: Path) -> None:
+    kept = {
+        1: {"fine-tuned": 0.3, "maml": 0.4, "nearest": 0.6},
+        4: {"fine-tuned": 0.3, "maml": 0.8, "nearest": 0.6},
+    }
+    found = Crossover().analyse({"run": recorded(tmp_path, kept)})
+    told = [note for note in found.notes if "best one without" in note]
+    assert [note.partition(" every")[0] for note in told] == [
+        f"{place} (embedded): at K = 1" for place in ("translation", "dialogue")
+    ]
 
 
 def test_the_answer_is_counted_from_the_curves(tmp_path: Path) -> None:

@@ -89,6 +89,7 @@ def notes(
     """What else a reader must know."""
     yield from _dropped(suites)
     yield f"Tasks measured: {', '.join(_measured(found[0]) for found in suites)}."
+    yield from _below_floors(suites)
     yield from _diverged(suites)
     trained = [one for one in compared if one.head["init"] == "meta-trained"]
     raw = [found.p() for one in trained for found in one.tested.values()]
@@ -116,6 +117,25 @@ def _measured(one: Curve) -> str:
         for count in dict.fromkeys(counts.values())
     ]
     return f"{one.place} {' and '.join(parts)}"
+
+
+def _below_floors(suites: Sequence[Sequence[Curve]]) -> Iterator[str]:
+    """At which K nothing that has a model scores above the best method without one."""
+    for found in suites:
+        sides: dict[bool, list[Curve]] = {True: [], False: []}
+        for one in found:
+            sides[one.head["backbone"] is None].append(one)
+        if not all(sides.values()):
+            continue
+        best = {
+            k: {floor: max(one.scores[k][0] for one in side) for floor, side in sides.items()}
+            for k in found[0].shots
+        }
+        if low := [k for k, scores in best.items() if scores[False] < scores[True]]:
+            yield (
+                f"{found[0].place}: at K = {listed(low)} every method with a model scores below "
+                "the best one without; what sets them apart there is no skill in the task."
+            )
 
 
 def _dropped(suites: Sequence[Sequence[Curve]]) -> Iterator[str]:
