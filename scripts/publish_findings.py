@@ -19,7 +19,8 @@ FINDINGS = Path(__file__).parent.parent / "results" / "findings"
 HEAD = """# Findings
 
 One page a question, each made by one command: the answer, a picture, the table, what it rests on
-and what would change it. `make findings` makes them anew.
+and what would change it. `make findings` makes those of the embedded suites anew;
+[real-data.md](real-data.md) says what the others rest on.
 
 """
 
