@@ -11,7 +11,7 @@ for all baselines and metrics, crossed with train seeds.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -40,6 +40,7 @@ Array = NDArray[np.float64]
 LEVELS = ("rows", "episodes")
 LIMITS = (-1.0, 1.0)
 DIGITS = 9
+NO_GAP = dict.fromkeys(("behind", "behind_low", "behind_high", "behind_p"), math.nan)
 
 
 def tau_b(x: Array, y: Array) -> Array:
@@ -102,6 +103,7 @@ def correlations(
     repeats: int = 1000,
     confidence: float = 0.95,
     seed: int = 0,
+    among: Collection[str] | None = None,
 ) -> "pd.DataFrame":
     """Tau-b of each metric with `against`, and with each kind of decision that it counts.
 
@@ -111,12 +113,13 @@ def correlations(
         repeats: resamples.
         confidence: of the intervals.
         seed: of the resampling.
+        among: the metrics that are held against the best of them; all, if not given.
 
     Returns:
         One line for each block of rows that may be compared, level of `LEVELS`, `against` or one
         of its kinds (`with`) and other metric: `tau` from -1 to 1 with `low` and `high`, NaN where
         a ranking holds ties alone, how many `rows` and `tasks` there are; and `behind`, how far tau
-        is below the largest of these metrics, with `behind_low`, `behind_high` and the p-value
+        is below the largest of those `among`, with `behind_low`, `behind_high` and the p-value
         `behind_p` of no difference, paired by the same resamples; NaN for the largest itself.
 
     Raises:
@@ -137,13 +140,18 @@ def correlations(
     lines = [
         {"block": number, **line}
         for number, block in enumerate(blocks(complete), 1)
-        for line in _of_block(block, against, repeats, confidence, seed)
+        for line in _of_block(block, against, repeats, confidence, seed, among)
     ]
     return pd.DataFrame(lines)
 
 
 def _of_block(
-    block: Sequence[Row], against: str, repeats: int, confidence: float, seed: int
+    block: Sequence[Row],
+    against: str,
+    repeats: int,
+    confidence: float,
+    seed: int,
+    among: Collection[str] | None,
 ) -> list[dict[str, object]]:
     scorers = {metric.name: metric for metric in metrics(block[0])}
     keys = keys_of(entries(block[0], against))
@@ -160,12 +168,13 @@ def _of_block(
         size = {"rows": len(block), "tasks": len({task for task, *_ in keys})}
         for level in LEVELS:
             taus = {name: _taus(seen[name], truth, weights, level) for name in scorers}
-            behind = _behind(taus, draws.units, confidence)
+            held = {n: found for n, found in taus.items() if among is None or n in among}
+            behind = _behind(held, draws.units, confidence)
             for name, found in taus.items():
                 value, ends = _told(found, draws.units, confidence)
                 told = {"with": part.name, "metric": name, "tau": value}
                 told |= {"low": ends.low, "high": ends.high}
-                lines.append({**shared, "level": level, **told, **size, **behind[name]})
+                lines.append({**shared, "level": level, **told, **size, **behind.get(name, NO_GAP)})
     return lines
 
 
@@ -173,8 +182,7 @@ def _behind(
     taus: Mapping[str, Array], units: int, confidence: float
 ) -> dict[str, dict[str, float]]:
     """How far each metric's tau is below the largest."""
-    columns = ("behind", "behind_low", "behind_high", "behind_p")
-    made = {name: dict.fromkeys(columns, math.nan) for name in taus}
+    made = dict.fromkeys(taus, NO_GAP)
     means = {n: t[:, 0].mean() for n, t in taus.items() if not np.isnan(t[:, 0]).any()}
     best = max(means, key=means.__getitem__, default=None)
     for name in means:
@@ -185,7 +193,7 @@ def _behind(
             found = of_resamples(apart[:, 0], apart[:, 1:], units)
             ends = found.interval(confidence)
             told = (found.value, ends.low, ends.high, found.p())
-            made[name] = dict(zip(columns, told, strict=True))
+            made[name] = dict(zip(NO_GAP, told, strict=True))
     return made
 
 

@@ -161,7 +161,10 @@ def test_few_tasks_are_told(tmp_path: Path) -> None:
     for count, told in ((9, True), (10, False)):
         root = write_run(tmp_path / str(count), {"a": 0.5, "b": 0.4}, episodes=count)
         (sentence,) = stability([root])
-        assert (f"It is {count} task(s): what is shown holds for them" in sentence) == told
+        assert (f"It rests on {count} task(s): that holds for them" in sentence) == told
+    write_run(root, {"a": 0.5, "b": 0.4}, episodes=6, shots=2)
+    (sentence,) = stability([root])
+    assert "Some of it rests on 6 task(s)" in sentence
 
 
 def test_a_curve_of_one_point_has_its_interval() -> None:

@@ -134,7 +134,8 @@ def _below_floors(suites: Sequence[Sequence[Curve]]) -> Iterator[str]:
         if low := [k for k, scores in best.items() if scores[False] < scores[True]]:
             yield (
                 f"{found[0].place}: at K = {listed(low)} every method with a model scores below "
-                "the best one without; what sets them apart there is no skill in the task."
+                "the best one without (scores, not tests); differences between them say little "
+                "there of skill in the task."
             )
 
 

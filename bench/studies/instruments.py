@@ -8,6 +8,7 @@ from bench.errors import UserError
 from bench.exports.runs import read_run
 from bench.plan import make_plan
 from bench.registry import load_suite
+from bench.shown import SCORES
 from bench.statistics import difference
 from bench.studies.instruments_page import findings
 from bench.studies.instruments_tables import Fall, Score
@@ -69,7 +70,7 @@ class Instruments(Study):
         falls = [fall for dial in _dials(plain) for fall in _falls(*dial, rows, least, knows)]
         turned = read_run(runs[f"{plain[0].header['suite']}-{PLAIN}"]).plan
         tokens = turned["pretrain"]["tokens"]
-        return findings(plain, falls, correlations(plain, knows), least, tokens)
+        return findings(plain, falls, correlations(plain, knows, among=list(SCORES)), least, tokens)
 
 
 def _dials(plain: Sequence[Row]) -> Iterator[tuple[str, str, Dial]]:

@@ -104,7 +104,7 @@ def scores_of(plain: Sequence[Row], knows: str) -> Iterator[Line]:
 def tau_lines(taus: "pd.DataFrame") -> Iterator[Line]:
     """Every tau."""
     for _, line in taus.iterrows():
-        keys = ("suite", "metric", "with", "level", "low", "high")
+        keys = "suite metric with level low high behind behind_low behind_high behind_p".split()
         told = {key: line[key] for key in keys}
         told["over"] = told.pop("level")
         yield {"quantity": "tau", **told, "value": line["tau"]}

@@ -55,8 +55,8 @@ def _on_use(losses: Sequence[Line]) -> str:
 
 
 def _on_others(losses: Sequence[Line]) -> Iterator[str]:
-    """Under each other probe the methods whose loss has an interval with 0 in it somewhere, of
-    those whose answers depend on their support."""
+    """Under each other probe the methods whose loss is somewhere not shown to be above 0, of those
+    whose answers depend on their support."""
     told = []
     for support in (probe for probe in PROBES if probe != OTHER_TASK):
         lines = [line for line in losses if line["support"] == support]
@@ -65,18 +65,24 @@ def _on_others(losses: Sequence[Line]) -> Iterator[str]:
             own = [line for line in lines if line["baseline"] == name]
             marked = sum(line["flagged"] for line in own)
             if marked:
-                parts.append(f"{name} in {marked} of {len(own)}")
+                parts.append(f"{name} in {marked} of {len(own)}" if len(own) > 1 else name)
         if parts:
             told.append(f"under {support} of {listed(parts)}")
     if told:
-        yield f"An interval that holds 0 has the loss {'; '.join(told)}."
+        yield f"Not shown to be above 0, each by itself, is the loss {'; '.join(told)}."
+
+
+def place_of(line: Line) -> str:
+    """The suite of a line, with the name of data that is not embedded."""
+    data = line["dataset"]
+    return str(line["suite"]) if data == "embedded" else f"{line['suite']} ({data})"
 
 
 def _lost(names: Sequence[str], lines: Sequence[Line]) -> str:
     """What methods lose, and where."""
     lost = [line["difference"] for line in lines]
     ends = dict.fromkeys(f"{value:.1f}" for value in (min(lost), max(lost)))
-    suites = listed([*dict.fromkeys(line["suite"] for line in lines)])
+    suites = listed([*dict.fromkeys(map(place_of, lines))])
     shots = sorted({line["shots"] for line in lines})
     at = f" at K = {listed([*map(str, shots)])}" if len(shots) > 1 else ""
     return (
@@ -93,7 +99,7 @@ def _each(some: Sequence[Line], lines: Sequence[Line]) -> list[str]:
 def row_of(line: Line, lines: Sequence[Line]) -> str:
     """A method and where it stands; with its K where the lines have several."""
     at = f" at K = {line['shots']}" if len({one["shots"] for one in lines}) > 1 else ""
-    return f"{line['baseline']} on {line['suite']}{at}"
+    return f"{line['baseline']} on {place_of(line)}{at}"
 
 
 def _on_memory(found: Found) -> str:

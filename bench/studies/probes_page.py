@@ -9,7 +9,7 @@ from bench.probes import OTHER_TASK, PROBES
 from bench.shown import FLAG, MISSING, bracketed, title
 from bench.studies.figures import legend, panels, styles
 from bench.studies.memory import OWN, Line, shows_memory
-from bench.studies.probes_answer import Found, answer, listed, ranged, row_of
+from bench.studies.probes_answer import Found, answer, listed, place_of, ranged, row_of
 from bench.studies.study import Findings
 from bench.tables import ALPHA
 
@@ -89,7 +89,7 @@ def _own(line: Line) -> str:
 
 
 def _key(line: Line) -> tuple[str, int, str]:
-    return line["suite"], line["shots"], line["baseline"]
+    return place_of(line), line["shots"], line["baseline"]
 
 
 def _loss(line: Line | None) -> str:
@@ -102,11 +102,11 @@ def _advantage(line: Line | None) -> str:
 
 def figure(losses: Sequence[Line]) -> "Figure":
     """Losses with their intervals, a panel for each suite and K, a colour for each probe."""
-    places = list(dict.fromkeys((line["suite"], line["shots"]) for line in losses))
+    places = list(dict.fromkeys((place_of(line), line["shots"]) for line in losses))
     drawn, grid = panels([f"{suite}, K = {shots}" for suite, shots in places])
     style = styles(list(PROBES))
     for axes, where in zip(grid, places, strict=True):
-        lines = [line for line in losses if (line["suite"], line["shots"]) == where]
+        lines = [line for line in losses if (place_of(line), line["shots"]) == where]
         _panel(axes, lines, style)
     legend(drawn, grid[0])
     return drawn

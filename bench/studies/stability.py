@@ -34,10 +34,11 @@ def _told(place: str, blocks: Sequence[Block]) -> str:
             f"(least {min(taus):.2f}, most {max(taus):.2f}, of {len(taus)} in {len(blocks)} "
             "table(s))"
         )
-    tasks = {e.task for b in blocks for row, _ in b.complete for e in entries(row, b.metric)}
+    counts = {len({e.task for e in entries(b.complete[0][0], b.metric)}) for b in blocks}
     few = (
-        f" It is {len(tasks)} task(s): what is shown holds for them, and says little of others."
-        if len(tasks) < FEW_TASKS
+        f" {'It rests' if len(counts) == 1 else 'Some of it rests'} on {min(counts)} task(s): that "
+        "holds for them, and says little of others."
+        if min(counts) < FEW_TASKS
         else ""
     )
     return (
