@@ -6,8 +6,7 @@ On a CPU: seconds of matrix products and of all, one turn on one thread. On a GP
 take of a turn that is not profiled; the rest it waits to be told.
 """
 
-import sys
-
+import click
 import torch
 from torch.profiler import ProfilerActivity, profile
 
@@ -18,7 +17,11 @@ from bench.works import WORKS, Run
 PRODUCTS = ("aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm")
 
 
-def main(work: str, data: str | None = None, device: str = "cpu") -> None:
+@click.command()
+@click.argument("work", type=click.Choice(list(WORKS)))
+@click.argument("data", required=False)
+@click.argument("device", default="cpu", type=click.Choice(["cpu", "cuda"]))
+def main(work: str, data: str | None, device: str) -> None:
     """Prints seconds of products, or of kernels, and of all."""
     keep_freed_memory()
     torch.set_num_threads(1)
@@ -50,4 +53,4 @@ def _products(ours: Run) -> str:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -210,6 +210,15 @@ def test_rankings_of_ties_alone_have_no_tau() -> None:
     assert alone[alone["level"] == "episodes"]["tau"].notna().all()
 
 
+def test_only_some_metrics_may_lead(tmp_path: Path) -> None:
+    """One that is not among them is not held against any, nor any against it."""
+    rows = read_rows([write_run(tmp_path, {"good": 0.9, "fair": 0.6, "bad": 0.2})])
+    table = correlations(rows, "chrf", repeats=50, among=["bleu", "exact"])
+    told = table[table["behind"].notna()]
+    assert set(told["metric"]) <= {"bleu", "exact"}
+    assert set(told.groupby(["with", "level"])["metric"].count()) == {1}
+
+
 def test_kinds_that_nothing_shows_are_left_out() -> None:
     table = correlations([row(n, [(i % 4, 9, 0, 0) for i in range(14)], range(14)) for n in "ab"])
     assert set(table["with"]) == {"rules", "rules-a"}

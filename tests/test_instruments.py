@@ -14,12 +14,13 @@ from bench.correlations import correlations
 from bench.errors import UserError
 from bench.plan import Pretraining, make_plan
 from bench.registry import load_suite
-from bench.statistics import Estimate
+from bench.statistics import Estimate, Interval, difference
 from bench.studies import load_study
-from bench.studies.instruments import PLAIN
+from bench.studies.instruments import PLAIN, _falls
 from bench.studies.instruments_page import findings
 from bench.studies.instruments_tables import Fall, Score
-from bench.tables import read_rows
+from bench.tables import entries, metrics, read_rows
+from bench.tasks import Dial
 from tests.runs import write_run
 
 BASELINES = ["copy", "fine-tuned", "oracle"]
@@ -107,6 +108,25 @@ def test_the_page_says_what_the_figures_say(tmp_path: Path) -> None:
     assert set(score["baseline"]) == {"good", "fair", "bad"}
     assert "backbone read 700 tokens" in " ".join(found.changes)
     assert found.notes[0].startswith("The dial length is compared from level 1 on")
+
+
+def test_a_loss_is_paired_by_task_and_a_method_without_a_model_is_a_floor(tmp_path: Path) -> None:
+    """Levels hold the same tasks, so what all tasks share leaves the loss."""
+    rows: dict[Any, Any] = {}
+    for level, kept in ((1, {"good": 0.9, "nearest": 0.5}), (2, {"good": 0.4, "nearest": 0.5})):
+        for name, share in kept.items():
+            root, backbone = tmp_path / f"{level}-{name}", None if name == "nearest" else "tiny"
+            (row,) = read_rows([write_run(root, {name: share}, backbone=backbone)])
+            rows.setdefault(("translation", "rules", level), {})[name] = row
+    found = {
+        fall.baseline: fall
+        for fall in _falls("translation", "rules", Dial((1, 2), 2, "x"), rows, {}, "chrf")
+    }
+    assert {name: fall.floor for name, fall in found.items()} == {"good": False, "nearest": True}
+    first, last = (rows["translation", "rules", level]["good"] for level in (1, 2))
+    metric = next(m for m in metrics(first) if m.name == "chrf")
+    assert found["good"].lost == difference(entries(first, "chrf"), entries(last, "chrf"), metric)
+    assert found["nearest"].lost.interval() == Interval(0, 0)
 
 
 def test_a_metric_that_ranks_nothing_is_a_dash(tmp_path: Path) -> None:
