@@ -116,7 +116,7 @@ def _language_flips(language: grammar.Language) -> Iterator[tuple[str, set[str],
         for form in forms:
             yield f"marker.{name}", {"markers"}, form
     for name, places in grammar.PLACES.items():
-        for place in {*places}:
+        for place in dict.fromkeys(places):
             # A marker that is left out has no form.
             kinds = {"places", "markers"} if place == "none" else {"places"}
             yield f"place.{name}", kinds, place
@@ -153,7 +153,7 @@ def _outlet_flips(outlet: reports.Outlet) -> Iterator[tuple[str, set[str], Any]]
     salient = outlet.salient
     for order in permutations(salient[True]):
         yield "salient", {"order"}, {**salient, True: list(order)}
-    for role in {*reports.ROLES} - {*salient[False]}:
+    for role in [role for role in reports.ROLES if role not in salient[False]]:
         for place, told in enumerate(salient[False]):
             if told != "core":
                 other = [*salient[False][:place], role, *salient[False][place + 1 :]]

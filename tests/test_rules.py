@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from bench.registry import load_suite
 from bench.streams import Stream
 from bench.tasks import Example
-from suites.rules import REST
+from suites.rules import REST, Rules
 from tests.decided import FAMILIES, Family, by_kind, flipped
 
 SUITES = sorted(FAMILIES)
@@ -101,19 +101,22 @@ def test_one_rule_changed_loses_its_own_kind_by_the_rules_count(family: Family, 
 
 
 def some_changed(family: Family, task: Any, dice: random.Random, portion: float) -> Any:
-    """The task with about a portion of its rules changed."""
-    flips = {attribute: value for attribute, _, value in family.flips(task)}
-    for attribute, value in flips.items():
-        task = flipped(task, attribute, value) if dice.random() < portion else task
+    """The task with about a portion of its rules changed, each to any of its values."""
+    values: dict[str, list[Any]] = {}
+    for attribute, _, value in family.flips(task):
+        values.setdefault(attribute, []).append(value)
+    for attribute, options in values.items():
+        if dice.random() < portion:
+            task = flipped(task, attribute, dice.choice(options))
     return task
 
 
-@settings(max_examples=40)
+@settings(max_examples=200, deadline=None)
 @given(st.sampled_from(SUITES), st.integers(0, 607), st.integers(0, 607), st.randoms())
-def test_by_any_rules_changed_right_is_all_that_they_keep_and_none_that_they_surely_lose(
+def test_by_any_rules_changed_right_is_what_they_keep_unless_the_text_leaves_more_open(
     name: str, index: int, seed: int, dice: random.Random
 ) -> None:
-    """Between the two lies what a text leaves open, which is read as agrees best."""
+    """What is open is read as agrees best, so that more may be right, but nothing surely lost."""
     family = FAMILIES[name]
     before = family.task(index)
     after = some_changed(family, before, dice, 0.3)
@@ -128,6 +131,29 @@ def test_by_any_rules_changed_right_is_all_that_they_keep_and_none_that_they_sur
         lost = sum(sure.get(key, value) != value for key, value in reference.items())
         right, counted, *_ = counts(family, text, example)
         assert kept <= right <= counted - lost
+        assert right == kept or sure.keys() < truth.keys()
+
+
+def test_the_reading_that_agrees_best_is_counted_and_the_first_of_equals() -> None:
+    a, b, c = ("x", "a"), ("x", "b"), ("y", "c")
+    reference = {a: "1", b: "1", c: "1", REST: ""}
+    answers = {
+        "reference": [reference],
+        "one": [{a: "1", REST: "-"}, {b: "1", c: "1", REST: "-"}, {a: "2", REST: ""}],
+        "tie": [{a: "1", b: "1", REST: "-"}, {a: "1", c: "1", REST: "-"}],
+        "none": [],
+    }
+    rules = Rules("made-up", ["x", "y"], lambda asked, text: answers[text])
+    query = Example("", ("reference",), "0", "0")
+    right = [found[::2] for found in rules.of_episode([*answers], [query] * len(answers))]
+    assert right == [[4, 2, 1, 1], [2, 1, 1, 0], [2, 2, 0, 0], [0, 0, 0, 0]]
+
+
+def test_what_readings_of_a_reference_do_not_agree_on_is_not_counted() -> None:
+    a, b = ("x", "a"), ("x", "b")
+    readings = [{a: "1", b: "1", REST: ""}, {a: "1", b: "2", REST: ""}, {a: "1", REST: ""}]
+    rules = Rules("made-up", ["x"], lambda asked, text: readings)
+    assert rules.decisions("", "") == {a: "1", REST: ""}
 
 
 def test_the_more_rules_are_changed_the_lower_the_mean_score(family: Family) -> None:

@@ -29,7 +29,7 @@ from bench.plan import make_plan
 from bench.records import Cell
 from bench.registry import load_suite, version
 from bench.shown import FLAG
-from bench.statistics import Interval, difference, estimate
+from bench.statistics import Interval, difference, estimate, holm
 from bench.streams import Stream, digest_of
 from bench.studies.transfer import Transfer, text_overlaps
 from bench.studies.transfer_answer import _overlap_notes, answer
@@ -445,8 +445,8 @@ def test_shared_targets_mark_a_cell_too(found: Any) -> None:
 
 
 def test_the_answer_counts_them(found: Any) -> None:
-    _, cells, told = found
-    text = answer(told, cells)
+    _, _, told = found
+    text = answer(told)
     given = [c.over_floor.value for c in told.cells if c.start == GIVEN and c.source]
     for part in (
         f"Their differences: {min(given):+.1f} to {max(given):+.1f} points.",
@@ -494,8 +494,18 @@ def test_the_table_holds_what_the_statistics_say(found: Any) -> None:
         score.value - estimate(entries(floor, "chrf"), chrf).value
     )
     assert line["minus_floor_high"] == gap.interval().high < 0
-    assert line["verdict"] == "loss"
-    assert line["p"] <= line["p_holm"]
+    for kind, count in {"minus_floor": 21, "minus_with_text": 6, "own_lead": 6}.items():
+        lines = table[table[kind].notna()]
+        assert len(lines) == count
+        assert lines[f"{kind}_p_holm"].tolist() == holm(lines[f"{kind}_p"].tolist())
+        known = lines[f"{kind}_p_holm"] < 0.05
+        assert [*(lines[f"{kind}_verdict"] != "not shown to differ")] == [*known]
+        assert {*table.loc[table[kind].isna(), f"{kind}_verdict"]} == {""}
+    own = table[
+        (table["trained_on"] == "summarization") & (table["measured_on"] == "summarization")
+    ]
+    assert line["own_lead"] == pytest.approx(own["score"].iloc[0] - line["score"])
+    assert line["own_lead_verdict"] == "gain"
     assert line["overlap_targets"] == 0.01
     assert table["minus_with_text"].notna().sum() == 6
     shown = told.shown()

@@ -33,7 +33,7 @@ def findings(
     made = cells.made(overlaps)
     told = Told(made, cells.suites, leak)
     return Findings(
-        answer=answer(told, cells),
+        answer=answer(told),
         table=told.table(),
         shown=told.shown(),
         figure=draw(told),
@@ -43,7 +43,7 @@ def findings(
     )
 
 
-def answer(told: Told, cells: Cells) -> str:
+def answer(told: Told) -> str:
     """Who gains and who loses; whether the own suite is best; what a text left out costs."""
     given = [cell for cell in told.cells if cell.start == GIVEN and cell.source]
     single = [cell for cell in given if len(cell.source) == 1]
@@ -70,7 +70,7 @@ def answer(told: Told, cells: Cells) -> str:
         f"Against {told.floor} from the same backbone, by tests adjusted for all cells (Holm). "
         f"{'; '.join(parts)}. Their differences: {min(values):+.1f} to {max(values):+.1f} points."
     )
-    return " ".join([gains, _diagonal(told, cells), _text_left_out(told)])
+    return " ".join([gains, _diagonal(told), _text_left_out(told)])
 
 
 def _counts(signs: Sequence[int]) -> str:
@@ -80,16 +80,15 @@ def _counts(signs: Sequence[int]) -> str:
     )
 
 
-def _diagonal(told: Told, cells: Cells) -> str:
+def _diagonal(told: Told) -> str:
     """In how many columns the own suite is the best one to train on."""
-    leads = [cells.own_lead(method, target) for method in told.methods for target in told.suites]
-    best = sum(all(lead.value > 0 for lead in column) for column in leads)
-    signs, each = shown([lead for column in leads for lead in column]), len(told.suites) - 1
-    columns = [signs[start : start + each] for start in range(0, len(signs), each)]
-    sure = sum(all(sign > 0 for sign in column) for column in columns)
+    table = told.table()
+    columns = table[table["own_lead"].notna()].groupby(["method", "measured_on"])
+    best = columns["own_lead"].min() > 0
+    sure = columns["own_lead_verdict"].agg(lambda verdicts: {*verdicts} == {"gain"})
     return (
-        f"The measured suite's own training scores higher than each other single suite's in {best} "
-        f"of {len(leads)} columns, shown in {sure}."
+        f"The measured suite's own training scores higher than each other single suite's in "
+        f"{best.sum()} of {len(columns)} columns, shown in {sure.sum()}."
     )
 
 
@@ -133,10 +132,9 @@ def _changes(plan: Mapping[str, Any], pretrained: int) -> list[str]:
 
 def _adjusted(told: Told) -> str:
     table = told.table()
-    kept = table[table["p_holm"] < 0.05]
-    ups, downs = (int((kept["verdict"] == v).sum()) for v in ("gain", "loss"))
+    ups, downs = (int((table["minus_floor_verdict"] == v).sum()) for v in ("gain", "loss"))
     return (
-        f"Of all {int(table['p_holm'].notna().sum())} differences to {told.floor}, {ups} gains and "
+        f"Of all {table['minus_floor'].count()} differences to {told.floor}, {ups} gains and "
         f"{downs} losses remain at 5 % with Holm's adjustment."
     )
 

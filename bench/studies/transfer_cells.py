@@ -39,13 +39,16 @@ class Difference:
         """1 or -1 where the interval lies on one side of 0, else 0."""
         return (self.interval.low > 0) - (self.interval.high < 0)
 
+    def shown_by(self, p: float) -> int:
+        """1 or -1 where an adjusted p-value shows it, else 0."""
+        return ((self.value > 0) - (self.value < 0)) * (p < ALPHA)
+
 
 def shown(found: Sequence[Difference]) -> list[int]:
     """Of each difference 1 or -1 where it is shown by p-values adjusted for all of them (Holm,
     1979), else 0."""
     ps = holm([one.p for one in found])
-    signs = [(one.value > 0) - (one.value < 0) for one in found]
-    return [sign if p < ALPHA else 0 for sign, p in zip(signs, ps, strict=True)]
+    return [one.shown_by(p) for one, p in zip(found, ps, strict=True)]
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,8 @@ class Cell:
         over_floor: the difference to the floor from the same backbone; None of the floor itself.
         minus_text: of cells whose backbone never read the target's text: the difference to the cell
             whose backbone has read it.
+        own_lead: of cells trained on one other suite alone, from the given backbone: how far the
+            cell trained on the target's own suite is ahead of it.
         overlap: of the target's held-out text with the text of meta-training.
     """
 
@@ -71,6 +76,7 @@ class Cell:
     interval: Interval
     over_floor: Difference | None = None
     minus_text: Difference | None = None
+    own_lead: Difference | None = None
     overlap: Mapping[str, float] | None = None
 
     @property
@@ -116,6 +122,7 @@ class Cells:
         scorer = _scorer(row)
         found = estimate(entries(row, scorer.name), scorer)
         shared = [overlaps[suite, target] for suite in source]
+        other = start == GIVEN and len(source) == 1 and source != (target,)
         return Cell(
             *key,
             metric=scorer.name,
@@ -125,6 +132,7 @@ class Cells:
             minus_text=(
                 self.minus(key, (method, ALL_TEXT, source, target)) if start == LEFT_OUT else None
             ),
+            own_lead=self.minus((method, GIVEN, (target,), target), key) if other else None,
             overlap=any_of(shared).share() if shared else None,
         )
 
@@ -136,12 +144,6 @@ class Cells:
         scorer = _scorer(rows[0])
         a, b = (entries(row, scorer.name) for row in rows)
         return Difference.of(difference(a, b, scorer))
-
-    def own_lead(self, method: str, target: str) -> list[Difference]:
-        """The lead of training on the target's own suite over each other single suite."""
-        own = (method, GIVEN, (target,), target)
-        others = [suite for suite in self.suites if suite != target]
-        return [self.minus(own, (method, GIVEN, (suite,), target)) for suite in others]
 
 
 def any_of(overlaps: Sequence["Overlap"]) -> "Overlap":

@@ -1,6 +1,7 @@
 """The cells of a transfer study as a matrix, and as tables."""
 
 from collections.abc import Mapping, Sequence
+from itertools import starmap
 from typing import TYPE_CHECKING, Any
 
 from bench.shown import bracketed
@@ -83,16 +84,18 @@ class Told:
         return {name: self.line(name, LEFT_OUT) for name in [self.floor, *self.methods]}
 
     def table(self) -> "pd.DataFrame":
-        """A line for each cell, with every figure."""
+        """A line for each cell, with every figure; p-values of each kind of difference are adjusted
+        for all of that kind."""
         import pandas as pd
 
-        compared = [cell for cell in self.cells if cell.over_floor]
-        adjusted = holm([cell.over_floor.p for cell in compared if cell.over_floor])
-        of_all = dict(zip(map(id, compared), adjusted, strict=True))
-        return pd.DataFrame([self._line(cell, of_all.get(id(cell))) for cell in self.cells])
+        columns = [
+            _figures("minus_floor", [cell.over_floor for cell in self.cells]),
+            _figures("minus_with_text", [cell.minus_text for cell in self.cells]),
+            _figures("own_lead", [cell.own_lead for cell in self.cells]),
+        ]
+        return pd.DataFrame(starmap(self._line, zip(self.cells, *columns, strict=True)))
 
-    def _line(self, cell: Cell, adjusted: float | None) -> dict[str, Any]:
-        gain = cell.over_floor
+    def _line(self, cell: Cell, *differences: Mapping[str, Any]) -> dict[str, Any]:
         return {
             "method": cell.method,
             "backbone": cell.start,
@@ -102,11 +105,7 @@ class Told:
             "score": cell.score,
             "score_low": cell.interval.low,
             "score_high": cell.interval.high,
-            **_figures("minus_floor", gain),
-            "p": gain.p if gain else None,
-            "p_holm": adjusted,
-            "verdict": VERDICTS[gain.sign] if gain else "",
-            **_figures("minus_with_text", cell.minus_text),
+            **{name: value for figures in differences for name, value in figures.items()},
             **{f"overlap_{kind}": share for kind, share in (cell.overlap or {}).items()},
             "leak": self.leaks(cell),
         }
@@ -139,9 +138,17 @@ class Told:
         return text + LEAK * self.leaks(cell)
 
 
-def _figures(name: str, found: Difference | None) -> dict[str, float | None]:
-    return {
-        name: found.value if found else None,
-        f"{name}_low": found.interval.low if found else None,
-        f"{name}_high": found.interval.high if found else None,
-    }
+def _figures(name: str, found: Sequence[Difference | None]) -> list[dict[str, Any]]:
+    """Of each cell a kind of difference; nothing where it has none."""
+    adjusted = iter(holm([one.p for one in found if one]))
+    return [
+        {
+            name: one and one.value,
+            f"{name}_low": one and one.interval.low,
+            f"{name}_high": one and one.interval.high,
+            f"{name}_p": one and one.p,
+            f"{name}_p_holm": (p := next(adjusted) if one else None),
+            f"{name}_verdict": VERDICTS[one.shown_by(p)] if one and p is not None else "",
+        }
+        for one in found
+    ]

@@ -21,6 +21,7 @@ MARKER_OF = {form: name for name, forms in MARKERS.items() for form in forms}
 VERBAL = ("past", "present", "negation", "agreement")
 CLAUSE = ("subject", "verb", "object")
 QUALITY = "quality of "
+SIDES = ("after", "before", "last")  # of a marker that may stand on several, as they are tried
 MOST = 3  # tokens that may change places: repetitions without end are looked at no further
 
 
@@ -119,9 +120,8 @@ def _assignments(roles: Mapping[str, str], bases: Sequence[str]) -> Iterator[dic
         own = [role for role, other in roles.items() if other == meaning]
         places: list[int | None] = [*said.get(meaning, [])[: MOST if len(own) > 1 else 1]]
         places += [None] * (len(own) - len(places))
-        ways.append(
-            [list(zip(own, order, strict=True)) for order in {*permutations(places, len(own))}]
-        )
+        orders = dict.fromkeys(permutations(places, len(own)))
+        ways.append([list(zip(own, order, strict=True)) for order in orders])
     for way in product(*ways):
         at = {role: place for pairs in way for role, place in pairs if place is not None}
         if at:
@@ -173,7 +173,7 @@ def _take(
 def _choices(sentence: _Sentence) -> Iterator[dict[str, str]]:
     """Of each marker that may stand on two sides somewhere, the side it prefers."""
     names = {m.name: tuple(m.sides) for m in sentence.marks if len(m.sides) > 1}
-    for sides in product(*({"after", "before", "last"} & {*s} for s in names.values())):
+    for sides in product(*([side for side in SIDES if side in s] for s in names.values())):
         yield dict(zip(names, sides, strict=True))
 
 
