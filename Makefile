@@ -41,7 +41,7 @@ results: $(READY)
 	rm -rf build/results/$(PRESET)
 	start=$$(date +%s) && $(BIN)/fewgen run $(PRESET) --out build/results/$(PRESET) && \
 	took=$$(($$(date +%s) - start)) && $(BIN)/python scripts/publish_results.py \
-	  build/results/$(PRESET) --took "$$((took / 60)) min $$((took % 60)) s"
+	  build/results/$(PRESET) --took "$$((took / 60)) min $$((took % 60)) s without the install"
 
 # The same pages from the records that are here.
 pages: $(READY)

@@ -1,6 +1,9 @@
 """Rule-following: decisions read from texts are those of the tasks that wrote them."""
 
+import os
 import random
+import subprocess
+import sys
 import time
 from collections import Counter
 from itertools import pairwise
@@ -154,6 +157,37 @@ def test_what_readings_of_a_reference_do_not_agree_on_is_not_counted() -> None:
     readings = [{a: "1", b: "1", REST: ""}, {a: "1", b: "2", REST: ""}, {a: "1", REST: ""}]
     rules = Rules("made-up", ["x"], lambda asked, text: readings)
     assert rules.decisions("", "") == {a: "1", REST: ""}
+
+
+def test_readings_that_agree_as_well_are_taken_in_one_order_whatever_the_hash_seed() -> None:
+    """Of these answers two readings share as many decisions, of unlike kinds."""
+    pairs = [
+        (
+            "the otter carried some new otters from the market",
+            "tepol broushos-ol krome lir datul-ol ta arn datul tlodus",
+            "tepol broushos-ol krome lir datul-ol ta ano vutlu-niv-ta eki",
+        ),
+        (
+            "the new owls clean the owls",
+            "arn nafoun-niv arn nafoun maral-niv shouvon-kas-im",
+            "horas nafoun-niv arn pezoul maral-niv lir",
+        ),
+    ]
+    code = (
+        "from bench.tasks import Example; from suites.translation.rules import rules; print("
+        f"[rules().of_episode([c], [Example(a, (b,), '', '')]) for a, b, c in {pairs!r}])"
+    )
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": str(seed)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in range(4)
+    }
+    assert len(told) == 1
 
 
 def test_the_more_rules_are_changed_the_lower_the_mean_score(family: Family) -> None:

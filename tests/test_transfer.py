@@ -33,9 +33,9 @@ from bench.statistics import Interval, difference, estimate, holm
 from bench.streams import Stream, digest_of
 from bench.studies.transfer import Transfer, text_overlaps
 from bench.studies.transfer_answer import _overlap_notes, answer
-from bench.studies.transfer_cells import GIVEN, Cells, Difference, shown
+from bench.studies.transfer_cells import GIVEN, Cells, Difference
 from bench.studies.transfer_picture import draw
-from bench.studies.transfer_told import APART, LEAK, Told
+from bench.studies.transfer_told import APART, LEAK, VERDICTS, Told, _figures
 from bench.tables import entries, leaderboard, metrics, read_rows
 from bench.tasks import Example, Task
 from bench.training import Training, draw_training_task
@@ -465,9 +465,14 @@ def test_what_is_said_is_adjusted_for_all() -> None:
     near = [Difference(2.0, Interval(0.1, 3.9), 0.03)] * 3
     clear = Difference(-9.0, Interval(-12.0, -6.0), 1e-6)
     assert [one.sign for one in near] == [1, 1, 1]
-    assert shown(near) == [0, 0, 0]
-    assert shown([*near, clear]) == [0, 0, 0, -1]
-    assert shown([near[0], clear]) == [1, -1]
+    for found, told in (
+        (near, [0, 0, 0]),
+        ([*near, clear], [0, 0, 0, -1]),
+        ([near[0], clear], [1, -1]),
+        ([None, near[0]], [None, 1]),
+    ):
+        verdicts = [figures["x_verdict"] for figures in _figures("x", found)]
+        assert verdicts == ["" if sign is None else VERDICTS[sign] for sign in told]
 
 
 def test_the_table_holds_what_the_statistics_say(found: Any) -> None:

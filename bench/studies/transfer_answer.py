@@ -7,11 +7,13 @@ from bench.records import read_json
 from bench.registry import backbone_path
 from bench.shown import title
 from bench.studies.study import Findings
-from bench.studies.transfer_cells import GIVEN, LEFT_OUT, Cells, shown
+from bench.studies.transfer_cells import GIVEN, LEFT_OUT, Cells
 from bench.studies.transfer_picture import draw
-from bench.studies.transfer_told import APART, LEAK, Told
+from bench.studies.transfer_told import APART, LEAK, VERDICTS, Told
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from bench.overlap import Overlap
 
 
@@ -45,6 +47,7 @@ def findings(
 
 def answer(told: Told) -> str:
     """Who gains and who loses; whether the own suite is best; what a text left out costs."""
+    table = told.table()
     given = [cell for cell in told.cells if cell.start == GIVEN and cell.source]
     single = [cell for cell in given if len(cell.source) == 1]
     other = [cell for cell in single if not cell.own]
@@ -58,10 +61,9 @@ def answer(told: Told) -> str:
             if len(cell.source) > 1 and cell.source == told.others(cell.target)
         ],
     }
-    pairs = [(cell, cell.over_floor) for cell in told.cells if cell.over_floor]
-    signs = dict(zip((id(c) for c, _ in pairs), shown([d for _, d in pairs]), strict=True))
+    verdicts = dict(zip(map(id, told.cells), table["minus_floor_verdict"], strict=True))
     parts = [
-        f"{name}: {_counts([signs[id(cell)] for cell in found])}"
+        f"{name}: {_counts([verdicts[id(cell)] for cell in found])}"
         for name, found in kinds.items()
         if found
     ]
@@ -70,36 +72,34 @@ def answer(told: Told) -> str:
         f"Against {told.floor} from the same backbone, by tests adjusted for all cells (Holm). "
         f"{'; '.join(parts)}. Their differences: {min(values):+.1f} to {max(values):+.1f} points."
     )
-    return " ".join([gains, _diagonal(told), _text_left_out(told)])
+    return " ".join([gains, _diagonal(table), _text_left_out(table)])
 
 
-def _counts(signs: Sequence[int]) -> str:
-    return (
-        f"{signs.count(1)} of {len(signs)} cells gain, {signs.count(-1)} lose, "
-        f"{signs.count(0)} are not shown to differ"
-    )
+def _counts(verdicts: Sequence[str]) -> str:
+    gain, loss, neither = (verdicts.count(VERDICTS[sign]) for sign in (1, -1, 0))
+    return f"{gain} of {len(verdicts)} cells gain, {loss} lose, {neither} are not shown to differ"
 
 
-def _diagonal(told: Told) -> str:
+def _diagonal(table: "pd.DataFrame") -> str:
     """In how many columns the own suite is the best one to train on."""
-    table = told.table()
     columns = table[table["own_lead"].notna()].groupby(["method", "measured_on"])
     best = columns["own_lead"].min() > 0
-    sure = columns["own_lead_verdict"].agg(lambda verdicts: {*verdicts} == {"gain"})
+    sure = columns["own_lead_verdict"].agg(lambda verdicts: {*verdicts} == {VERDICTS[1]})
     return (
         f"The measured suite's own training scores higher than each other single suite's in "
         f"{best.sum()} of {len(columns)} columns, shown in {sure.sum()}."
     )
 
 
-def _text_left_out(told: Told) -> str:
+def _text_left_out(table: "pd.DataFrame") -> str:
     """What the target's text in pre-training is worth."""
-    costs = [cell.minus_text for cell in told.cells if cell.minus_text]
-    signs, values = shown(costs), [cost.value for cost in costs]
+    lines = table[table["minus_with_text"].notna()]
+    values, verdicts = lines["minus_with_text"], lines["minus_with_text_verdict"].tolist()
     return (
         "Leaving the measured suite's text out of pre-training, with as many tokens, changes "
-        f"scores by {min(values):+.1f} to {max(values):+.1f} points: {signs.count(-1)} of "
-        f"{len(signs)} cells lose, {signs.count(1)} gain."
+        f"scores by {values.min():+.1f} to {values.max():+.1f} points: "
+        f"{verdicts.count(VERDICTS[-1])} of {len(lines)} cells lose, "
+        f"{verdicts.count(VERDICTS[1])} gain."
     )
 
 
@@ -132,7 +132,7 @@ def _changes(plan: Mapping[str, Any], pretrained: int) -> list[str]:
 
 def _adjusted(told: Told) -> str:
     table = told.table()
-    ups, downs = (int((table["minus_floor_verdict"] == v).sum()) for v in ("gain", "loss"))
+    ups, downs = ((table["minus_floor_verdict"] == VERDICTS[sign]).sum() for sign in (1, -1))
     return (
         f"Of all {table['minus_floor'].count()} differences to {told.floor}, {ups} gains and "
         f"{downs} losses remain at 5 % with Holm's adjustment."

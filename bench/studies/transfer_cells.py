@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from bench.statistics import Estimate, Interval, difference, estimate, holm
+from bench.statistics import Estimate, Interval, difference, estimate
 from bench.tables import ALPHA, Row, entries, metrics
 
 if TYPE_CHECKING:
@@ -42,13 +42,6 @@ class Difference:
     def shown_by(self, p: float) -> int:
         """1 or -1 where an adjusted p-value shows it, else 0."""
         return ((self.value > 0) - (self.value < 0)) * (p < ALPHA)
-
-
-def shown(found: Sequence[Difference]) -> list[int]:
-    """Of each difference 1 or -1 where it is shown by p-values adjusted for all of them (Holm,
-    1979), else 0."""
-    ps = holm([one.p for one in found])
-    return [one.shown_by(p) for one, p in zip(found, ps, strict=True)]
 
 
 @dataclass(frozen=True)

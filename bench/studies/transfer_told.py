@@ -85,7 +85,7 @@ class Told:
 
     def table(self) -> "pd.DataFrame":
         """A line for each cell, with every figure; p-values of each kind of difference are adjusted
-        for all of that kind."""
+        for all of that kind (Holm, 1979), and verdicts are by those."""
         import pandas as pd
 
         columns = [
