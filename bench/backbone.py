@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -21,6 +21,7 @@ from bench.prompt import Prompt
 from bench.steps import Steps
 from bench.streams import Stream
 from bench.tasks import Example
+from bench.ways import Ways
 from bench.written import cross_entropy
 
 Pair = tuple[list[int], list[int]]  # tokens of a prompt, tokens of its target and the end
@@ -40,7 +41,14 @@ class Backbone(ABC):
     The model's own weights never change; every method takes the weights it should use. Weights
     are plain dicts in the order of `named_parameters`, where a tied weight stands once; one with a
     leading dimension more than the model's, (tasks, ...), holds a weight for each task.
+
+    Attributes:
+        fastest: the ways of a model that has none but known layers.
+        steps_need_lines: our own decoding is right only for models that read lines.
     """
+
+    fastest: ClassVar[Ways] = Ways(lines=False)
+    steps_need_lines: ClassVar[bool] = False
 
     def __init__(self, model: Any, tokenizer: Any, prompt: Prompt) -> None:
         self.notes: list[str] = []  # what was noticed when it was loaded
@@ -107,7 +115,15 @@ class Backbone(ABC):
         """How many tokens one batch should have at most: on a CPU, what its caches hold."""
         if self.device.type != "cpu":
             return TOKENS
-        return max(CACHED // int(self.model.config.hidden_size), 1)
+        config = self.model.config.get_text_config()
+        width = getattr(config, "hidden_size", None) or self.model.get_input_embeddings().weight.shape[1]
+        return max(CACHED // int(width), 1)
+
+    @property
+    def vocabulary(self) -> int:
+        """How many tokens the model chooses from."""
+        known = getattr(self.model.config.get_text_config(), "vocab_size", None)
+        return int(known or self.model.get_input_embeddings().weight.shape[0])
 
     # -- text to tokens --------------------------------------------------------------------
 
@@ -196,9 +212,27 @@ class Backbone(ABC):
     # -- model -----------------------------------------------------------------------------
 
     @cached_property
+    def ways(self) -> Ways:
+        """How the model is read: the fastest ways that equal its own, which are tried once.
+
+        Raises:
+            UserError: even the slowest ways differ.
+        """
+        from bench.load_check import checked
+
+        return checked(self)
+
+    def use(self, ways: Ways) -> None:
+        """Reads the model in these ways from now on."""
+        if "sites" in vars(self):
+            self.sites.undo()
+            del self.sites
+        vars(self)["ways"] = ways
+
+    @cached_property
     def sites(self) -> Sites:
         """Where the model reads its weights."""
-        return Sites(self.model)
+        return Sites(self.model, self.ways.tasks)
 
     def losses(self, weights: Parameters, batch: Batch) -> Tensor:
         """Cross-entropy of each task's labels under its weights, (tasks,), in the dtype of the
@@ -216,8 +250,11 @@ class Backbone(ABC):
 
     def _losses(self, weights: Parameters, batch: Batch) -> Tensor:
         rows = len(batch.inputs["input_ids"])
-        with self._logits_at(batch.places), batch.reading(), self.sites.hold(weights, rows):
+        at = self._logits_at(batch.places) if self.ways.tasks else nullcontext()
+        with at, batch.reading(), self.sites.hold(weights, rows):
             logits = self.model(**batch.inputs, use_cache=False).logits
+        if not self.ways.tasks:
+            logits = logits.flatten(0, 1)[batch.places]
         losses = cross_entropy(logits.flatten(0, 1), batch.labels.flatten())
         return (losses.view_as(batch.labels) * batch.shares.to(losses)).sum(1)
 
@@ -301,7 +338,7 @@ class Backbone(ABC):
         Raises:
             UserError: it cannot be sampled from, or has fewer tokens than there are beams.
         """
-        known = int(self.model.config.vocab_size)
+        known = self.vocabulary
         if self.decoding.kind == "beam" and self.decoding.beams > known:
             raise UserError(
                 f"beams = {self.decoding.beams}: the backbone knows {known} tokens; lower --beams"
@@ -312,10 +349,15 @@ class Backbone(ABC):
                 "search only; set --decoding greedy or beam, or take another --backbone"
             )
 
-    @cached_property
+    @property
     def steps_hold(self) -> bool:
         """Whether `steps` reads this model as its own code does; else transformers generates."""
-        return True
+        return self.ways.answers == "steps"
+
+    @abstractmethod
+    def for_generate(self, prompts: Sequence[list[int]]) -> tuple[dict[str, Any], int]:
+        """What transformers' `generate` is given for prompts, and the place of the first new token
+        in what it returns."""
 
     @abstractmethod
     def steps(
@@ -339,13 +381,25 @@ def _wrapping(tokenizer: Any) -> tuple[list[int], list[int]]:
 
 
 def _context_of(config: Any, tokenizer: Any) -> int:
-    """Positions the model has, by whatever name; the tokenizer's own limit if it is smaller and
-    meant."""
-    named = (getattr(config, name, None) for name in POSITIONS)
-    positions = next((int(value) for value in named if value), 1024)
-    sides = [int(value) for name in SIDES if (value := getattr(config, name, None))]
-    positions = min(sides, default=positions)
+    """Positions the model has, by whatever name and in whatever part of a nested configuration; the
+    tokenizer's own limit if it is smaller and meant."""
+    found = [n for part in _text_parts(config) if (n := _positions_of(part))]
+    positions = min(found, default=1024)
     return min(positions, int(tokenizer.model_max_length or positions))
+
+
+def _positions_of(config: Any) -> int | None:
+    """Positions by any of their names; the fewer where encoder and decoder have their own."""
+    sides = [int(value) for name in SIDES if (value := getattr(config, name, None))]
+    named = (getattr(config, name, None) for name in POSITIONS)
+    return min(sides, default=next((int(value) for value in named if value), None))
+
+
+def _text_parts(config: Any) -> list[Any]:
+    """A configuration and those in it that speak of text."""
+    names = ("text_config", "encoder", "decoder")
+    nested = (getattr(config, name, None) for name in names)
+    return [config, *(part for part in nested if hasattr(part, "model_type"))]
 
 
 def attention(order_two: bool) -> AbstractContextManager[None]:

@@ -1,18 +1,28 @@
 """Decoder-only backbones: prompt and target are one sequence."""
 
 from collections.abc import Sequence
-from functools import cached_property
+from typing import Any, ClassVar
 
+from bench import packing
 from bench.backbone import Backbone, Pair, Row
 from bench.batches import IGNORED, Batch, padded, targets
-from bench.packing import Packing, lines_are_read, positions
+from bench.packing import Packing, positions
 from bench.per_task import Parameters
 from bench.steps import CausalSteps, Steps
 from bench.tasks import Example
+from bench.ways import Ways
 
 
 class CausalBackbone(Backbone):
     """A decoder-only model: prompt and target are one sequence."""
+
+    fastest: ClassVar[Ways] = Ways(lines=True)
+    steps_need_lines: ClassVar[bool] = True
+
+    def use(self, ways: Ways) -> None:
+        """Sets the attention that reads lines, or the model's own."""
+        super().use(ways)
+        packing.attend(self.model, ways.lines)
 
     def pair_ids(self, example: Example) -> tuple[list[int], list[int], bool]:
         """Prompt and target; what does not fit is cut, first the input, to half of the context
@@ -78,16 +88,21 @@ class CausalBackbone(Backbone):
         made = targets(labels, starts, self.mean, self.device)
         return Batch(inputs, *made, tokens, packing)
 
-    @cached_property
+    @property
     def in_lines(self) -> bool:
-        """Whether the model reads the rows of a task in one line: all its layers know of tasks, and
-        it does what its rows alone would."""
-        return not self.sites.without and lines_are_read(self.model)
+        """Whether the model reads the rows of a task in one line."""
+        return self.ways.lines
 
-    @cached_property
-    def steps_hold(self) -> bool:
-        """Models that read lines take places and masks as they are given."""
-        return self.in_lines
+    def for_generate(self, prompts: Sequence[list[int]]) -> tuple[dict[str, Any], int]:
+        """Padded on the left, with a mask."""
+        width = max(map(len, prompts))
+        ids = [[self.pad] * (width - len(row)) + row for row in prompts]
+        mask = [[0] * (width - len(row)) + [1] * len(row) for row in prompts]
+        inputs = {
+            "input_ids": padded(ids, self.pad, self.device),
+            "attention_mask": padded(mask, 0, self.device),
+        }
+        return inputs, width
 
     def _room(self, max_new_tokens: int) -> int:
         return self.context - max_new_tokens

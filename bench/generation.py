@@ -66,7 +66,7 @@ class Writer:
                     yield from self._at_once(alone, [rows], draws and [draws[number]])
                 else:
                     with sites.hold(alone, len(rows)):
-                        yield self._by_transformers(rows)
+                        yield self.by_transformers(rows)
 
     def _draws(self, prompts: Prompts, streams: Streams | None) -> list[list[list[float]]]:
         """What the tokens of each prompt are drawn with, in [0, 1)."""
@@ -114,16 +114,23 @@ class Writer:
 
         return ended
 
-    def _by_transformers(self, rows: Sequence[list[int]]) -> list[list[int]]:
-        """transformers' own search with the weights that the model holds, with no setting but
-        ours."""
+    def by_transformers(self, rows: Sequence[list[int]]) -> list[list[int]]:
+        """New tokens of these prompts by transformers' own search, with the weights that the model
+        holds and no setting but ours."""
+        if self.backbone.ways.answers != "even":
+            return self._searched(rows)
+        made: dict[int, list[int]] = {}
+        for length in sorted(set(map(len, rows))):
+            places = [place for place, row in enumerate(rows) if len(row) == length]
+            made.update(zip(places, self._searched([rows[p] for p in places]), strict=True))
+        return [made[place] for place in range(len(rows))]
+
+    def _searched(self, rows: Sequence[list[int]]) -> list[list[int]]:
+        """Those of one batch."""
         backbone, how = self.backbone, self.backbone.decoding
-        width = max(map(len, rows))
-        ids = [[backbone.pad] * (width - len(row)) + row for row in rows]
-        mask = [[0] * (width - len(row)) + [1] * len(row) for row in rows]
+        inputs, first = backbone.for_generate(rows)
         out: Tensor = backbone.model.generate(
-            input_ids=torch.tensor(ids, device=backbone.device),
-            attention_mask=torch.tensor(mask, device=backbone.device),
+            **inputs,
             do_sample=False,
             num_beams=how.beams if how.kind == "beam" else 1,
             max_new_tokens=self.most,
@@ -131,7 +138,7 @@ class Writer:
             pad_token_id=backbone.pad,
             **({"stop_strings": [self.stop], "tokenizer": backbone.tokenizer} if self.stop else {}),
         )
-        made: list[list[int]] = out[:, width:].tolist()
+        made: list[list[int]] = out[:, first:].tolist()
         return made
 
     def take(self, row: list[int], result: Generation) -> None:

@@ -18,6 +18,9 @@ from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
 NAME = "fewgen-packed"
+REPLACED = "sdpa"  # the attention that it stands in for
+# What limits attention to a part of the row; texts that are tried are shorter than that.
+WINDOWS = ("sliding_window", "attention_chunk_size", "window_size")
 SHORT = 256  # tokens of a row, up to which plain attention is faster than fused on a CPU
 ALIKE = 0.8  # a row so much shorter begins a group, if that saves as many places of attention
 WORTH, WORTH_ON_A_GPU = 2**16, 2**24  # there a group costs launches, and places nearly nothing
@@ -165,39 +168,26 @@ AttentionInterface.register(NAME, packed_attention)
 AttentionMaskInterface.register(NAME, packed_mask)
 
 
-def lines_are_read(model: Any) -> bool:
-    """Whether a causal model reads packed lines as it would read their rows alone; it is tried.
-
-    Its attention is set to the packed kind if so, and left as it was if not.
-    """
-    config, before = model.config, getattr(model.config, "_attn_implementation", None)
-    if getattr(config, "sliding_window", None) or before not in ("sdpa", NAME):
-        return False
-    sizes = [[5, 3], [4, 2]]
-    device = next(model.parameters()).device
-    generator = torch.Generator().manual_seed(0)
-    made = torch.randint(config.vocab_size, (4, 5), generator=generator).to(device)
-    rows = [row[:size] for row, size in zip(made, [5, 3, 4, 2], strict=True)]
-    packing = Packing.of(sizes, device)
-    lines = torch.zeros(2, packing.length, dtype=torch.long, device=device)
-    lines[0, :8], lines[1, :6] = torch.cat(rows[:2]), torch.cat(rows[2:])
-    places = positions(sizes, packing.length, device)
-    try:
+def attend(model: Any, lines: bool) -> None:
+    """Sets a model's attention to the kind that reads lines, or back to the one that it had."""
+    config = model.config.get_text_config()
+    if lines and config._attn_implementation != NAME:
         model.set_attn_implementation(NAME)
-        with torch.no_grad():
-            alone = torch.cat(
-                [model(input_ids=row[None], use_cache=False).logits[0] for row in rows]
-            )
-            with packing.read():
-                out = model(input_ids=lines, position_ids=places, use_cache=False).logits
-        read = torch.cat([out[0, :8], out[1, :6]])
-        tolerance = 1e-2 if read.dtype in (torch.bfloat16, torch.float16) else 1e-4
-        if torch.allclose(read, alone, rtol=tolerance, atol=tolerance * float(alone.abs().max())):
-            return True
-    except Exception:  # whatever a model's own code raises: then it does not read them
-        pass
-    model.set_attn_implementation(before)
-    return False
+    elif not lines and config._attn_implementation == NAME:
+        model.set_attn_implementation(REPLACED)
+
+
+def lines_fault(model: Any) -> str | None:
+    """Why a model cannot read lines, where its configuration tells; None if it may be tried."""
+    config = model.config.get_text_config()
+    own = getattr(config, "_attn_implementation", None)
+    if own not in (REPLACED, NAME):
+        return f"its attention is {own!r}, not {REPLACED!r}"
+    kinds = {*(getattr(config, "layer_types", None) or ())} - {"full_attention"}
+    named = [name for name in WINDOWS if getattr(config, name, None)]
+    if kinds or named:
+        return f"its attention is limited ({', '.join([*named, *sorted(kinds)])})"
+    return None
 
 
 def like(

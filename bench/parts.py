@@ -18,9 +18,11 @@ Head = Literal["lm_head", "norm", "block"]
 
 def _copied(backbone: Backbone) -> Backbone:
     """The same backbone with a model of its own, that may be altered."""
+    ways = backbone.ways
     made = type(backbone)(copy.deepcopy(backbone.model), backbone.tokenizer, backbone.prompt)
     made.notes, made.mean = backbone.notes, backbone.mean
     made.decoding = backbone.decoding
+    made.use(ways)
     return made
 
 

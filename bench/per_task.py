@@ -8,6 +8,7 @@ Layers of a model are given these forms by changing their class: names, weights 
 checkpoint stay as they are.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from transformers.pytorch_utils import Conv1D
 
 from bench.written import rms_normed
 
@@ -153,20 +155,48 @@ class _TaskRms(_TaskScale):
         return (_by_task(normed, self.weight) * self.weight).view_as(values)
 
 
+def _probe(module: nn.Module) -> tuple[Tensor, Tensor]:
+    """Values (2, 4, width) and weights of two tasks (2, width) to try a norm of one weight with."""
+    like = next(module.parameters())
+    generator = torch.Generator().manual_seed(0)
+    values, weights = (torch.randn(*n, like.numel(), generator=generator) for n in ((2, 4), (2,)))
+    return values.to(like), weights.to(like)
+
+
+def _tried(module: nn.Module, weight: Tensor, values: Tensor) -> Tensor | None:
+    """What a norm makes of values with this weight; None if it takes other arguments or shapes."""
+    try:
+        with torch.no_grad():
+            made = functional_call(module, {"weight": weight}, values)
+    except (TypeError, RuntimeError, ValueError, IndexError):
+        return None
+    return made if isinstance(made, Tensor) and made.shape == values.shape else None
+
+
 def _epsilon_of(module: nn.Module) -> float | None:
-    """That with which a norm of one weight is `rms_normed` times its weight; it is tried."""
+    """The epsilon with which a norm of one weight is `rms_normed` times its weight, if it is. The
+    formula is compared in float32, as the replacement is used for that type alone."""
     epsilon = getattr(module, "variance_epsilon", getattr(module, "eps", None))
     if not isinstance(epsilon, float) or not epsilon:
         return None
-    generator = torch.Generator().manual_seed(0)
-    values, (weight,) = (torch.randn(n, module.weight.numel(), generator=generator) for n in (4, 1))  # type: ignore[operator]
-    values[:2] *= epsilon**0.5
-    device = next(module.parameters()).device
-    values, weight = values.to(device), weight.to(device)
-    with torch.no_grad():
-        made = functional_call(module, {"weight": weight}, values)
+    values, (weight, _) = (given.float() for given in _probe(module))
+    values = torch.cat([values, values * epsilon**0.5, values * 100])
+    made = _tried(module, weight, values)
+    if made is None:
+        return None
     same = torch.allclose(made, rms_normed(values, epsilon) * weight, rtol=1e-5, atol=1e-6)
     return epsilon if same else None
+
+
+def _broadcasts(module: nn.Module) -> bool:
+    """Whether a norm's own formula, given the weights of two tasks as (tasks, 1, width), does to
+    each task's values what it does to them alone."""
+    values, weights = _probe(module)
+    both = _tried(module, weights[:, None], values)
+    alone = [_tried(module, w, v) for w, v in zip(weights, values, strict=True)]
+    if both is None or any(made is None for made in alone):
+        return False
+    return torch.allclose(both, torch.stack([made for made in alone if made is not None]))
 
 
 class TaskRMSNorm(nn.RMSNorm):
@@ -208,8 +238,24 @@ class _TaskBias(nn.Module):
         return made.repeat_interleave(self.rows // len(made), 0)
 
 
+# Subclasses of transformers' models whose forward only prepares what it passes to its base's: it
+# scales the result, or makes positions of (rows or 1, tokens). Others may read their weight
+# otherwise, as Falcon's linear layer does, or look nothing up at all, as sinusoidal positions do.
+PREPARING = re.compile(
+    r"\w+ScaledWordEmbedding|(Bart|MBart|PLBart|Mvp|TrOCR|OPT|BioGpt)LearnedPositionalEmbedding"
+)
+T5_ATTENTION = re.compile(r"(M|UM)?T5Attention|LongT5Attention|SwitchTransformersAttention")
+
+
+def _of_transformers(kind: type[nn.Module], names: "re.Pattern[str]") -> bool:
+    """Whether a class is one of transformers' models with such a name; a checkpoint's own code may
+    use the name for something else."""
+    known = kind.__module__.startswith("transformers.models.")
+    return known and names.fullmatch(kind.__name__) is not None
+
+
 def _form_of(module: nn.Module) -> type[nn.Module] | None:
-    """The class that stands for a layer's own; None for a kind that has no form."""
+    """The class that replaces a layer's own; None for a kind that is not exactly known."""
     kind, name = type(module), type(module).__name__
     for base, form in (
         (nn.Linear, TaskLinear),
@@ -219,17 +265,19 @@ def _form_of(module: nn.Module) -> type[nn.Module] | None:
     ):
         if kind is base:
             return form
-        # A subclass keeps its own forward, whose `super` is ours.
-        if issubclass(kind, base):
-            return type(name, (kind, form), {})
-    own = dict(module.named_parameters(recurse=False))
-    if name == "Conv1D":
+        if issubclass(kind, base):  # it keeps its own forward, whose `super` is ours
+            known = base is nn.Embedding and _of_transformers(kind, PREPARING)
+            return type(name, (kind, form), {}) if known else None
+    if kind is Conv1D:
         return type(name, (_TaskConv1D, kind), {})
+    own = dict(module.named_parameters(recurse=False))
     if name.endswith(("RMSNorm", "T5LayerNorm")) and own.keys() == {"weight"}:
+        if not _broadcasts(module):
+            return None
         if epsilon := _epsilon_of(module):
             return type(name, (_TaskRms, kind), {"epsilon": epsilon})
         return type(name, (_TaskScale, kind), {})
-    if hasattr(module, "compute_bias") and hasattr(module, "relative_attention_bias"):
+    if _of_transformers(kind, T5_ATTENTION) and hasattr(module, "relative_attention_bias"):
         return type(name, (_TaskBias, kind), {})
     return None
 
@@ -246,16 +294,14 @@ class Sites:
             their own in one pass.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, forms: bool = True) -> None:
         self._places: list[tuple[nn.Module, str, str]] = []
+        self._kinds: list[tuple[nn.Module, type[nn.Module]]] = []
         self.without: set[str] = set()
         names = {id(parameter): name for name, parameter in model.named_parameters()}
         self._dims = {name: parameter.dim() for name, parameter in model.named_parameters()}
-        for module in list(model.modules()):
-            if not isinstance(module, (*FORMS, *MIXED)) and (form := _form_of(module)):
-                module.__class__ = form
-            if isinstance(module, _TaskBias) and hasattr(module, "relative_attention_bias"):
-                module.relative_attention_bias.__class__ = _TaskBuckets
+        if forms:
+            self._give_forms(model)
         for module in model.modules():
             for leaf, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
                 self._places.append((module, leaf, names[id(parameter)]))
@@ -265,6 +311,26 @@ class Sites:
             m for m in model.modules() if isinstance(m, (TaskEmbedding, _TaskBias))
         ]
         self._own = {(id(m), leaf): m._parameters[leaf] for m, leaf, _ in self._places}
+
+    def _give_forms(self, model: nn.Module) -> None:
+        """Replaces the classes of known layers, but for those of experts, which read the tokens
+        that are sent to them, in no order of tasks."""
+        for path, module in list(model.named_modules()):
+            known = isinstance(module, (*FORMS, *MIXED)) or "expert" in path.lower()
+            if not known and (form := _form_of(module)):
+                self._replace(module, form)
+                if isinstance(module, _TaskBias):
+                    self._replace(module.relative_attention_bias, _TaskBuckets)
+
+    def _replace(self, module: nn.Module, kind: type[nn.Module]) -> None:
+        self._kinds.append((module, type(module)))
+        module.__class__ = kind
+
+    def undo(self) -> None:
+        """Gives the layers back the classes that they had."""
+        for module, kind in reversed(self._kinds):
+            module.__class__ = kind
+        self._kinds.clear()
 
     @contextmanager
     def hold(self, weights: Parameters, rows: int) -> Iterator[None]:

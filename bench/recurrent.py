@@ -7,7 +7,7 @@ this module registers the architecture, so that `AutoModelForCausalLM` loads its
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from bench.batches import padded
 from bench.causal import CausalBackbone
 from bench.per_task import Parameters, Sites
 from bench.steps import Steps
+from bench.ways import Ways
 
 State = tuple[Tensor, ...]  # each (rows, hidden)
 
@@ -215,8 +216,8 @@ class RecurrentSteps(Steps):
 class RecurrentBackbone(CausalBackbone):
     """A recurrent language model: generation carries the state from token to token."""
 
-    in_lines = False
-    steps_hold = True
+    fastest: ClassVar[Ways] = Ways(lines=False)
+    steps_need_lines: ClassVar[bool] = False
 
     def steps(
         self, weights: Parameters, prompts: Sequence[list[int]], runs: int, most: int

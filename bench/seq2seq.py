@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -70,6 +71,11 @@ class Seq2SeqBackbone(Backbone):
         lengths = torch.tensor([len(row) for row in rows], device=self.device)
         mask = torch.arange(ids.shape[1], device=self.device) < lengths[:, None]
         return {"input_ids": ids, "attention_mask": mask.long()}
+
+    def for_generate(self, prompts: Sequence[list[int]]) -> tuple[dict[str, Any], int]:
+        """The encoder's, and what the decoder starts with."""
+        start = {"decoder_start_token_id": self._decoder_start}
+        return {**self._encoder_inputs(prompts), **start}, 1
 
     def _room(self, max_new_tokens: int) -> int:
         return self.context - len(self._tail)
