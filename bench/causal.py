@@ -9,6 +9,7 @@ from bench.packing import Packing, lines_are_read, positions
 from bench.per_task import Parameters
 from bench.steps import CausalSteps, Steps
 from bench.tasks import Example
+from bench.wrapping import Languages
 
 
 class CausalBackbone(Backbone):
@@ -93,7 +94,12 @@ class CausalBackbone(Backbone):
         return self.context - max_new_tokens
 
     def steps(
-        self, weights: Parameters, prompts: Sequence[list[int]], runs: int, most: int
+        self,
+        weights: Parameters,
+        prompts: Sequence[list[int]],
+        runs: int,
+        most: int,
+        languages: Sequence[Languages] | None = None,
     ) -> Steps:
         """Prompts that end in one column."""
         return CausalSteps(self.model, self.sites, weights, prompts, runs, self.pad, most)

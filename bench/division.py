@@ -70,7 +70,7 @@ def build(
         if owners.get(record.group, split_of[record.task]) != split_of[record.task]:
             left_out += 1
             continue
-        example = Example(record.input, record.references, record.id, record.group, tags[0])
+        example = Example(record.input, record.references, record.id, record.group, *tags)
         task_parts[record.split if has_parts else part_of(record.group)].append(example)
     tasks = {
         task: Task(

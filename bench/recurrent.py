@@ -18,6 +18,7 @@ from bench.batches import padded
 from bench.causal import CausalBackbone
 from bench.per_task import Parameters, Sites
 from bench.steps import Steps
+from bench.wrapping import Languages
 
 State = tuple[Tensor, ...]  # each (rows, hidden)
 
@@ -219,7 +220,12 @@ class RecurrentBackbone(CausalBackbone):
     steps_hold = True
 
     def steps(
-        self, weights: Parameters, prompts: Sequence[list[int]], runs: int, most: int
+        self,
+        weights: Parameters,
+        prompts: Sequence[list[int]],
+        runs: int,
+        most: int,
+        languages: Sequence[Languages] | None = None,
     ) -> Steps:
         """Prompts that end in one column, with a mask."""
         width = max(map(len, prompts))

@@ -19,6 +19,7 @@ class Example:
         group: what it was cut from.
         language: tag of the references' language (`bench.languages.normalised`), which chooses
             the metrics' tokenizers; None leaves it to the suite.
+        source_language: tag of the input's language, if the data declare it.
     """
 
     input: str
@@ -26,6 +27,7 @@ class Example:
     id: str
     group: str
     language: str | None = None
+    source_language: str | None = None
 
     @property
     def target(self) -> str:
