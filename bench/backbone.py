@@ -316,10 +316,10 @@ class Backbone(ABC):
         stop = self.prompt.separator if supports or self.prompt.turns else None
         writer = Writer(self, max_new_tokens, stop)
         written = writer.answers(weights, prompts, streams, spoken)
-        for result, (answers, broken) in zip(results, written, strict=True):
+        for number, (result, answers) in enumerate(zip(results, written, strict=True)):
             for new in answers:
                 writer.take(new, result)
-            result.broken = [place for place, wrong in enumerate(broken) if wrong]
+            result.broken = writer.broken[number]
         return results
 
     def check_decoding(self) -> None:

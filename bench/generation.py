@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Prompts = Sequence[Sequence[list[int]]]  # tokens of each prompt of each task
 Streams = Sequence[Sequence[Stream]]  # one of each prompt
 Spoken = Sequence[Sequence[Languages]]  # of each prompt
-Answers = tuple[list[list[int]], list[bool]]  # new tokens of rows, and whether a logit was NaN
+Answers = list[list[int]]  # new tokens of each prompt of a task
 
 
 @dataclass
@@ -48,10 +48,15 @@ class Generation:
 
 class Writer:
     """Writes at most `most` tokens behind each prompt, up to an end of sequence or the text `stop`,
-    as the backbone's `decoding` says."""
+    as the backbone's `decoding` says.
+
+    Attributes:
+        broken: per task that was answered, the prompts for which a logit was NaN or infinite.
+    """
 
     def __init__(self, backbone: "Backbone", most: int, stop: str | None) -> None:
         self.backbone, self.most, self.stop = backbone, most, stop
+        self.broken: list[list[int]] = []
 
     def answers(
         self,
@@ -115,9 +120,10 @@ class Writer:
             made = one_by_one(steps, *setting, choose, broken)
         else:
             made = one_by_one(steps, *setting, broken=broken)
-        wrong = broken.view(runs, width).tolist()
-        for new, bad, rows in zip(made.view(runs, width, -1).tolist(), wrong, prompts, strict=True):
-            yield new[: len(rows)], bad[: len(rows)]
+        wrong = broken.view(runs, width)
+        self.broken += [places.nonzero().flatten().tolist() for places in wrong]
+        for new, rows in zip(made.view(runs, width, -1).tolist(), prompts, strict=True):
+            yield new[: len(rows)]
 
     def _ended(self) -> Callable[[Tensor], Tensor]:
         """Whether rows of new tokens end with an end of sequence, or with `stop` in their text."""
@@ -134,16 +140,21 @@ class Writer:
     def _by_transformers(self, rows: Sequence[list[int]], pairs: Sequence[Languages]) -> Answers:
         """transformers' own search with the weights that the model holds, with no setting but
         ours; one call per language."""
-        made: list[list[int]] = [[]] * len(rows)
-        wrong = [False] * len(rows)
+        made: Answers = [[]] * len(rows)
+        wrong = list[int]()
         for pair in dict.fromkeys(pairs):
             places = [place for place, own in enumerate(pairs) if own == pair]
             answers, broken = self._in_one_language([rows[place] for place in places], pair)
-            for place, new, bad in zip(places, answers, broken, strict=True):
-                made[place], wrong[place] = new, bad
-        return made, wrong
+            for place, new in zip(places, answers, strict=True):
+                made[place] = new
+            wrong += [places[number] for number in broken]
+        self.broken.append(sorted(wrong))
+        return made
 
-    def _in_one_language(self, rows: Sequence[list[int]], pair: Languages) -> Answers:
+    def _in_one_language(
+        self, rows: Sequence[list[int]], pair: Languages
+    ) -> tuple[Answers, list[int]]:
+        """Answers, and the rows for which a logit was NaN or infinite."""
         backbone, how = self.backbone, self.backbone.decoding
         width = max(map(len, rows))
         twice = backbone.model.config.is_encoder_decoder
@@ -166,8 +177,8 @@ class Writer:
             **backbone.opening(pair),
             **({"stop_strings": [self.stop], "tokenizer": backbone.tokenizer} if self.stop else {}),
         )
-        made: list[list[int]] = out[:, 1 if twice else width :].tolist()
-        return made, watch.broken.tolist()
+        made: Answers = out[:, 1 if twice else width :].tolist()
+        return made, watch.broken.nonzero().flatten().tolist()
 
     def take(self, row: list[int], result: Generation) -> None:
         """Adds the answer that these new tokens are to the result."""
