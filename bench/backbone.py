@@ -5,6 +5,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import astuple
 from functools import cached_property
 from typing import Any, ClassVar
 
@@ -18,10 +19,12 @@ from bench.errors import UserError
 from bench.generation import Generation, Writer
 from bench.per_task import Parameters, Sites
 from bench.prompt import Prompt
+from bench.special_tokens import clean_generation_config, from_config, special_tokens
 from bench.steps import Steps
 from bench.streams import Stream
 from bench.tasks import Example
 from bench.ways import Ways
+from bench.wrapping import UNSAID, Languages, surroundings
 from bench.written import cross_entropy
 
 Pair = tuple[list[int], list[int]]  # tokens of a prompt, tokens of its target and the end
@@ -55,19 +58,21 @@ class Backbone(ABC):
         self.mean: Mean = "token"  # what a loss is the mean of
         self.decoding = Decoding()  # how answers are written
         self.model = model.eval()
+        self.tokens = special_tokens(model, tokenizer)
+        self._differs = self.tokens != from_config(model, tokenizer)
         if model.can_generate():
             # A checkpoint may bring settings for decoding; here all models decode alike.
-            self.model.generation_config = type(model.generation_config)()
+            self.model.generation_config = clean_generation_config(model, self.tokens)
         self.tokenizer = tokenizer
         self.prompt = prompt
         self.context = _context_of(model.config, tokenizer)
         end = int(tokenizer.eos_token_id)
         self.pad = end if tokenizer.pad_token_id is None else int(tokenizer.pad_token_id)
-        self._head, self._tail = _wrapping(tokenizer)
+        self._head, _ = surroundings(tokenizer)
         if prompt.turns:  # a chat template brings its own first token, and a turn may end otherwise
             self._head = []
         self.eos = self._end_of_turn(end)
-        self.ends = {self.eos, end}
+        self.ends = {self.eos, *self.tokens.ends}
 
     def _end_of_turn(self, end: int) -> int:
         """What ends a target: a chat template's own token for the end of a turn, if it has one."""
@@ -106,6 +111,8 @@ class Backbone(ABC):
         for name, weight in self.model.named_parameters():
             parts.update(name.encode())
             parts.update(weight.detach().float().cpu().numpy().tobytes())
+        if self._differs:  # the generation config changes how answers begin and end
+            parts.update(repr((sorted(self.tokens.ends), *astuple(self.tokens)[1:])).encode())
         if self.prompt.turns:  # another template asks the same weights another question
             parts.update(repr(self.prompt).encode())
         return f"{self.model.config.model_type}-{parts.hexdigest()[:12]}"
@@ -116,8 +123,8 @@ class Backbone(ABC):
         if self.device.type != "cpu":
             return TOKENS
         config = self.model.config.get_text_config()
-        width = getattr(config, "hidden_size", None) or self.model.get_input_embeddings().weight.shape[1]
-        return max(CACHED // int(width), 1)
+        width = getattr(config, "hidden_size", None)
+        return max(CACHED // int(width or self.model.get_input_embeddings().weight.shape[1]), 1)
 
     @property
     def vocabulary(self) -> int:
@@ -151,11 +158,22 @@ class Backbone(ABC):
         """Tokens that stand once at the start of a prompt."""
         return self._head + self.text_ids(self.prompt.opening, template=True)
 
-    def _prompt_ids(self, text: str, room: int) -> tuple[list[int], bool]:
+    def _around(self, languages: Languages) -> tuple[list[int], list[int]]:
+        """Tokens that stand once at the start of a prompt in these languages, and at its end."""
+        return self._before, []
+
+    def _prompt_ids(
+        self, text: str, room: int, languages: Languages = UNSAID
+    ) -> tuple[list[int], bool]:
         """Tokens of a prompt in at most `room`; the input is cut at its end if it must be."""
+        before, behind = self._around(languages)
         after, inner = self.text_ids(self.prompt.after, template=True), self.text_ids(text)
-        keep = max(room - len(self._before) - len(after), 0)
-        return self._before + inner[:keep] + after, len(inner) > keep
+        keep = max(room - len(before) - len(after) - len(behind), 0)
+        return before + inner[:keep] + after + behind, len(inner) > keep
+
+    def prompt_of(self, text: str, room: int) -> list[int]:
+        """Tokens of the prompt of one text, without demonstrations, in at most `room`."""
+        return self._prompt_ids(text, room)[0]
 
     def _target_ids(self, example: Example) -> list[int]:
         return [*self.text_ids(self.prompt.target(example.target)), self.eos]
@@ -193,17 +211,18 @@ class Backbone(ABC):
             cuts.append(0)
             for example in examples:
                 prompt, target, cut = self.pair_ids(example)
-                prompt, dropped = self._demonstrated(prompt, pieces, self._room(len(target)))
+                room = self._room(len(target))
+                prompt, dropped = self._demonstrated(prompt, pieces, room, languages_of(example))
                 cuts[-1] += cut or dropped > 0
                 rows[-1].append(self.row([(prompt, target)]))
         return self.collate(rows), cuts
 
     def _demonstrated(
-        self, prompt: list[int], pieces: Sequence[list[int]], room: int
+        self, prompt: list[int], pieces: Sequence[list[int]], room: int, languages: Languages
     ) -> tuple[list[int], int]:
         """A prompt behind as many demonstrations as fit into `room` with it, and how many do
         not."""
-        fitting, start = list(pieces), len(self._before)
+        fitting, start = list(pieces), len(self._around(languages)[0])
         while fitting and sum(map(len, fitting)) + len(prompt) > room:
             fitting.pop()
         shown = [token for piece in fitting for token in piece]
@@ -301,10 +320,18 @@ class Backbone(ABC):
         max_new_tokens: int,
         supports: Sequence[Sequence[Example]] | None = None,
         streams: Sequence[Sequence[Stream]] | None = None,
+        languages: Sequence[Sequence[Languages]] | None = None,
     ) -> list[Generation]:
         """Answers to the inputs of each task as `decoding` says, after its support as
-        demonstrations if `supports` is given; `streams` holds one of each input, which a sample is
-        drawn from.
+        demonstrations if `supports` is given.
+
+        Args:
+            weights: of the model, or of one model per task.
+            tasks: the inputs of each.
+            max_new_tokens: where an answer is cut.
+            supports: the demonstrations of each task.
+            streams: one per input, which a sample is drawn from.
+            languages: of each input and its answer, for multilingual models.
 
         Demonstrations that do not fit the context are left out whole, the last first.
 
@@ -314,12 +341,14 @@ class Backbone(ABC):
         """
         room = self._room(max_new_tokens)
         results, prompts = [], []
-        for inputs, support in zip(tasks, supports or [()] * len(tasks), strict=True):
+        spoken = languages or [[UNSAID] * len(inputs) for inputs in tasks]
+        shown = supports or [()] * len(tasks)
+        for inputs, support, pairs in zip(tasks, shown, spoken, strict=True):
             pieces = [self._demonstration_ids(example) for example in support]
             result, rows = Generation(), []
-            for text in inputs:
-                prompt, cut = self._prompt_ids(text, room)
-                row, dropped = self._demonstrated(prompt, pieces, room)
+            for text, pair in zip(inputs, pairs, strict=True):
+                prompt, cut = self._prompt_ids(text, room, pair)
+                row, dropped = self._demonstrated(prompt, pieces, room, pair)
                 result.cut_inputs += cut
                 result.dropped += dropped
                 rows.append(row)
@@ -327,9 +356,11 @@ class Backbone(ABC):
             prompts.append(rows)
         stop = self.prompt.separator if supports or self.prompt.turns else None
         writer = Writer(self, max_new_tokens, stop)
-        for result, answers in zip(results, writer.answers(weights, prompts, streams), strict=True):
+        written = writer.answers(weights, prompts, streams, spoken)
+        for number, (result, answers) in enumerate(zip(results, written, strict=True)):
             for new in answers:
                 writer.take(new, result)
+            result.broken = writer.broken[number]
         return results
 
     def check_decoding(self) -> None:
@@ -355,29 +386,29 @@ class Backbone(ABC):
         return self.ways.answers == "steps"
 
     @abstractmethod
-    def for_generate(self, prompts: Sequence[list[int]]) -> tuple[dict[str, Any], int]:
-        """What transformers' `generate` is given for prompts, and the place of the first new token
-        in what it returns."""
-
-    @abstractmethod
     def steps(
-        self, weights: Parameters, prompts: Sequence[list[int]], runs: int, most: int
+        self,
+        weights: Parameters,
+        prompts: Sequence[list[int]],
+        runs: int,
+        most: int,
+        languages: Sequence[Languages] | None = None,
     ) -> Steps:
-        """The model about to read prompts, which are in equal runs."""
+        """The model about to read prompts, which are in equal runs; `languages` holds those of
+        each."""
+
+    def opening(self, languages: Languages) -> dict[str, int | None]:
+        """What transformers' `generate` needs to know of how an answer begins."""
+        return {}
 
     @abstractmethod
     def _room(self, max_new_tokens: int) -> int:
         """Tokens that a prompt may have when so many are to follow."""
 
 
-def _wrapping(tokenizer: Any) -> tuple[list[int], list[int]]:
-    """The special tokens that a tokenizer sets before and behind a text."""
-    inner = tokenizer("a", add_special_tokens=False).input_ids
-    whole = tokenizer("a").input_ids
-    for start in range(len(whole) - len(inner) + 1):
-        if whole[start : start + len(inner)] == inner:
-            return whole[:start], whole[start + len(inner) :]
-    return [], []
+def languages_of(example: Example) -> Languages:
+    """The languages of an example's input and target, as far as the data say."""
+    return example.source_language, example.language
 
 
 def _context_of(config: Any, tokenizer: Any) -> int:

@@ -56,6 +56,7 @@ def beam_search(
     ended: Ended,
     beams: int,
     ends: int,
+    broken: Tensor | None = None,
 ) -> Tensor:
     """The best answer of up to `most` tokens to each prompt, (prompts, most), filled up with `pad`.
 
@@ -65,6 +66,7 @@ def beam_search(
     Args:
         beams: how many beginnings each prompt goes on with.
         ends: how many tokens end a sequence: so many more candidates are looked at.
+        broken: (prompts,), set to True in place where a logit is NaN or infinite.
     """
     logits, width = steps.first(), 1  # rows a prompt: the beams of a prompt are not yet apart
     prompts = torch.arange(steps.rows, device=logits.device)
@@ -77,6 +79,8 @@ def beam_search(
     running.scores[:, 0] = 0.0  # the others would be the same beam again
     for place in range(most):
         made, parents = _candidates(running, logits, max(2, 1 + ends) * beams, place)
+        if broken is not None:
+            broken[prompts] |= made.scores[:, 0].isnan() & ~done
         stop = ended(made.tokens[:, :, : place + 1].flatten(0, 1)).view_as(made.real)
         stop = stop | (place + 1 == most)
         found = _with_ended(found, made, stop, done, place + 1)

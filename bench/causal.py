@@ -11,6 +11,7 @@ from bench.per_task import Parameters
 from bench.steps import CausalSteps, Steps
 from bench.tasks import Example
 from bench.ways import Ways
+from bench.wrapping import Languages
 
 
 class CausalBackbone(Backbone):
@@ -93,22 +94,16 @@ class CausalBackbone(Backbone):
         """Whether the model reads the rows of a task in one line."""
         return self.ways.lines
 
-    def for_generate(self, prompts: Sequence[list[int]]) -> tuple[dict[str, Any], int]:
-        """Padded on the left, with a mask."""
-        width = max(map(len, prompts))
-        ids = [[self.pad] * (width - len(row)) + row for row in prompts]
-        mask = [[0] * (width - len(row)) + [1] * len(row) for row in prompts]
-        inputs = {
-            "input_ids": padded(ids, self.pad, self.device),
-            "attention_mask": padded(mask, 0, self.device),
-        }
-        return inputs, width
-
     def _room(self, max_new_tokens: int) -> int:
         return self.context - max_new_tokens
 
     def steps(
-        self, weights: Parameters, prompts: Sequence[list[int]], runs: int, most: int
+        self,
+        weights: Parameters,
+        prompts: Sequence[list[int]],
+        runs: int,
+        most: int,
+        languages: Sequence[Languages] | None = None,
     ) -> Steps:
         """Prompts that end in one column."""
         return CausalSteps(self.model, self.sites, weights, prompts, runs, self.pad, most)

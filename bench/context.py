@@ -87,7 +87,8 @@ class Context:
 
         plan, source = self.plan, None
         if plan.data:
-            source = Source(plan.data, plan.revision, plan.columns, plan.configs, plan.layout)
+            at = plan.data, plan.revision, plan.columns, plan.configs, plan.layout
+            source = Source(*at, plan.language)
         return dataset_of(suite, source, self._levels(suite))
 
     def sources(self, suite: str) -> tuple[str, ...]:

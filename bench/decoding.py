@@ -47,7 +47,8 @@ def sampled(draws: Tensor, temperature: float, top_p: float) -> Choose:
             shares = shares.scatter(-1, order, ordered.masked_fill(beyond, 0.0))
         sums = shares.cumsum(-1)  # in the order of tokens, which no rounding of logits changes
         wanted = draws[rows, place, None] * sums[:, -1:]
-        return torch.searchsorted(sums, wanted, right=True)[:, 0]
+        found = torch.searchsorted(sums, wanted, right=True)[:, 0].clamp(max=logits.shape[-1] - 1)
+        return found.where(sums[:, -1].isfinite(), logits.argmax(-1))  # the logit that is no number
 
     return choose
 
@@ -60,6 +61,7 @@ def one_by_one(
     pad: int,
     ended: Ended,
     choose: Choose = greedy,
+    broken: Tensor | None = None,
 ) -> Tensor:
     """Up to `most` tokens of each row, (rows, most), filled up with `pad` behind a row's end.
 
@@ -69,6 +71,11 @@ def one_by_one(
     Args:
         steps: the model, which has read nothing yet; its rows are in `runs` equal runs.
         fillers: rows that make runs equal and are no answers.
+        most: tokens of an answer at most.
+        pad: what fills up an answer that has ended.
+        ended: tells which rows have come to their end.
+        choose: picks the next tokens.
+        broken: (rows,), set to True in place where a logit is NaN or infinite.
     """
     logits = steps.first()
     rows = torch.arange(steps.rows, device=logits.device)
@@ -76,7 +83,11 @@ def one_by_one(
     done = torch.zeros_like(rows, dtype=torch.bool)
     done[torch.tensor(fillers, dtype=torch.long, device=logits.device)] = True
     for place in range(most):
-        new = choose(logits, rows, place).masked_fill(done, pad)
+        new = choose(logits, rows, place)
+        if broken is not None:  # a logit that is NaN or infinite is the largest, and so chosen
+            wrong = ~logits.gather(1, new[:, None])[:, 0].isfinite()
+            broken[rows] |= wrong & ~done
+        new = new.masked_fill(done, pad)
         made[rows, place] = new
         done = done | ended(made[rows, : place + 1])
         if place + 1 == most or bool(done.all()):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field, replace
 from bench.errors import UserError, unknown
 from bench.rows import Record
 from bench.splits import divide_groups, divide_tasks, part_of
+from bench.task_languages import languages_of_records, one_of
 from bench.tasks import PARTS, SPLITS, Example, Task
 
 
@@ -13,7 +14,7 @@ class TableDataset:
     """A `Dataset` of records.
 
     Attributes:
-        notes: what the division of groups left out.
+        notes: what the division of groups left out, and what is odd about languages.
     """
 
     name: str
@@ -33,8 +34,16 @@ class TableDataset:
         return self.tasks[name]
 
 
-def build(name: str, revision: str, records: list[Record]) -> TableDataset:
+def build(
+    name: str, revision: str, records: list[Record], language: str | None = None
+) -> TableDataset:
     """A data set of checked records.
+
+    Args:
+        name: of the data set.
+        revision: of the data set.
+        records: of all tasks.
+        language: of the references of records that declare none.
 
     Raises:
         UserError: no record, an id twice, too few tasks, or a column that only some records have.
@@ -51,21 +60,27 @@ def build(name: str, revision: str, records: list[Record]) -> TableDataset:
         groups[split_of[record.task]].add(record.group)
     owners = divide_groups(groups)
     parts: dict[str, dict[str, list[Example]]] = {}
-    languages: dict[str, str] = {}
+    languages, notes = languages_of_records(records, language)
+    spoken: dict[str, set[tuple[str | None, str | None]]] = {}
     left_out = 0
     for record in records:
-        languages[record.task] = languages.get(record.task) or record.language
+        tags = languages[record.id], record.source_language or None
+        spoken.setdefault(record.task, set()).add(tags)
         task_parts = parts.setdefault(record.task, {part: [] for part in PARTS})
         if owners.get(record.group, split_of[record.task]) != split_of[record.task]:
             left_out += 1
             continue
-        example = Example(record.input, record.references, record.id, record.group)
+        example = Example(record.input, record.references, record.id, record.group, *tags)
         task_parts[record.split if has_parts else part_of(record.group)].append(example)
     tasks = {
-        task: Task(task, {part: _in_order(v) for part, v in found.items()}, languages[task] or None)
+        task: Task(
+            task,
+            {part: _in_order(v) for part, v in found.items()},
+            language=one_of(target for target, _ in spoken[task]),
+            source_language=one_of(source for _, source in spoken[task]),
+        )
         for task, found in parts.items()
     }
-    notes = []
     if not has_parts:
         notes.append(
             "no split column: the examples of a task are divided by hash of their group, "

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
+from transformers import LogitsProcessor, LogitsProcessorList
 from transformers.generation import StopStringCriteria
 
 from bench.batches import padded
@@ -13,12 +14,15 @@ from bench.beams import beam_search
 from bench.decoding import one_by_one, sampled
 from bench.per_task import Parameters
 from bench.streams import Stream
+from bench.wrapping import UNSAID, Languages
 
 if TYPE_CHECKING:
     from bench.backbone import Backbone
 
 Prompts = Sequence[Sequence[list[int]]]  # tokens of each prompt of each task
 Streams = Sequence[Sequence[Stream]]  # one of each prompt
+Spoken = Sequence[Sequence[Languages]]  # of each prompt
+Answers = list[list[int]]  # new tokens of each prompt of a task
 
 
 @dataclass
@@ -31,6 +35,7 @@ class Generation:
         cut_outputs: rows that had not ended at the maximum.
         cut_inputs: rows whose input did not fit the context.
         dropped: demonstrations that did not fit, over all rows.
+        broken: rows for which the model gave logits that are NaN or infinite.
     """
 
     texts: list[str] = field(default_factory=list)
@@ -38,35 +43,47 @@ class Generation:
     cut_outputs: int = 0
     cut_inputs: int = 0
     dropped: int = 0
+    broken: list[int] = field(default_factory=list)
 
 
 class Writer:
     """Writes at most `most` tokens behind each prompt, up to an end of sequence or the text `stop`,
-    as the backbone's `decoding` says."""
+    as the backbone's `decoding` says.
+
+    Attributes:
+        broken: per task that was answered, the prompts for which a logit was NaN or infinite.
+    """
 
     def __init__(self, backbone: "Backbone", most: int, stop: str | None) -> None:
         self.backbone, self.most, self.stop = backbone, most, stop
+        self.broken: list[list[int]] = []
 
     def answers(
-        self, weights: Parameters, prompts: Prompts, streams: Streams | None
-    ) -> Iterator[list[list[int]]]:
+        self,
+        weights: Parameters,
+        prompts: Prompts,
+        streams: Streams | None,
+        spoken: Spoken | None = None,
+    ) -> Iterator[Answers]:
         """New tokens of each task's prompts: of all tasks at once where they have weights of their
         own, else task by task, which saves nothing but the memory of the others."""
         backbone, sites = self.backbone, self.backbone.sites
         backbone.check_decoding()
         draws = self._draws(prompts, streams) if backbone.decoding.kind == "sample" else None
+        spoken = spoken or [[UNSAID] * len(rows) for rows in prompts]
         own = sites.per_task(weights)
         with torch.no_grad():
             if own and not own & sites.without and backbone.steps_hold:
-                yield from self._at_once(weights, prompts, draws)
+                yield from self._at_once(weights, prompts, draws, spoken)
                 return
             for number, rows in enumerate(prompts):
                 alone = backbone.of_task(weights, number)
                 if backbone.steps_hold:
-                    yield from self._at_once(alone, [rows], draws and [draws[number]])
+                    own_draws = draws and [draws[number]]
+                    yield from self._at_once(alone, [rows], own_draws, [spoken[number]])
                 else:
                     with sites.hold(alone, len(rows)):
-                        yield self.by_transformers(rows)
+                        yield self.by_transformers(rows, spoken[number])
 
     def _draws(self, prompts: Prompts, streams: Streams | None) -> list[list[list[float]]]:
         """What the tokens of each prompt are drawn with, in [0, 1)."""
@@ -79,7 +96,8 @@ class Writer:
         weights: Parameters,
         prompts: Prompts,
         draws: Sequence[Sequence[list[float]]] | None,
-    ) -> Iterator[list[list[int]]]:
+        spoken: Spoken,
+    ) -> Iterator[Answers]:
         """New tokens of each task's prompts, all in one batch."""
         backbone, runs, width = self.backbone, len(prompts), max(map(len, prompts))
         flat = [row for rows in prompts for row in [*rows, *[[backbone.eos]] * (width - len(rows))]]
@@ -88,17 +106,22 @@ class Writer:
             for task, rows in enumerate(prompts)
             for row in range(len(rows), width)
         ]
-        steps = backbone.steps(weights, flat, runs, self.most)
+        pairs = [p for rows in spoken for p in [*rows, *[UNSAID] * (width - len(rows))]]
+        steps = backbone.steps(weights, flat, runs, self.most, pairs)
         setting = (runs, fillers, self.most, backbone.pad, self._ended())
+        broken = torch.zeros(len(flat), dtype=torch.bool, device=backbone.device)
         how = backbone.decoding
         if how.kind == "beam":
-            made = beam_search(steps, *setting, how.beams, len(backbone.ends))
+            made = beam_search(steps, *setting, how.beams, len(backbone.ends), broken)
         elif draws is not None:
             even = [d for rows in draws for d in [*rows, *[[0.0]] * (width - len(rows))]]
             drawn = padded(even, 0.0, backbone.device, torch.float64)
-            made = one_by_one(steps, *setting, sampled(drawn, how.temperature, how.top_p))
+            choose = sampled(drawn, how.temperature, how.top_p)
+            made = one_by_one(steps, *setting, choose, broken)
         else:
-            made = one_by_one(steps, *setting)
+            made = one_by_one(steps, *setting, broken=broken)
+        wrong = broken.view(runs, width)
+        self.broken += [places.nonzero().flatten().tolist() for places in wrong]
         for new, rows in zip(made.view(runs, width, -1).tolist(), prompts, strict=True):
             yield new[: len(rows)]
 
@@ -114,32 +137,50 @@ class Writer:
 
         return ended
 
-    def by_transformers(self, rows: Sequence[list[int]]) -> list[list[int]]:
-        """New tokens of these prompts by transformers' own search, with the weights that the model
-        holds and no setting but ours."""
-        if self.backbone.ways.answers != "even":
-            return self._searched(rows)
-        made: dict[int, list[int]] = {}
-        for length in sorted(set(map(len, rows))):
-            places = [place for place, row in enumerate(rows) if len(row) == length]
-            made.update(zip(places, self._searched([rows[p] for p in places]), strict=True))
-        return [made[place] for place in range(len(rows))]
+    def by_transformers(self, rows: Sequence[list[int]], pairs: Sequence[Languages]) -> Answers:
+        """transformers' own search with the weights that the model holds, with no setting but
+        ours; one call per language, and per length of prompt where the model's ways say so."""
+        made: Answers = [[]] * len(rows)
+        wrong = list[int]()
+        even = self.backbone.ways.answers == "even"
+        kinds = [(pair, even and len(row)) for row, pair in zip(rows, pairs, strict=True)]
+        for kind in dict.fromkeys(kinds):
+            pair, places = kind[0], [place for place, own in enumerate(kinds) if own == kind]
+            answers, broken = self._in_one_language([rows[place] for place in places], pair)
+            for place, new in zip(places, answers, strict=True):
+                made[place] = new
+            wrong += [places[number] for number in broken]
+        self.broken.append(sorted(wrong))
+        return made
 
-    def _searched(self, rows: Sequence[list[int]]) -> list[list[int]]:
-        """Those of one batch."""
+    def _in_one_language(
+        self, rows: Sequence[list[int]], pair: Languages
+    ) -> tuple[Answers, list[int]]:
+        """Answers, and the rows for which a logit was NaN or infinite."""
         backbone, how = self.backbone, self.backbone.decoding
-        inputs, first = backbone.for_generate(rows)
+        width = max(map(len, rows))
+        twice = backbone.model.config.is_encoder_decoder
+        fill = [[backbone.pad] * (width - len(row)) for row in rows]
+        ids = [row + more if twice else more + row for row, more in zip(rows, fill, strict=True)]
+        mask = [
+            [1] * len(r) + [0] * len(m) if twice else [0] * len(m) + [1] * len(r)
+            for r, m in zip(rows, fill, strict=True)
+        ]
+        watch = _Watch(len(rows), backbone.device)
         out: Tensor = backbone.model.generate(
-            **inputs,
+            input_ids=torch.tensor(ids, device=backbone.device),
+            attention_mask=torch.tensor(mask, device=backbone.device),
+            logits_processor=LogitsProcessorList([watch]),
             do_sample=False,
             num_beams=how.beams if how.kind == "beam" else 1,
             max_new_tokens=self.most,
             eos_token_id=sorted(backbone.ends),
             pad_token_id=backbone.pad,
+            **backbone.opening(pair),
             **({"stop_strings": [self.stop], "tokenizer": backbone.tokenizer} if self.stop else {}),
         )
-        made: list[list[int]] = out[:, first:].tolist()
-        return made
+        made: Answers = out[:, 1 if twice else width :].tolist()
+        return made, watch.broken.nonzero().flatten().tolist()
 
     def take(self, row: list[int], result: Generation) -> None:
         """Adds the answer that these new tokens are to the result."""
@@ -149,8 +190,29 @@ class Writer:
         new = row[: places[0]] if ended else row
         while new and new[-1] == backbone.pad:  # a row that the stop string ended is filled up
             new.pop()
-        text = backbone.tokenizer.decode(new, skip_special_tokens=True)
+        text = text_of(backbone.tokenizer, new)
         stopped = bool(stop) and str(stop) in text
         result.texts.append((text.split(stop)[0] if stop else text).strip())
         result.tokens += len(new) + (ended and not stopped)
         result.cut_outputs += not (ended or stopped)
+
+
+class _Watch(LogitsProcessor):  # type: ignore[misc]
+    """Notes the rows that a NaN or infinite logit is given for, and changes nothing."""
+
+    def __init__(self, rows: int, device: torch.device) -> None:
+        self.broken = torch.zeros(rows, dtype=torch.bool, device=device)
+
+    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
+        wrong = ~scores.max(-1).values.isfinite()
+        self.broken |= wrong.view(len(self.broken), -1).any(1)
+        return scores
+
+
+def text_of(tokenizer: Any, tokens: Sequence[int]) -> str:
+    """The text of tokens without special ones, exactly as they spell it: the clean-up that some
+    tokenizers ask for closes up spaces before punctuation."""
+    text: str = tokenizer.decode(
+        list(tokens), skip_special_tokens=True, clean_up_tokenization_spaces=False
+    )
+    return text

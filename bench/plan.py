@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 
 from bench.dials import check_dials
 from bench.errors import UserError, unknown
+from bench.languages import normalised
 from bench.probes import PROBES
 from bench.registry import load, names, preset_path
 
@@ -101,7 +102,10 @@ class Plan(Strict):
     layout: str | None = Field(
         default=None, description="the declared public data set whose layout the data has"
     )
-    language: str | None = Field(default=None, description="code of the references' language")
+    language: str | None = Field(
+        default=None,
+        description="of the references, where the data do not say it: a code or an English name",
+    )
     metrics: list[str] = Field(default=[], description="`evaluate` metrics: hub names or paths")
     dials: dict[str, dict[str, int | float]] | None = Field(
         default=None, description="SUITE.DIAL = level, of embedded data; see `fewgen show SUITE`"
@@ -213,6 +217,11 @@ class Plan(Strict):
         if value != sorted(set(value)):
             raise ValueError("edges must rise")
         return value
+
+    @field_validator("language")
+    @classmethod
+    def _language_tag(cls, value: str | None) -> str | None:
+        return (normalised(value) or None) if value is not None else None
 
     @field_validator("shots", "seeds", "train_seeds")
     @classmethod

@@ -19,6 +19,7 @@ from bench.causal import CausalBackbone
 from bench.per_task import Parameters, Sites
 from bench.steps import Steps
 from bench.ways import Ways
+from bench.wrapping import Languages
 
 State = tuple[Tensor, ...]  # each (rows, hidden)
 
@@ -220,7 +221,12 @@ class RecurrentBackbone(CausalBackbone):
     steps_need_lines: ClassVar[bool] = False
 
     def steps(
-        self, weights: Parameters, prompts: Sequence[list[int]], runs: int, most: int
+        self,
+        weights: Parameters,
+        prompts: Sequence[list[int]],
+        runs: int,
+        most: int,
+        languages: Sequence[Languages] | None = None,
     ) -> Steps:
         """Prompts that end in one column, with a mask."""
         width = max(map(len, prompts))

@@ -6,9 +6,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.errors import UserError
+from bench.languages import normalised
 from bench.tasks import PARTS, SPLITS
 
-FIELDS = ("input", "target", "references", "task", "group", "id", "split", "language", "task_split")
+FIELDS = (
+    *("input", "target", "references", "task", "group", "id", "split", "task_split"),
+    *("language", "source_language"),
+)
+USUAL = {"language": "target_lang", "source_language": "source_lang"}  # other names of a field
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +32,9 @@ class Record:
     group: str
     id: str
     split: str
-    language: str
     task_split: str
+    language: str
+    source_language: str
 
 
 def check(where: str, values: dict[str, Any], row: dict[str, Any], stem: str) -> Record:
@@ -42,8 +48,9 @@ def check(where: str, values: dict[str, Any], row: dict[str, Any], stem: str) ->
     Raises:
         UserError: a text is missing, empty or of another type, or a choice is unknown.
     """
-    if values["language"] is None:
-        values["language"] = row.get("target_lang")
+    for name, other in USUAL.items():
+        if values[name] is None:
+            values[name] = row.get(other)
     text = _text(where, "input", values["input"], row)
     references = values["references"]
     if references is None:
@@ -70,8 +77,9 @@ def check(where: str, values: dict[str, Any], row: dict[str, Any], stem: str) ->
         group=_label(where, "group", values["group"]) or text,
         id=_label(where, "id", values["id"]) or where,
         split=split,
-        language=_label(where, "language", values["language"]),
         task_split=task_split,
+        language=_language(where, "language", values["language"]),
+        source_language=_language(where, "source_language", values["source_language"]),
     )
 
 
@@ -82,6 +90,15 @@ def _label(where: str, name: str, value: Any) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise UserError(f"{where}: {name} must be text, not {type(value).__name__}")
     return _composed(where, name, str(value))
+
+
+def _language(where: str, name: str, value: Any) -> str:
+    """The tag of a language that may be missing."""
+    label = _label(where, name, value)
+    try:
+        return normalised(label) if label else ""
+    except ValueError as error:
+        raise UserError(f"{where}: {name} = {label!r}: {error}") from None
 
 
 def _composed(where: str, name: str, text: str) -> str:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 
 from bench.artefacts import initialisation_folder, read_initialisation
-from bench.backbone import Backbone
+from bench.backbone import Backbone, languages_of
 from bench.baseline import GradientLearner, Learner
 from bench.batches import chunks
 from bench.context import Context
@@ -182,6 +182,7 @@ class Solver:
         answers = self._generate(adapted, episodes, whole)
         writing = meter.spent()
         after = self._after(reading, episodes, curves, len(adapted.losses))
+        self._check_start(episodes, curves)
         solved = []
         for place, (made, curve) in enumerate(zip(answers, curves, strict=True)):
             tokens, wrote = reading.tokens[place], whole[place] / max(sum(whole), 1)
@@ -203,7 +204,7 @@ class Solver:
             taught, shown = reading.taught[place], self.method.demonstrates
             counts = {
                 "losses": finite,
-                "diverged": diverged(curve),
+                "diverged": diverged(curve) or bool(made.broken),
                 "truncated": (0 if shown else reading.cuts[place]) + made.cut_inputs,
                 "dropped": made.dropped,
                 "cut_outputs": made.cut_outputs,
@@ -292,17 +293,51 @@ class Solver:
             weights = {name: w[kept] if name in own else w for name, w in weights.items()}
         answers = [Generation([""] * len(episode.query)) for episode in episodes]
         if kept:
-            asked = [episodes[place] for place in kept]
-            made = self.backbone.generate(
-                weights,
-                [[query.input for query in episode.query] for episode in asked],
-                self.context.max_new_tokens(self.cell.suite),
-                [episode.support for episode in asked] if self.method.demonstrates else None,
-                [self._streams(episode) for episode in asked],
-            )
+            made = self._ask(weights, [episodes[place] for place in kept])
             for place, generation in zip(kept, made, strict=True):
+                self._take_broken(generation, episodes[place])
                 answers[place] = generation
         return answers
+
+    def _ask(self, weights: Parameters, episodes: Sequence[Episode]) -> list[Generation]:
+        """What these weights answer to the queries of each episode."""
+        return self.backbone.generate(
+            weights,
+            [[query.input for query in episode.query] for episode in episodes],
+            self.context.max_new_tokens(self.cell.suite),
+            [episode.support for episode in episodes] if self.method.demonstrates else None,
+            [self._streams(episode) for episode in episodes],
+            [[languages_of(query) for query in episode.query] for episode in episodes],
+        )
+
+    def _take_broken(self, made: Generation, episode: Episode) -> None:
+        """Answers for which logits were NaN or infinite become empty, if training or adaptation
+        made them so.
+
+        Raises:
+            CellError: the backbone's own weights give such logits too.
+        """
+        if not made.broken:
+            return
+        moved = self.method.trains or self.method.steps_at_test > 0
+        if not moved or self._ask(self.backbone.weights(), [episode])[0].broken:
+            raise not_finite(episode.task)
+        for place in made.broken:
+            made.texts[place] = ""
+
+    def _check_start(self, episodes: Sequence[Episode], curves: Sequence[Sequence[float]]) -> None:
+        """Tells a backbone whose logits are NaN from an inner loop that diverged.
+
+        Raises:
+            CellError: a loss is not finite before the first step, with the backbone's own weights.
+        """
+        for episode, curve in zip(episodes, curves, strict=True):
+            if curve and not math.isfinite(curve[0]):
+                batch, _ = self.backbone.batch([episode.support])
+                with torch.no_grad():
+                    loss = self.backbone.losses(self.backbone.weights(), batch)
+                if not bool(loss.isfinite().all()):
+                    raise not_finite(episode.task)
 
     def _streams(self, episode: Episode) -> list[Stream]:
         """Of each query: what a sampled answer draws from, whatever else is answered beside it."""
@@ -322,9 +357,18 @@ class Solver:
             [[episode.query[0].input]],
             2,
             streams=[self._streams(episode)[:1]],
+            languages=[[languages_of(episode.query[0])]],
         )
 
 
+def not_finite(task: str) -> CellError:
+    """That a backbone cannot be measured."""
+    return CellError(
+        f"task {task!r}: the backbone gives NaN or infinite logits before anything is trained or "
+        "adapted; check its weights, or use --dtype float32"
+    )
+
+
 def diverged(losses: Sequence[float]) -> bool:
-    """Whether an inner loop ended no better than it began."""
+    """Whether the support loss increased or became NaN."""
     return bool(losses) and not (math.isfinite(losses[-1]) and losses[-1] <= losses[0])

@@ -40,6 +40,7 @@ class Source:
         columns: our field to the data's column, for those of another name.
         configs: those of a data set that has several.
         layout: the public data set (one that the suite declares) whose layout the data has.
+        language: tag of the references' language in records that declare none.
     """
 
     data: str
@@ -47,6 +48,7 @@ class Source:
     columns: Mapping[str, str] = field(default_factory=dict)
     configs: Sequence[str] = ()
     layout: str | None = None
+    language: str | None = None
 
 
 def open_dataset(source: Source, public: Sequence[PublicData] = ()) -> TableDataset:
@@ -60,7 +62,7 @@ def open_dataset(source: Source, public: Sequence[PublicData] = ()) -> TableData
         UserError: with file, line and reason, for whatever cannot be read as it stands.
     """
     name, revision, kept, notes = read_records(source, public)
-    data = build(name, revision, kept.records)
+    data = build(name, revision, kept.records, source.language)
     data.notes += notes
     if kept.share < 1:
         data.notes.append(

@@ -5,13 +5,13 @@ Rows are equal runs, one a task, where weights are per task; else they are one r
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 from transformers import DynamicCache
 from transformers.cache_utils import Cache, DynamicLayer, EncoderDecoderCache
-from transformers.modeling_outputs import BaseModelOutput
 
 from bench.batches import padded
 from bench.per_task import Parameters, Sites
@@ -197,6 +197,21 @@ class CausalSteps(Steps):
         _kept(self._cache, index)
 
 
+@dataclass(frozen=True)
+class Opening:
+    """How the decoder begins the answers of some rows.
+
+    Attributes:
+        starts: what it reads first, per row.
+        forced: the first token of the answer, per row; None where the model is free.
+        suppressed: tokens that no answer holds.
+    """
+
+    starts: Sequence[int]
+    forced: Sequence[int | None]
+    suppressed: Sequence[int] = ()
+
+
 class Seq2SeqSteps(Steps):
     """An encoder-decoder model: the encoder reads once, the decoder begins with its start."""
 
@@ -207,11 +222,12 @@ class Seq2SeqSteps(Steps):
         weights: Parameters,
         ids: Tensor,
         mask: Tensor,
-        start: int,
+        opening: Opening,
         room: int,
     ) -> None:
         super().__init__(model, sites, weights, len(ids))
-        self._ids, self._mask, self._start = ids, mask, start
+        self._ids, self._mask, self._opening = ids, mask, opening
+        self._suppressed = ids.new_tensor(opening.suppressed)
         own = _layers(DynamicCache(), room)
         self._cache = EncoderDecoderCache(own, DynamicCache())
 
@@ -220,20 +236,23 @@ class Seq2SeqSteps(Steps):
         with self._sites.hold(self._weights, self.rows):
             encoder = self.model.get_encoder()
             read = encoder(input_ids=self._ids, attention_mask=self._mask)
-        self._hidden = read.last_hidden_state
-        return self.next(self._ids.new_full((self.rows,), self._start))
+        self._hidden, self._kind = read.last_hidden_state, type(read)
+        logits = self.next(self._ids.new_tensor(self._opening.starts))
+        return _forced(logits, self._opening.forced)
 
     def next(self, tokens: Tensor) -> Tensor:
         """One token of the decoder."""
         made = self._read(
             self.rows,
-            encoder_outputs=BaseModelOutput(last_hidden_state=self._hidden),
+            encoder_outputs=self._kind(last_hidden_state=self._hidden),
             attention_mask=self._mask,
             decoder_input_ids=tokens[:, None],
             past_key_values=self._cache,
             use_cache=True,
         )
         logits: Tensor = made.logits[:, -1]
+        if len(self._suppressed):
+            logits = logits.index_fill(1, self._suppressed, -torch.inf)
         return logits
 
     def reorder(self, index: Tensor) -> None:
@@ -244,6 +263,17 @@ class Seq2SeqSteps(Steps):
         self._mask, self._hidden = self._mask[index], self._hidden[index]
         _kept(self._cache.self_attention_cache, index)
         _kept(self._cache.cross_attention_cache, index)
+
+
+def _forced(logits: Tensor, tokens: Sequence[int | None]) -> Tensor:
+    """Logits (rows, vocabulary) that leave nothing but the token of each row that has one."""
+    if all(token is None for token in tokens):
+        return logits
+    rows = [row for row, token in enumerate(tokens) if token is not None]
+    places = torch.tensor([t for t in tokens if t is not None], device=logits.device)
+    index = torch.tensor(rows, device=logits.device)
+    only = torch.full_like(logits[index], -torch.inf).scatter(1, places[:, None], 0.0)
+    return logits.index_copy(0, index, only)
 
 
 def common_start(rows: Sequence[Sequence[int]]) -> int:

@@ -13,12 +13,21 @@ PARTS = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class Example:
-    """One input with its references; `group` names what it was cut from."""
+    """One input with its references.
+
+    Attributes:
+        group: what it was cut from.
+        language: tag of the references' language (`bench.languages.normalised`), which chooses
+            the metrics' tokenizers; None leaves it to the suite.
+        source_language: tag of the input's language, if the data declare it.
+    """
 
     input: str
     references: tuple[str, ...]
     id: str
     group: str
+    language: str | None = None
+    source_language: str | None = None
 
     @property
     def target(self) -> str:
@@ -31,6 +40,8 @@ class Task:
     """Examples that one adaptation should solve together, in the parts of `PARTS`.
 
     Attributes:
+        language: tag of the references' language, if all examples have the same.
+        source_language: tag of the inputs' language, if the data declare one for all examples.
         further: examples beside the parts, of other groups, that no episode holds; an upper
             reference may learn from them.
     """
@@ -39,6 +50,7 @@ class Task:
     parts: Mapping[str, Sequence[Example]]
     language: str | None = None
     further: Sequence[Example] = ()
+    source_language: str | None = None
 
 
 class Dataset(Protocol):

@@ -1,6 +1,7 @@
 """Several suites' tasks as one data set, for training on all of them."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import lru_cache
 from itertools import groupby
 
@@ -37,7 +38,7 @@ class Union:
         """
         suite = self._suite(name)
         found = self.data[suite].task(name.removeprefix(f"{suite}/"))
-        return Task(name, found.parts, found.language)
+        return replace(found, name=name)
 
     def pick(self, stream: Stream, names: Sequence[str]) -> str:
         """One of some tasks: each suite that has any is as likely, then each of its tasks."""

@@ -64,6 +64,12 @@ T5 = {
 }
 BERT = {**DECODER, "is_decoder": True}
 
+# torch's grouped products know no float64.
+EAGER = {"experts_implementation": "eager"}
+BUILT = dict.fromkeys(
+    ("mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "granitemoe", "gpt_oss"), EAGER
+)
+
 # By family, the model types and what each is built with. The first two of a family are quick to try.
 FAMILIES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "decoder, rotary positions": {
@@ -138,7 +144,12 @@ FAMILIES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         },
         "falcon_mamba": {"hidden_size": 16, "num_hidden_layers": 2, "state_size": 4},
         "rwkv": {"hidden_size": 16, "num_hidden_layers": 2, "context_length": 128},
-        "recurrent_gemma": {**HEADS, "lru_width": 16, "attention_window_size": 8},
+        "recurrent_gemma": {
+            **HEADS,
+            "num_hidden_layers": 3,
+            "lru_width": 16,
+            "attention_window_size": 8,
+        },
     },
     "encoder-decoder, relative positions": {
         "t5": T5,
@@ -216,7 +227,7 @@ def small_model(name: str, size: int) -> Any:
     """A random model in float64, whose logits differ enough that a fault in one would be seen."""
     torch.manual_seed(0)
     config = configuration(name, size)
-    model = auto_class(config).from_config(config).double().eval()
+    model = auto_class(config).from_config(config, **BUILT.get(name, {})).double().eval()
     with torch.no_grad():
         for weight in model.parameters():
             if weight.dim() > 1 and weight.requires_grad and 0 < weight.std() < 0.1:
@@ -358,8 +369,9 @@ class Trial:
             for name in pairs:
                 path = 2.0 * now[name.replace("lora_A", "lora_B")] @ now[name]
                 base = name.replace("lora_A.default.", "")
-                weight = weights[base]
-                weights[base] = weight + (path if path.shape == weight.shape else path.T)
+                layer = self.reference.model.get_submodule(base.removesuffix(".weight"))
+                turned = type(layer).__name__ == "Conv1D"  # GPT-2's, whose weight is (in, out)
+                weights[base] = weights[base] + (path.T if turned else path)
             return weights
 
         theirs = []

@@ -115,7 +115,7 @@ def transformers_own(
 ) -> list[list[int]]:
     """What `generate` makes of one task's prompts in a padded batch."""
     backbone, model = trained.backbone, trained.of(number)
-    rows = [[*prompt, *backbone._tail] for prompt in prompts]
+    rows = prompts
     width, reads_twice = max(map(len, rows)), model.config.is_encoder_decoder
     ids = torch.full((len(rows), width), backbone.pad)
     mask = torch.zeros_like(ids)
@@ -150,9 +150,8 @@ def is_tie(trained: Trained, number: int, prompt: list[int], ours: Any, theirs: 
     are as good as equal."""
     backbone, model = trained.backbone, trained.of(number)
     own = {name: weight.detach() for name, weight in model.named_parameters()}
-    whole = [*prompt, *backbone._tail]
     as_backbone: Any = SimpleNamespace(model=model)
-    logs = {tuple(row): next_token_logs(as_backbone, own, whole, row) for row in (ours, theirs)}
+    logs = {tuple(row): next_token_logs(as_backbone, own, prompt, row) for row in (ours, theirs)}
     if backbone.decoding.kind == "beam":
         scores = [float(log[range(len(row)), list(row)].mean()) for row, log in logs.items()]
         return abs(scores[0] - scores[1]) < TIE

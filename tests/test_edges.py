@@ -171,7 +171,7 @@ def test_a_backbone_of_other_data_is_told(tmp_path: Path, checkpoint: str) -> No
 SCRIPTS = {
     "zh": ("老山羊看见一盏灯和小船", "bleu", "tok:zh"),
     "ar": ("الماعز العجوز يرى مصباحا وقاربا", "chrf", ""),
-    "khm": ("ពពែចាស់ឃើញចង្កៀងនិងទូក", "rougeL", ""),
+    "km": ("ពពែចាស់ឃើញចង្កៀងនិងទូក", "rougeL", ""),
     "vi": (
         unicodedata.normalize("NFD", "con dê già thấy một ngọn đèn và chiếc thuyền"),
         "chrf",

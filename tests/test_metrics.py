@@ -16,7 +16,7 @@ from sacrebleu.metrics.chrf import CHRF
 
 from bench import languages
 from bench.errors import UserError
-from bench.languages import base_code, bleu_tokenizer
+from bench.languages import bleu_tokenizer
 from bench.metrics import BUILT_IN, MeanMetric, build_metrics, language_of, metrics_of
 from bench.tokenizers import ScriptTokenizer
 
@@ -180,8 +180,8 @@ def test_exact_ignores_space_around_only():
     ("tags", "tokenizer"),
     [
         (("zh", "zho", "zh-CN", "zho_Hans", "ZH_tw", "yue"), "zh"),
-        (("th", "tha", "lo", "lao", "km", "khm", "my", "mya", "bur", "km-KH"), "char"),
-        (("en", "deu", "ar", "", None), "13a"),
+        (("th", "tha", "lo", "lao", "km", "khm", "my", "mya", "bur", "km-KH", "shn"), "char"),
+        (("en", "deu", "ar", "", None, "ja-Latn", "nan_Latn", "no language"), "13a"),
     ],
 )
 def test_bleu_tokenizer_by_language_tag(tags, tokenizer):
@@ -193,10 +193,6 @@ def test_mecab_where_it_is_installed(monkeypatch, installed):
     monkeypatch.setattr(languages, "find_spec", lambda name: object() if installed else None)
     names = [bleu_tokenizer(tag) for tag in ("ja", "jpn", "ko", "kor-KR")]
     assert names == (["ja-mecab"] * 2 + ["ko-mecab"] * 2 if installed else ["char"] * 4)
-
-
-def test_base_code_keeps_what_it_does_not_know():
-    assert base_code("pt-BR") == "pt"
 
 
 @pytest.mark.parametrize(

@@ -269,7 +269,8 @@ def test_the_last_candidate_is_the_answer_and_a_conversation_is_in_one_part(tmp_
 def test_a_sentence_is_one_group_in_all_languages(tmp_path: Path) -> None:
     data = read(PUBLIC["translation", "indonlp/NusaX-MT"], tmp_path / "copy")
     assert "left out" in data.notes[0]
-    assert {data.task(task).language for task in tasks_of(data)} >= {"ban", "jav"}
+    assert {data.task(task).language for task in tasks_of(data)} >= {"ban", "jv"}
+    assert {data.task(task).source_language for task in tasks_of(data)} == {"en"}
 
 
 def test_a_folder_of_another_shape_is_told(tmp_path: Path) -> None:

@@ -96,10 +96,13 @@ def test_columns_are_mapped(tmp_path: Path) -> None:
 
 
 def test_several_references_and_languages(tmp_path: Path) -> None:
-    records = rows(target=None, references=["one", "two"], target_lang="khm")
+    records = rows(
+        target=None, references=["one", "two"], target_lang="mad", source_lang="eng_Latn"
+    )
     data = open_dataset(write(tmp_path / "d.jsonl", records))
     task = data.task(data.names("meta-test")[0])
-    assert task.language == "khm"
+    assert (task.language, task.source_language) == ("mad", "en")
+    assert task.parts["test"][0].language == "mad"
     assert task.parts["test"][0].references == ("one", "two")
 
 
@@ -257,7 +260,7 @@ def test_files_without_a_task_column_are_tasks(tmp_path: Path) -> None:
 def test_a_missing_label_is_missing_in_every_format(tmp_path: Path, suffix: str) -> None:
     records = rows(language=None)
     for number, record in enumerate(records):
-        record["language"] = "khm" if number % 10 else None
+        record["language"] = "ind" if number % 10 else None
         if number % 2:
             record["group"] = record["id"] = None
     path = tmp_path / f"d.{suffix}"
@@ -270,7 +273,7 @@ def test_a_missing_label_is_missing_in_every_format(tmp_path: Path, suffix: str)
     data = open_dataset(str(path))
     examples = [e for task in data.tasks.values() for part in task.parts.values() for e in part]
     assert len({e.group for e in examples}) == len({e.id for e in examples}) == 60
-    assert {task.language for task in data.tasks.values()} == {"khm"}
+    assert {task.language for task in data.tasks.values()} == {"id"}
     assert data.notes == []
 
 

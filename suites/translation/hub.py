@@ -20,7 +20,7 @@ def nusax(rows: Iterable[RawRow]) -> Iterator[Mapped]:
     parallel: a sentence is one group in all tasks."""
     for row in rows:
         text = row.values["text_1"]
-        language = row.config.split("-")[1]
+        source, language = row.config.split("-")
         yield (
             row.where,
             {
@@ -30,6 +30,7 @@ def nusax(rows: Iterable[RawRow]) -> Iterator[Mapped]:
                 "target": row.values["text_2"],
                 "group": text,
                 "language": language,
+                "source_language": source,
             },
         )
 
@@ -54,7 +55,8 @@ def flores(rows: Iterable[RawRow]) -> Iterator[Mapped]:
                     "input": english[key],
                     "target": row.values["text"],
                     "group": "-".join(key),
-                    "language": row.config.split("_")[0],
+                    "language": row.config,
+                    "source_language": "eng_Latn",
                 },
             )
 
