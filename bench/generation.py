@@ -139,11 +139,11 @@ class Writer:
 
     def by_transformers(self, rows: Sequence[list[int]], pairs: Sequence[Languages]) -> Answers:
         """transformers' own search with the weights that the model holds, with no setting but
-        ours; one call per language, and per length of prompt where the model's ways say so."""
+        ours; one call per language, or per prompt where the model's ways say so."""
         made: Answers = [[]] * len(rows)
         wrong = list[int]()
-        even = self.backbone.ways.answers == "even"
-        kinds = [(pair, even and len(row)) for row, pair in zip(rows, pairs, strict=True)]
+        alone = self.backbone.ways.answers == "alone"
+        kinds = [(pair, alone and place) for place, pair in enumerate(pairs)]
         for kind in dict.fromkeys(kinds):
             pair, places = kind[0], [place for place, own in enumerate(kinds) if own == kind]
             answers, broken = self._in_one_language([rows[place] for place in places], pair)

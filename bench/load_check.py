@@ -108,7 +108,7 @@ def _found(backbone: "Backbone") -> Ways:
         if ways.lines:
             ways = ways.without(f"rows are padded: {fault}", lines=False)
         elif ways.tasks:
-            ways = ways.without(f"tasks are read one after another: {fault}", tasks=False)
+            ways = ways.without(f"all layers are the model's own: {fault}", tasks=False)
         else:
             raise UserError(f"losses of padded rows differ from those of rows alone: {fault}")
         backbone.use(ways)
@@ -119,7 +119,7 @@ def _found(backbone: "Backbone") -> Ways:
         if ways.answers == "steps":
             ways = ways.without(f"transformers' generate writes answers: {fault}", answers="padded")
         elif ways.answers == "padded" and not backbone.model.config.is_encoder_decoder:
-            ways = ways.without(f"prompts of one length are read at a time: {fault}", answers="even")
+            ways = ways.without(f"prompts are answered one by one: {fault}", answers="alone")
         else:
             raise UserError(f"answers to several prompts differ from those to one: {fault}")
         backbone.use(ways)
@@ -263,18 +263,23 @@ class Trial:
                 logits.append(self.model(input_ids=whole).logits[0, -1])
                 new.append(int(logits[-1].argmax()))
             return Answer(new, torch.stack(logits))
-        made = self.model.generate(
-            input_ids=ids,
-            attention_mask=torch.ones_like(ids),
-            do_sample=False,
-            num_beams=1,
-            max_new_tokens=LENGTH,
-            eos_token_id=sorted(backbone.ends),
-            pad_token_id=backbone.pad,
-            output_scores=True,
-            return_dict_in_generate=True,
+        asked = {
+            "input_ids": ids,
+            "attention_mask": torch.ones_like(ids),
+            "do_sample": False,
+            "num_beams": 1,
+            "max_new_tokens": LENGTH,
+            "eos_token_id": sorted(backbone.ends),
+            "pad_token_id": backbone.pad,
+            "output_scores": True,
+            "return_dict_in_generate": True,
             **backbone.opening(UNSAID),
-        )
+        }
+        try:
+            made = self.model.generate(**asked)
+        except Exception as error:  # some models fill no cache, and are right without one
+            _raise_if_memory(error)
+            made = self.model.generate(**asked, use_cache=False)
         scores = torch.cat(made.scores)
         return Answer(made.sequences[0, -len(scores) :].tolist(), scores)
 
@@ -475,7 +480,7 @@ def _stored(place: Path) -> Ways | None:
         values = json.loads(place.read_text(encoding="utf-8"))
         ways = Ways(**{**values, "reasons": tuple(values["reasons"])})
         if isinstance(ways.lines, bool) and isinstance(ways.tasks, bool):
-            return ways if ways.answers in ("steps", "padded", "even") else None
+            return ways if ways.answers in ("steps", "padded", "alone") else None
     return None
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bench.backbone import Backbone
 from bench.errors import UserError
 from bench.streams import Stream
+from bench.tasks import Example
 
 Part = Literal["all", "head", "body", "lora"]
 Head = Literal["lm_head", "norm", "block"]
@@ -128,11 +129,34 @@ def _transposed(layer: nn.Module) -> bool:
 
 
 def with_adapters(backbone: Backbone, rank: int, alpha: float) -> Backbone:
-    """A backbone with a low-rank path beside every linear layer but the output's."""
+    """A backbone with a low-rank path beside every linear layer but the output's. Layers whose
+    weight the model reads without calling them, as Mamba does, would ignore such a path and have
+    none; nor have those that no text reaches."""
     made = _copied(backbone)
+    called = _called_layers(made)
     for parent, name, layer in list(_linear_layers(made)):
-        setattr(parent, name, LoraLayer(layer, rank, alpha))
+        if layer in called:
+            setattr(parent, name, LoraLayer(layer, rank, alpha))
+    made.use(made.ways)  # the places of its weights are others now
     return made
+
+
+def _called_layers(backbone: Backbone) -> set[nn.Module]:
+    """The layers that are called for a short text, and all those of experts, of which a text
+    reaches some."""
+    called = {m for path, m in backbone.model.named_modules() if "expert" in path.lower()}
+    hooks = [
+        m.register_forward_pre_hook(lambda layer, given: called.add(layer))
+        for m in backbone.model.modules()
+    ]
+    try:
+        batch, _ = backbone.batch([[Example("a b", ("c",), "", "")]])
+        with torch.no_grad():
+            backbone.losses(dict(backbone.model.named_parameters()), batch)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return called
 
 
 def _linear_layers(backbone: Backbone) -> Iterator[tuple[nn.Module, str, nn.Module]]:

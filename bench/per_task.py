@@ -282,6 +282,13 @@ def _form_of(module: nn.Module) -> type[nn.Module] | None:
     return None
 
 
+def _read_below(module: nn.Module, parameter: Tensor) -> bool:
+    """Whether a layer of a form inside a module reads this parameter of its: the heads of BERT's
+    family hold the bias of their last layer once more."""
+    inside = (m for m in module.modules() if isinstance(m, (*FORMS, *MIXED)))
+    return any(own is parameter for m in inside for own in m.parameters(recurse=False))
+
+
 FORMS = (TaskLinear, TaskEmbedding, TaskLayerNorm, TaskRMSNorm)
 MIXED = (_TaskConv1D, _TaskScale, _TaskBuckets, _TaskBias)
 
@@ -305,7 +312,7 @@ class Sites:
         for module in model.modules():
             for leaf, parameter in module.named_parameters(recurse=False, remove_duplicate=False):
                 self._places.append((module, leaf, names[id(parameter)]))
-                if not isinstance(module, (*FORMS, *MIXED)):
+                if not isinstance(module, (*FORMS, *MIXED)) and not _read_below(module, parameter):
                     self.without.add(names[id(parameter)])
         self._counting: list[Any] = [
             m for m in model.modules() if isinstance(m, (TaskEmbedding, _TaskBias))

@@ -3,11 +3,7 @@
 from dataclasses import dataclass, replace
 from typing import Literal
 
-Answers = Literal["steps", "padded", "even"]
-WRITTEN = {
-    "padded": "transformers' generate writes the answers",
-    "even": "transformers' generate writes the answers, prompts of one length at a time",
-}
+Answers = Literal["steps", "padded", "alone"]
 
 
 @dataclass(frozen=True)
@@ -19,7 +15,7 @@ class Ways:
         tasks: layers hold the weights of several tasks in one pass; else one task is read after
             another, by the model's own layers.
         answers: `steps`, our own decoding; `padded`, transformers' `generate` with prompts padded
-            to one length; `even`, the same with prompts of one length at a time.
+            to one length; `alone`, the same with one prompt at a time.
         reasons: why it is not the fast path, a sentence for each part.
     """
 

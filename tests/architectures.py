@@ -64,6 +64,8 @@ T5 = {
 }
 BERT = {**DECODER, "is_decoder": True}
 
+# In float64 transformers' own code overflows.
+SINGLE = ("xglm", "fsmt", "led", "prophetnet")
 # torch's grouped products know no float64.
 EAGER = {"experts_implementation": "eager"}
 BUILT = dict.fromkeys(
@@ -166,7 +168,13 @@ FAMILIES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
         "blenderbot": PAIR,
         "blenderbot-small": PAIR,
         "m2m_100": PAIR,
-        "nllb-moe": {**PAIR, "num_experts": 2, "expert_capacity": 64},
+        "nllb-moe": {
+            **PAIR,
+            "num_experts": 2,
+            "expert_capacity": 64,
+            "encoder_sparse_step": 2,
+            "decoder_sparse_step": 2,
+        },
         "fsmt": {**PAIR, "langs": ["en", "de"], "src_vocab_size": 320, "tgt_vocab_size": 320},
         "led": {**PAIR, "attention_window": 8, "max_encoder_position_embeddings": 128,
                 "max_decoder_position_embeddings": 128},
@@ -227,7 +235,9 @@ def small_model(name: str, size: int) -> Any:
     """A random model in float64, whose logits differ enough that a fault in one would be seen."""
     torch.manual_seed(0)
     config = configuration(name, size)
-    model = auto_class(config).from_config(config, **BUILT.get(name, {})).double().eval()
+    model = auto_class(config).from_config(config, **BUILT.get(name, {})).eval()
+    if name not in SINGLE:
+        model.double()
     with torch.no_grad():
         for weight in model.parameters():
             if weight.dim() > 1 and weight.requires_grad and 0 < weight.std() < 0.1:
@@ -245,6 +255,8 @@ class Reference:
         self.model, self.tokenizer = model, tokenizer
         self.weights = {name: w.detach() for name, w in model.named_parameters()}
         self.pair = model.config.is_encoder_decoder
+        # Its cache has no place for a layer, whatever asks it to generate.
+        self.cached = model.config.model_type != "switch_transformers"
 
     def _prompt(self, text: str, shown: Sequence[Example] = ()) -> list[int]:
         context = "".join(f"{e.input} => {e.target}\n\n" for e in shown)
@@ -283,6 +295,7 @@ class Reference:
         made = []
         for text in texts:
             ids = torch.tensor([self._prompt(text, shown)])
+            start = getattr(self.model.config, "decoder_start_token_id", None)
             out = model.generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
@@ -291,8 +304,8 @@ class Reference:
                 max_new_tokens=LENGTH,
                 eos_token_id=1,
                 pad_token_id=2,
-                **({"decoder_start_token_id": self.model.config.decoder_start_token_id}
-                   if self.pair else {}),
+                use_cache=self.cached,
+                **({"decoder_start_token_id": start} if self.pair else {}),
             )
             new = out[0, 1 if self.pair else ids.shape[1] :].tolist()
             new = new[: new.index(1)] if 1 in new else new
@@ -335,6 +348,8 @@ class Trial:
         model = small_model(name, len(tokenizer))
         self.reference = Reference(copy.deepcopy(model), tokenizer)
         self.backbone: Backbone = backbone_of(model, tokenizer, Prompt())
+        # transformers' norms and attention go through float32 in places, whatever the dtype.
+        self.tolerance = 1e-3 if name in SINGLE else 1e-5
         self.tasks = [list(examples[:2]), list(examples[2:3])]
         self.asked = [[examples[3].input, examples[0].input], [examples[4].input]]
 
@@ -399,11 +414,11 @@ class Trial:
     ) -> None:
         """Losses before each step, and where the steps went: so gradients are compared."""
         ours = torch.stack([values[number] for values in adapted.losses])
-        torch.testing.assert_close(ours, losses[:-1], rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(ours, losses[:-1], rtol=self.tolerance, atol=0)
         moved = [(adapted.weights[n][number] - before[n]).flatten() for n in weights]
         wanted = [(w - before[n]).flatten() for n, w in weights.items()]
         apart = (torch.cat(moved) - torch.cat(wanted)).norm() / torch.cat(wanted).norm()
-        assert float(apart) < 1e-4, f"gradients differ by {float(apart):.1e}"
+        assert float(apart) < 10 * self.tolerance, f"gradients differ by {float(apart):.1e}"
 
     def _equal(
         self, weights: Any, theirs: Sequence[Any], supports: Any = None, backbone: Any = None
@@ -418,7 +433,7 @@ class Trial:
                     for w, rows, shown in zip(theirs, self.tasks, supports or [()] * 2, strict=True)
                 ]
             )
-        torch.testing.assert_close(ours, wanted, rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(ours, wanted, rtol=self.tolerance, atol=0)
         answers = backbone.generate(weights, self.asked, LENGTH, supports)
         for made, w, texts, shown in zip(
             answers, theirs, self.asked, supports or [()] * 2, strict=True

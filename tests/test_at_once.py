@@ -16,7 +16,7 @@ from bench.baseline import MetaTrained
 from bench.batches import chunks
 from bench.causal import CausalBackbone
 from bench.inner_loop import gradient
-from bench.packing import NAME, lines_are_read
+from bench.packing import NAME
 from bench.per_task import TaskLinear
 from bench.prompt import Prompt
 from bench.records import read_cell
@@ -193,16 +193,18 @@ def test_layers_without_a_form_are_read_task_by_task(
 
 def test_lines_are_read_where_rows_alone_give_the_same(tokenizer: Any) -> None:
     for kind in ("gpt2", "llama"):
-        model = build(kind, tokenizer, torch.float32).eval()
-        assert lines_are_read(model)
-        assert model.config._attn_implementation == NAME
-    other = build("llama", tokenizer, torch.float32).eval()
-    other.model.layers[1].self_attn.register_forward_hook(
-        # What a model would do that looks at its whole line.
-        lambda layer, given, out: (out[0] + out[0].mean(1, keepdim=True), *out[1:])
+        backbone = CausalBackbone(build(kind, tokenizer, torch.float32), tokenizer, Prompt())
+        assert backbone.in_lines
+        assert backbone.model.config._attn_implementation == NAME
+    model = build("llama", tokenizer, torch.float32)
+    model.model.layers[1].self_attn.register_forward_hook(
+        # What a model would do that looks at its line up to a place: the row before is in it.
+        lambda layer, given, out: (out[0] + out[0].cumsum(1), *out[1:])
     )
-    assert not lines_are_read(other)
-    assert other.config._attn_implementation == "sdpa"
+    other = CausalBackbone(model, tokenizer, Prompt())
+    assert not other.in_lines
+    assert other.model.config._attn_implementation == "sdpa"
+    assert other.ways.reasons[0].startswith("rows are padded: gradients of ")
 
 
 def test_a_model_with_forms_is_saved_as_it_was(tokenizer: Any, tmp_path: Path) -> None:
