@@ -11,7 +11,7 @@ import hashlib
 import json
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import lru_cache
@@ -34,6 +34,7 @@ from bench.wrapping import UNSAID
 if TYPE_CHECKING:
     from bench.backbone import Backbone
 
+Weights = Mapping[str, Tensor]
 TEXTS = [  # inputs and targets of unlike lengths
     ("The goat sees a lamp near the old house.", "one two three"),
     ("No.", "Four, and then five!"),
@@ -149,8 +150,15 @@ class Trial:
         self.shared = dict(backbone.model.named_parameters())
         self.own = _own_weights(self.shared, len(self.tasks))
         self.prompts = self._prompts()
-        self._losses: list[tuple[Tensor, list[Tensor]]] = []
-        self._answers: dict[int, list[list[Answer]]] = {}
+        self._losses: dict[int, list[tuple[Tensor, list[Tensor]]]] = {}
+        self._answers: dict[tuple[int, int], list[list[Answer]]] = {}
+
+    def _own(self) -> list[dict[str, Tensor]]:
+        """Weights that each task may have for itself: all that are tried, which are read task by
+        task if some layer has no form, and those that all tasks read at once, as adapters are."""
+        without = self.backbone.sites.without
+        formed = {name: weight for name, weight in self.own.items() if name not in without}
+        return [self.own, *([formed] if 0 < len(formed) < len(self.own) else [])]
 
     def _prompts(self) -> list[list[list[list[int]]]]:
         """Prompts of each task: those of the texts, and where the context allows it, the same
@@ -170,22 +178,27 @@ class Trial:
     def losses_fault(self) -> str | None:
         """How losses and gradients of two tasks at once, with weights of their own, differ from
         those of each task's rows alone."""
-        reference = self._reference_losses()
-        return self._tried(lambda: self._losses_fault(reference))
+        for given in self._own():
+            reference = self._reference_losses(given)
+            if fault := self._tried(self._losses_fault, given, reference):
+                return fault
+        return None
 
-    def _reference_losses(self) -> list[tuple[Tensor, list[Tensor]]]:
+    def _reference_losses(self, given: Weights) -> list[tuple[Tensor, list[Tensor]]]:
         """Of each task, the loss and the gradient of its own weights."""
-        if not self._losses:
+        if len(given) not in self._losses:
+            found = list[tuple[Tensor, list[Tensor]]]()
             try:
                 for number, rows in enumerate(self.tasks):
-                    own = {n: w[number].clone().requires_grad_() for n, w in self.own.items()}
+                    own = {n: w[number].clone().requires_grad_() for n, w in given.items()}
                     loss = self._loss_alone(own, rows)
-                    found = torch.autograd.grad(loss, list(own.values()), materialize_grads=True)
-                    self._losses.append((loss.detach(), list(found)))
+                    parts = torch.autograd.grad(loss, list(own.values()), materialize_grads=True)
+                    found.append((loss.detach(), list(parts)))
             except Exception as error:
                 _raise_if_memory(error)
                 raise UserError(f"it cannot read a short text: {_line(error)}") from error
-        return self._losses
+            self._losses[len(given)] = found
+        return self._losses[len(given)]
 
     def _loss_alone(self, own: Mapping[str, Tensor], rows: Sequence[Example]) -> Tensor:
         """The mean over the target tokens of rows that are read one by one."""
@@ -207,8 +220,10 @@ class Trial:
         finally:
             vars(self.backbone)["ways"] = ways
 
-    def _losses_fault(self, reference: list[tuple[Tensor, list[Tensor]]]) -> str | None:
-        own = {name: weight.clone().requires_grad_() for name, weight in self.own.items()}
+    def _losses_fault(
+        self, given: Weights, reference: list[tuple[Tensor, list[Tensor]]]
+    ) -> str | None:
+        own = {name: weight.clone().requires_grad_() for name, weight in given.items()}
         batch, _ = self.backbone.batch(self.tasks)
         losses = self.backbone.losses({**self.shared, **own}, batch)
         found = torch.autograd.grad(losses.sum(), list(own.values()), materialize_grads=True)
@@ -230,27 +245,26 @@ class Trial:
 
     def answers_fault(self) -> str | None:
         """How answers to the prompts of two tasks differ from those of `generate` to each."""
-        for kind, prompts in enumerate(self.prompts):
-            reference = self._reference_answers(kind, prompts)
-            if fault := self._tried(lambda p=prompts, r=reference: self._answers_fault(p, r)):  # type: ignore[misc]
-                return fault
+        for given in self._own():
+            for kind, prompts in enumerate(self.prompts):
+                reference = self._reference_answers(given, kind)
+                if fault := self._tried(self._answers_fault, given, prompts, reference):
+                    return fault
         return None
 
-    def _reference_answers(
-        self, kind: int, prompts: Sequence[Sequence[list[int]]]
-    ) -> "list[list[Answer]]":
-        if kind not in self._answers:
+    def _reference_answers(self, given: Weights, kind: int) -> "list[list[Answer]]":
+        if (len(given), kind) not in self._answers:
             made = []
             try:
-                for number, rows in enumerate(prompts):
-                    own = {name: weight[number] for name, weight in self.own.items()}
+                for number, rows in enumerate(self.prompts[kind]):
+                    own = {name: weight[number] for name, weight in given.items()}
                     with torch.no_grad(), _held(self.model, own):
                         made.append([self._answer_alone(row) for row in rows])
             except Exception as error:
                 _raise_if_memory(error)
                 raise UserError(f"it cannot answer a short text: {_line(error)}") from error
-            self._answers[kind] = made
-        return self._answers[kind]
+            self._answers[len(given), kind] = made
+        return self._answers[len(given), kind]
 
     def _answer_alone(self, prompt: list[int]) -> "Answer":
         """What transformers writes to one prompt, greedily; models that it cannot write with read
@@ -284,30 +298,33 @@ class Trial:
         return Answer(made.sequences[0, -len(scores) :].tolist(), scores)
 
     def _answers_fault(
-        self, prompts: Sequence[Sequence[list[int]]], reference: "list[list[Answer]]"
+        self,
+        given: Weights,
+        prompts: Sequence[Sequence[list[int]]],
+        reference: "list[list[Answer]]",
     ) -> str | None:
-        backbone, own = self.backbone, {**self.shared, **self.own}
+        backbone, weights = self.backbone, {**self.shared, **given}
         with torch.no_grad():
-            if backbone.ways.answers != "steps":
-                for number, rows in enumerate(prompts):
-                    weights = backbone.of_task(own, number)
-                    with backbone.sites.hold(weights, len(rows)):
-                        made = Writer(backbone, LENGTH, None).by_transformers(
-                            rows, [UNSAID] * len(rows)
-                        )
-                    for new, wanted in zip(made, reference[number], strict=True):
-                        if fault := wanted.differs(new, self.tolerance):
-                            return fault
-                return None
-            if not {*self.own} & backbone.sites.without:
+            if backbone.ways.answers == "steps" and not {*given} & backbone.sites.without:
                 flat = [row for rows in prompts for row in rows]
-                wanted_of_all = [answer for rows in reference for answer in rows]
-                return self._steps_fault(own, flat, len(prompts), wanted_of_all)
-            faults = (
-                self._steps_fault(backbone.of_task(own, number), rows, 1, reference[number])
-                for number, rows in enumerate(prompts)
-            )
-            return next((fault for fault in faults if fault), None)
+                wanted = [answer for answers in reference for answer in answers]
+                return self._steps_fault(weights, flat, len(prompts), wanted)
+            for number, (rows, answers) in enumerate(zip(prompts, reference, strict=True)):
+                alone = backbone.of_task(weights, number)
+                ask = self._steps_fault if backbone.ways.answers == "steps" else self._text_fault
+                if fault := ask(alone, rows, 1, answers):
+                    return fault
+        return None
+
+    def _text_fault(
+        self, weights: Any, rows: Sequence[list[int]], runs: int, wanted: "Sequence[Answer]"
+    ) -> str | None:
+        """How the tokens differ that transformers writes to several prompts."""
+        with self.backbone.sites.hold(weights, len(rows)):
+            writer = Writer(self.backbone, LENGTH, None)
+            made = writer.by_transformers(rows, [UNSAID] * len(rows))
+        faults = (a.differs(new, self.tolerance) for new, a in zip(made, wanted, strict=True))
+        return next((fault for fault in faults if fault), None)
 
     def _steps_fault(
         self, weights: Any, rows: Sequence[list[int]], runs: int, wanted: "Sequence[Answer]"
@@ -327,16 +344,15 @@ class Trial:
             logits = steps.next(torch.tensor(tokens, device=self.backbone.device))
         return None
 
-    def _tried(self, ask: Any) -> str | None:
+    def _tried(self, ask: Callable[..., str | None], *given: Any) -> str | None:
         """A fault, or what the model's own code raised, in a line."""
         try:
-            fault: str | None = ask()
+            return ask(*given)
         except UserError:
             raise
         except Exception as error:  # whatever a model's own code raises, the reason is kept
             _raise_if_memory(error)
             return _line(error)
-        return fault
 
 
 @dataclass(frozen=True)

@@ -128,7 +128,12 @@ FAMILIES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "mixture of experts": {
         "mixtral": {**HEADS, "num_local_experts": 4},
-        "qwen2_moe": {**DECODER, **EXPERTS, "num_experts": 4, "shared_expert_intermediate_size": 24},
+        "qwen2_moe": {
+            **DECODER,
+            **EXPERTS,
+            "num_experts": 4,
+            "shared_expert_intermediate_size": 24,
+        },
         "qwen3_moe": {**HEADS, **EXPERTS, "num_experts": 4},
         "olmoe": {**DECODER, "num_experts": 4, "num_experts_per_tok": 2},
         "granitemoe": {**DECODER, "num_local_experts": 4, "num_experts_per_tok": 2},
@@ -176,8 +181,12 @@ FAMILIES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "decoder_sparse_step": 2,
         },
         "fsmt": {**PAIR, "langs": ["en", "de"], "src_vocab_size": 320, "tgt_vocab_size": 320},
-        "led": {**PAIR, "attention_window": 8, "max_encoder_position_embeddings": 128,
-                "max_decoder_position_embeddings": 128},
+        "led": {
+            **PAIR,
+            "attention_window": 8,
+            "max_encoder_position_embeddings": 128,
+            "max_decoder_position_embeddings": 128,
+        },
         "plbart": PAIR,
         "mvp": PAIR,
         "pegasus_x": {**PAIR, "block_size": 8, "num_global_tokens": 2},
@@ -400,9 +409,7 @@ class Trial:
 
     def _adapted(self, **options: Any) -> Any:
         learner = FineTuned(
-            FineTuned.Options(
-                inner_steps=STEPS, inner_rate=RATE, inner_rule="sgd", **options
-            )
+            FineTuned.Options(inner_steps=STEPS, inner_rate=RATE, inner_rule="sgd", **options)
         )
         made = learner.prepare(self.backbone)
         self.start = learner.start(made, 0)
