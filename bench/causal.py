@@ -1,7 +1,7 @@
 """Decoder-only backbones: prompt and target are one sequence."""
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from bench import packing
 from bench.backbone import Backbone, Pair, Row

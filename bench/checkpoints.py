@@ -5,6 +5,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bench.adapters import CONFIG as ADAPTER
+from bench.adapters import adapter_folder, base_of, merged
 from bench.backbone import Backbone
 from bench.causal import CausalBackbone
 from bench.errors import UserError, unknown
@@ -50,7 +52,9 @@ def load_backbone(
     try:
         if not allow_pickle:
             _refuse_pickles(source, place, branch)
-        tokenizer = AutoTokenizer.from_pretrained(place, **common)
+        adapter = adapter_folder(source)
+        own = adapter is not None and (adapter / "tokenizer_config.json").is_file()
+        tokenizer = AutoTokenizer.from_pretrained(source if own else place, **common)
         kind: Any = auto_class(AutoConfig.from_pretrained(place, **common))
         model, found = kind.from_pretrained(
             place,
@@ -59,16 +63,47 @@ def load_backbone(
             output_loading_info=True,
             **common,
         )
+        if adapter:
+            model = merged(model, adapter, allow_pickle)
     except UserError:
         raise
     except Exception as error:  # transformers raises many kinds for a checkpoint it cannot read
         raise _cannot_load(source, place, error, allow_pickle, trust_remote_code) from error
     notes = _weights_notes(source, found)
+    _check_weights(source, model)
     _check(source, model, tokenizer)
     prompt = chat_prompt(tokenizer) if chat else Prompt()
     backbone = backbone_of(model.to(device), tokenizer, prompt)
-    backbone.notes = notes
+    backbone.notes = [*notes, *_slower(source, backbone)]
     return backbone
+
+
+def _slower(source: str, backbone: Backbone) -> list[str]:
+    """Tries the model; a line for each part of the fast path that it does not take.
+
+    Raises:
+        UserError: it differs from its own code even on the slowest path.
+    """
+    try:
+        ways = backbone.ways
+    except UserError as error:
+        raise UserError(
+            f"backbone {source!r} ({type(backbone.model).__name__}) cannot be used: "
+            f"{error.message}; take another model"
+        ) from error
+    return [f"backbone {source!r} takes a slower path: {reason}" for reason in ways.reasons]
+
+
+def _check_weights(source: str, model: Any) -> None:
+    """Raises `UserError` where a weight is NaN or infinite."""
+    import torch
+
+    for name, weight in model.named_parameters():
+        if weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
+            raise UserError(
+                f"backbone {source!r}: its weights are not finite, first in {name}; save it again, "
+                "or take an earlier checkpoint"
+            )
 
 
 def _cannot_load(
@@ -96,10 +131,11 @@ def _check(source: str, model: Any, tokenizer: Any) -> None:
             f"backbone {source!r}: its tokenizer knows no text; save the one it was trained with "
             "beside it (tokenizer.save_pretrained)"
         )
-    if len(tokenizer) > model.get_input_embeddings().num_embeddings:
+    known = len(model.get_input_embeddings().weight)
+    if len(tokenizer) > known:
         raise UserError(
             f"backbone {source!r}: the tokenizer has {len(tokenizer)} tokens, the model only "
-            f"{model.get_input_embeddings().num_embeddings}; they do not belong together"
+            f"{known}; they do not belong together"
         )
     if not model.config.is_encoder_decoder and _tried(source, model, tokenizer):
         raise UserError(
@@ -222,6 +258,8 @@ def locate(source: str) -> str:
             raise UserError(f"backbone {source!r} is not pre-trained yet; run `make backbones`")
         return str(shipped)
     if Path(source).is_dir():
+        if adapter := adapter_folder(source):
+            return _base(source, adapter)
         if not (Path(source) / "config.json").is_file():
             raise UserError(f"backbone {source!r}: no config.json in that directory")
         return source
@@ -229,6 +267,25 @@ def locate(source: str) -> str:
         raise unknown("backbone", source, names("backbone"))
     _check_hub(source)
     return source
+
+
+def _base(source: str, adapter: Path) -> str:
+    """Where the base model of an adapter is.
+
+    Raises:
+        UserError: it cannot be reached.
+    """
+    base = base_of(adapter)
+    try:
+        if adapter_folder(base):
+            raise UserError("it is an adapter itself")
+        return locate(base)
+    except UserError as error:
+        raise UserError(
+            f"backbone {source!r} is an adapter of {base!r}, which cannot be loaded "
+            f"({error.message}); set base_model_name_or_path in its {ADAPTER} to the folder of the "
+            "base model"
+        ) from error
 
 
 def _check_hub(source: str) -> None:

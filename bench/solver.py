@@ -88,6 +88,7 @@ class Solver:
             "rechunked": self.most < self.context.plan.tasks_at_once,
             "matrix_rate": process_rate(self.backbone.device, self.backbone.model.dtype),
             "train": self.train_cost,
+            **self.backbone.ways.told,
         }
 
     def solve(self, episodes: Sequence[Episode], progress: Callable[[float], None]) -> list[Solved]:

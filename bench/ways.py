@@ -27,3 +27,8 @@ class Ways:
     def without(self, reason: str, **changes: object) -> "Ways":
         """The next slower way, and why it is taken."""
         return replace(self, **changes, reasons=(*self.reasons, reason))  # type: ignore[arg-type]
+
+    @property
+    def told(self) -> dict[str, object]:
+        """What a header says: nothing of a model that takes the fast path."""
+        return {"slower_path": list(self.reasons)} if self.reasons else {}
