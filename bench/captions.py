@@ -19,6 +19,9 @@ COUNTS = {
     "cut_outputs": "answers cut at the maximum length",
 }
 
+SLOWER = (
+    "Backbone on a slower path, so that its times are not those of other models (run.json says why)"
+)
 PROBED = (
     "Lost under a wrong support: the score under the own one minus that under another task's, on "
     f"the same episodes, with its 95 % interval, paired, not adjusted. {FLAG} marks a row whose "
@@ -53,6 +56,8 @@ def facts(block: "pd.DataFrame") -> dict[str, list[str]]:
         if known(r.get("tune_trials"))
     ]
     told["learned"] = [_learned(r) for _, r in block.iterrows() if known(r.get(FEWEST))]
+    slower = [r["baseline"] for _, r in block.iterrows() if known(r.get("slower_path"))]
+    told["slower"] = [f"{SLOWER}: {', '.join(slower)}."] if slower else []
     told["tuned"] = [f"Options chosen by tuning: {'; '.join(tuned)}."] if tuned else []
     told["missing"] = [
         f"Unfinished, not ranked: {r['baseline']}: {r['missing']} cell(s) missing"

@@ -83,18 +83,21 @@ def _facts(context: Context) -> dict[str, Any]:
         }
     needs_model = any(isinstance(context.baseline(name), Learner) for name in plan.baselines)
     identity: Any = None
+    slower: dict[str, object] = {}
     if needs_model and plan.pretrain:
         from bench.recipe import read_recipe
 
         identity = read_recipe(plan.backbone).model_dump()
     elif needs_model:
-        identity = context.backbone(None).identity
+        backbone = context.backbone(None)
+        identity, slower = backbone.identity, backbone.ways.told
         _check_room(context)
     return {
         "suites": data,
         **({"train_suites": _trained_on(context, trains)} if plan.train_suites else {}),
         "backbone": identity,
         "backbone_files": _files_digest(plan.backbone) if needs_model else None,
+        **slower,
         "device": context.device.type,
         "code": _code_digest(),
     }

@@ -448,7 +448,9 @@ def _line(error: Exception) -> str:
 
 
 def cache_folder() -> Path:
-    """Where what was found is kept: `$XDG_CACHE_HOME/fewgen/checked`."""
+    """Where what was found is kept: `$FEWGEN_CACHE`, else `$XDG_CACHE_HOME/fewgen`."""
+    if own := os.environ.get("FEWGEN_CACHE"):
+        return Path(own) / "checked"
     home = os.environ.get("XDG_CACHE_HOME")
     return (Path(home) if home else Path.home() / ".cache") / "fewgen" / "checked"
 
@@ -492,7 +494,7 @@ def _versions() -> list[str]:
 
 def _stored(place: Path) -> Ways | None:
     """What an earlier check found; None where there is none that can be read."""
-    with suppress(OSError, ValueError, TypeError):
+    with suppress(OSError, ValueError, TypeError, KeyError):
         values = json.loads(place.read_text(encoding="utf-8"))
         ways = Ways(**{**values, "reasons": tuple(values["reasons"])})
         if isinstance(ways.lines, bool) and isinstance(ways.tasks, bool):

@@ -210,6 +210,7 @@ def _line(row: Row) -> dict[str, Any]:
         **costs(list(zip(row.headers, row.cells.values(), strict=True))),
         "tasks_at_once": head.get("tasks_at_once"),
         "rechunked": sum(bool(header.get("rechunked")) for header in row.headers),
+        **_slower(row.headers),
         **training(row.headers),
         **{f"tune_{key}": value for key, value in (head.get("tuning") or {}).items()},
         **{
@@ -223,6 +224,13 @@ def _line(row: Row) -> dict[str, Any]:
         "reason": row.failures[0] if row.failures else "",
         "signature": "; ".join(f"{k}={v}" for k, v in head.get("signatures", {}).items()),
     }
+
+
+def _slower(headers: Sequence[Mapping[str, Any]]) -> dict[str, int]:
+    """How many cells took a slower path, for want of a faster one that is right for their model;
+    nothing where none did, as those tables have no such column."""
+    count = sum(bool(header.get("slower_path")) for header in headers)
+    return {"slower_path": count} if count else {}
 
 
 def _learned_from(records: Sequence[Mapping[str, Any]]) -> dict[str, int]:

@@ -72,7 +72,7 @@ BUILT = dict.fromkeys(
     ("mixtral", "qwen2_moe", "qwen3_moe", "olmoe", "granitemoe", "gpt_oss"), EAGER
 )
 
-# By family, the model types and what each is built with. The first two of a family are quick to try.
+# By family, the model types and what each is built with.
 FAMILIES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     "decoder, rotary positions": {
         "llama": HEADS,
@@ -342,12 +342,34 @@ def descent(loss: Callable[[Mapping[str, Tensor]], Tensor], weights: Mapping[str
 
 @dataclass(frozen=True)
 class Verdict:
-    """What an architecture does: how its rows are read, or why it is refused."""
+    """How an architecture is read, in words, or why it is refused."""
 
     name: str
     family: str
-    way: str
-    reason: str = ""
+    losses: str
+    answers: str
+
+
+def verdict(name: str, tokenizer: Any) -> Verdict:
+    """What the check at load finds for the model in float32, as users load it."""
+    family = ARCHITECTURES[name]
+    backbone = backbone_of(small_model(name, len(tokenizer)).float(), tokenizer, Prompt())
+    try:
+        ways = backbone.ways
+    except UserError as error:
+        reason = error.message.split(": ")[0]  # without figures, which depend on the machine
+        return Verdict(name, family, "refused", reason)
+    losses = "task by task"
+    if ways.tasks:
+        losses = "all tasks at once" + (", without padding" if ways.lines else "")
+        if backbone.sites.without:
+            losses += "; task by task where all weights move"
+    answers = {
+        "steps": "own decoding",
+        "padded": "`generate`",
+        "alone": "`generate`, one prompt at a time",
+    }
+    return Verdict(name, family, losses, answers[ways.answers])
 
 
 class Trial:
@@ -453,12 +475,43 @@ QUESTIONS = ("zero_shot", "in_context", "fine_tuned", "lora")
 
 
 def judged(name: str, tokenizer: Any, examples: Sequence[Example]) -> Verdict:
-    """Tries an architecture; raises where it neither equals its reference nor is refused."""
-    family = ARCHITECTURES[name]
-    try:
+    """Tries an architecture; raises where it is not refused and differs from its reference."""
+    found = verdict(name, tokenizer)
+    if found.losses != "refused":
         trial = Trial(name, tokenizer, examples)
-    except UserError as error:
-        return Verdict(name, family, "refused", error.message)
-    for question in QUESTIONS:
-        getattr(trial, question)()
-    return Verdict(name, family, "equal")
+        for question in QUESTIONS:
+            getattr(trial, question)()
+    return found
+
+
+PAGE = """# Architectures
+
+fewgen loads checkpoints of `AutoModelForCausalLM` and `AutoModelForSeq2SeqLM`. Each checkpoint is
+tried when it is loaded, and what a model cannot do on the fast path takes a slower one. The slower
+path gives the same losses and answers, is noted before the run, and is recorded in the cells and
+in `run.json` as `slower_path`. A model that differs from transformers on the slower path, too, is
+refused.
+
+This table lists the architectures that the tests try: a small random model of each answers
+zero-shot and in context, is fine-tuned and adapted by LoRA, two tasks at once. Losses and gradients
+equal plain autograd on transformers' own model, one row at a time; answers equal its `generate`. A
+model type that is not listed may work as well: the check at load decides.
+
+`scripts/publish_architectures.py` writes this page; do not edit it by hand.
+"""
+
+
+def page(verdicts: Sequence[Verdict]) -> str:
+    """The table of what was found, in Markdown."""
+    refused = sum(found.losses == "refused" for found in verdicts)
+    lines = [PAGE, f"{len(verdicts)} architectures, {refused} of them refused."]
+    for family in FAMILIES:
+        lines += ["", f"## {family[0].upper()}{family[1:]}", ""]
+        lines += ["| model type | losses | answers |", "| --- | --- | --- |"]
+        lines += [row(found) for found in verdicts if found.family == family]
+    return "\n".join(lines) + "\n"
+
+
+def row(found: Verdict) -> str:
+    """A line of the table."""
+    return f"| `{found.name}` | {found.losses} | {found.answers} |"

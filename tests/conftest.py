@@ -22,6 +22,7 @@ from bench.training import TaskLoss
 CACHE = tempfile.mkdtemp(prefix="fewgen-tests-")
 os.environ["HF_MODULES_CACHE"] = os.path.join(CACHE, "modules")
 os.environ["HF_METRICS_CACHE"] = os.path.join(CACHE, "metrics")
+os.environ["FEWGEN_CACHE"] = os.path.join(CACHE, "fewgen")
 atexit.register(shutil.rmtree, CACHE, ignore_errors=True)
 
 # The models are so small that a second thread only waits, and on a busy machine for long.
