@@ -21,6 +21,8 @@ def _copied(backbone: Backbone) -> Backbone:
     made = type(backbone)(copy.deepcopy(backbone.model), backbone.tokenizer, backbone.prompt)
     made.notes, made.mean = backbone.notes, backbone.mean
     made.decoding = backbone.decoding
+    if named := backbone.named_languages:
+        made.name_languages(*named)
     return made
 
 

@@ -67,6 +67,24 @@ class Wrappings:
         self.target: str | None = None
         self._made: dict[Languages, Wrapping] = {}
 
+    def name(self, source: str | None, target: str | None) -> None:
+        """Sets the languages of all inputs and all targets.
+
+        Raises:
+            UserError: the tokenizer does not know one of them.
+        """
+        self.source, self.target = source, target
+        self._made.clear()
+        self.of()
+
+    @property
+    def default(self) -> str:
+        """The language of targets that nothing states."""
+        around = self.of()
+        written = [*around.target_head, *around.target_tail]
+        known = {token: name for name, token in self.codes.items()}
+        return next((known[t] for t in written if t in known), "whatever it chooses")
+
     @cached_property
     def codes(self) -> dict[str, int]:
         """The language codes that the tokenizer sets around a text; empty if it sets none."""
