@@ -15,7 +15,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bench.batches import CACHED, TOKENS, Batch, Mean
 from bench.decoding import Decoding
-from bench.errors import UserError
+from bench.errors import CellError, UserError
 from bench.generation import Generation, Writer, text_of
 from bench.per_task import Parameters, Sites
 from bench.prompt import Prompt
@@ -257,6 +257,18 @@ class Backbone(ABC):
             weights = next(self._each(weights, batch))[0]
         return self._losses(weights, batch)
 
+    def check_finite(self, task: str, examples: Sequence[Example]) -> None:
+        """Tells a backbone whose logits are NaN from training or adaptation that diverged.
+
+        Raises:
+            CellError: the loss of a task's examples is not finite with the model's own weights.
+        """
+        batch, _ = self.batch([examples])
+        with torch.no_grad():
+            loss = self.losses(self.weights(), batch)
+        if not bool(loss.isfinite().all()):
+            raise not_finite(task)
+
     def _losses(self, weights: Parameters, batch: Batch) -> Tensor:
         rows = len(batch.inputs["input_ids"])
         with self._logits_at(batch.places), batch.reading(), self.sites.hold(weights, rows):
@@ -391,6 +403,14 @@ class Backbone(ABC):
     @abstractmethod
     def _room(self, max_new_tokens: int) -> int:
         """Tokens that a prompt may have when so many are to follow."""
+
+
+def not_finite(task: str) -> CellError:
+    """That a backbone cannot be measured."""
+    return CellError(
+        f"task {task!r}: the backbone gives NaN or infinite logits before anything is trained or "
+        "adapted; check its weights, or use --dtype float32"
+    )
 
 
 def languages_of(example: Example) -> Languages:

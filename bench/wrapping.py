@@ -175,12 +175,12 @@ class Wrappings:
 
 def _codes(tokenizer: Any) -> dict[str, int]:
     """All language codes of a tokenizer."""
-    listed = getattr(tokenizer, "lang_code_to_id", None)
-    if listed:
-        return {name: int(token) for name, token in listed.items()}
-    names = [*tokenizer.all_special_tokens, *map(str, tokenizer.get_added_vocab())]
-    named = {name for name in names if _CODE.fullmatch(name)}
-    return {name: int(tokenizer.convert_tokens_to_ids(name)) for name in sorted(named)}
+    found = getattr(tokenizer, "lang_code_to_id", None)
+    if not found:
+        names = {*tokenizer.all_special_tokens, *map(str, tokenizer.get_added_vocab())}
+        named = sorted(name for name in names if _CODE.fullmatch(name))
+        found = {name: tokenizer.convert_tokens_to_ids(name) for name in named}
+    return {name: int(i) for name, i in found.items() if i != tokenizer.unk_token_id}
 
 
 def _close(language: str, codes: dict[str, int]) -> list[str]:
