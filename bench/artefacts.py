@@ -44,6 +44,7 @@ def initialisation_folder(
         [plan.columns, plan.configs, plan.layout],
         [baseline, plan.options[baseline], plan.trained_shots, plan.train_budget, train_seed],
         [context.backbone(train_seed if plan.pretrain else None).identity, plan.dtype],
+        *([plan.language] if plan.language else []),  # whose code a multilingual model reads
         [
             context.device.type,
             plan.threads,

@@ -15,8 +15,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bench.batches import CACHED, TOKENS, Batch, Mean
 from bench.decoding import Decoding
-from bench.errors import UserError
-from bench.generation import Generation, Writer
+from bench.errors import CellError, UserError
+from bench.generation import Generation, Writer, text_of
 from bench.per_task import Parameters, Sites
 from bench.prompt import Prompt
 from bench.special_tokens import clean_generation_config, from_config, special_tokens
@@ -113,9 +113,29 @@ class Backbone(ABC):
             parts.update(weight.detach().float().cpu().numpy().tobytes())
         if self._differs:  # the generation config changes how answers begin and end
             parts.update(repr((sorted(self.tokens.ends), *astuple(self.tokens)[1:])).encode())
+        if named := self.named_languages:
+            parts.update(repr(named).encode())
         if self.prompt.turns:  # another template asks the same weights another question
             parts.update(repr(self.prompt).encode())
         return f"{self.model.config.model_type}-{parts.hexdigest()[:12]}"
+
+    @property
+    def named_languages(self) -> Languages | None:
+        """Languages of inputs and targets that hold for all tasks; None if none was named."""
+        return None
+
+    def name_languages(self, source: str | None, target: str | None) -> None:
+        """Sets the languages of all inputs and all targets, in place of what the data say.
+
+        Raises:
+            UserError: the tokenizer does not know one of them, or knows no languages.
+        """
+        if source or target:
+            side = "source" if source else "target"
+            raise UserError(
+                f"{side}_language = {source or target!r}: the backbone's tokenizer knows no "
+                f"languages; leave --{side}-language out"
+            )
 
     @property
     def tokens_at_once(self) -> int:
@@ -141,6 +161,14 @@ class Backbone(ABC):
             return []
         made = self.tokenizer(text, add_special_tokens=False, split_special_tokens=not template)
         return list(made.input_ids)
+
+    def target_text_ids(self, text: str) -> list[int]:
+        """Tokens of a target without special ones."""
+        return self.text_ids(text)
+
+    def given_back(self, target: str) -> str:
+        """A target as its tokens spell it: what a perfect model would answer."""
+        return text_of(self.tokenizer, self.target_text_ids(self.prompt.target(target))).strip()
 
     def _demonstration_ids(self, example: Example) -> list[int]:
         """Tokens of a solved example; a chat template's pieces are read apart from the data's."""
@@ -176,7 +204,7 @@ class Backbone(ABC):
         return self._prompt_ids(text, room)[0]
 
     def _target_ids(self, example: Example) -> list[int]:
-        return [*self.text_ids(self.prompt.target(example.target)), self.eos]
+        return [*self.target_text_ids(self.prompt.target(example.target)), self.eos]
 
     @abstractmethod
     def pair_ids(self, example: Example) -> tuple[list[int], list[int], bool]:
@@ -267,6 +295,18 @@ class Backbone(ABC):
             weights = next(self._each(weights, batch))[0]
         return self._losses(weights, batch)
 
+    def check_finite(self, task: str, examples: Sequence[Example]) -> None:
+        """Tells a backbone whose logits are NaN from training or adaptation that diverged.
+
+        Raises:
+            CellError: the loss of a task's examples is not finite with the model's own weights.
+        """
+        batch, _ = self.batch([examples])
+        with torch.no_grad():
+            loss = self.losses(self.weights(), batch)
+        if not bool(loss.isfinite().all()):
+            raise not_finite(task)
+
     def _losses(self, weights: Parameters, batch: Batch) -> Tensor:
         rows = len(batch.inputs["input_ids"])
         at = self._logits_at(batch.places) if self.ways.tasks else nullcontext()
@@ -354,7 +394,7 @@ class Backbone(ABC):
                 rows.append(row)
             results.append(result)
             prompts.append(rows)
-        stop = self.prompt.separator if supports or self.prompt.turns else None
+        stop = self.prompt.stop if supports or self.prompt.turns else None
         writer = Writer(self, max_new_tokens, stop)
         written = writer.answers(weights, prompts, streams, spoken)
         for number, (result, answers) in enumerate(zip(results, written, strict=True)):
@@ -404,6 +444,14 @@ class Backbone(ABC):
     @abstractmethod
     def _room(self, max_new_tokens: int) -> int:
         """Tokens that a prompt may have when so many are to follow."""
+
+
+def not_finite(task: str) -> CellError:
+    """That a backbone cannot be measured."""
+    return CellError(
+        f"task {task!r}: the backbone gives NaN or infinite logits before anything is trained or "
+        "adapted; check its weights, or use --dtype float32"
+    )
 
 
 def languages_of(example: Example) -> Languages:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from bench.asking import prompt_settings
 from bench.baseline import Baseline, Floor, Learner
 from bench.context import Context
 from bench.episodes import Episode, draw_episode, schedule
@@ -122,6 +123,7 @@ def shared_header(context: Context, cell: Cell) -> dict[str, Any]:
             "train_budget": plan.train_budget if context.trained(cell.baseline) else None,
             "pretrain": plan.pretrain and plan.pretrain.told,
             "loss_mean": plan.loss_mean if uses_model else None,
+            **(prompt_settings(context) if uses_model else {}),
             **({"train_shots": drawn} if drawn else {}),
             **({"train_suites": elsewhere} if elsewhere else {}),
         },

@@ -1,7 +1,7 @@
 """Loads a backbone: one that ships with the package, a local directory, or a hub id."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,7 @@ def load_backbone(
     chat: bool = False,
     allow_pickle: bool = False,
     trust_remote_code: bool = False,
+    free: Sequence[str] | None = None,
 ) -> Backbone:
     """A model with its tokenizer, ready for any baseline.
 
@@ -37,6 +38,7 @@ def load_backbone(
         chat: prompts by the tokenizer's chat template.
         allow_pickle: read weights that only a pickle holds, which can run code.
         trust_remote_code: run the code that a checkpoint brings.
+        free: the separators that no target holds; None for all.
 
     Raises:
         UserError: nothing of that name, no generating model or tokenizer in it, no network, or a
@@ -44,6 +46,8 @@ def load_backbone(
     """
     import torch
     from transformers import AutoConfig, AutoTokenizer
+
+    from bench.separators import SEPARATORS, plain_prompt
 
     place, branch = locate(source), revision or "main"
     quiet()
@@ -72,7 +76,8 @@ def load_backbone(
     notes = _weights_notes(source, found)
     _check_weights(source, model)
     _check(source, model, tokenizer)
-    prompt = chat_prompt(tokenizer) if chat else Prompt()
+    known = SEPARATORS if free is None else free
+    prompt = chat_prompt(tokenizer) if chat else plain_prompt(tokenizer, known)
     backbone = backbone_of(model.to(device), tokenizer, prompt)
     backbone.notes = [*notes, *_slower(source, backbone)]
     return backbone

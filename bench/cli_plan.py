@@ -90,6 +90,8 @@ SHARED_OPTIONS: Sequence[Any] = (
     click.option("--train-seeds", type=IntegerList(), help="Seeds of meta-training."),
     click.option("--train-budget", type=int, help="Tokens of each meta-training."),
     click.option("--backbone", help="A name, a directory or a hub id."),
+    click.option("--source-language", help="Of all inputs, for a multilingual backbone."),
+    click.option("--target-language", help="Of all targets, for a multilingual backbone."),
     click.option("--chat", is_flag=True, default=None, help="Use the backbone's chat template."),
     click.option("--allow-pickle", is_flag=True, default=None, help="Read pickled weights."),
     click.option(

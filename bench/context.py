@@ -12,7 +12,7 @@ from bench.errors import UserError
 from bench.metrics import Metric, build_metrics, language_of
 from bench.plan import Plan
 from bench.registry import load, load_suite
-from bench.tasks import Dataset, Example
+from bench.tasks import SPLITS, Dataset, Example
 from bench.union import Union
 
 if TYPE_CHECKING:
@@ -164,6 +164,25 @@ class Context:
         for name in dataset.names(self.plan.split):
             yield from dataset.task(name).parts.get("test", ())
 
+    @cached_property
+    def free_separators(self) -> list[str]:
+        """The separators of demonstrations that no target of the plan's own data holds, so that
+        none is cut."""
+        from bench.separators import SEPARATORS, free_separators
+
+        if not self.plan.data:  # no embedded target holds the first
+            return list(SEPARATORS)
+        return free_separators(self.targets(self.plan.suites[0]))
+
+    def targets(self, suite: str) -> Iterator[str]:
+        """Every reference of a suite's data."""
+        dataset = self.dataset(suite)
+        for split in SPLITS:
+            for name in dataset.names(split):
+                for examples in dataset.task(name).parts.values():
+                    for example in examples:
+                        yield from example.references
+
     def language(self, suite: str) -> str | None:
         """Code of the references' language: from the plan, the data, else their script."""
         if self.plan.language:
@@ -220,6 +239,7 @@ class Context:
     def _backbone(self, train_seed: int | None) -> "Backbone":
         """The backbone of a train seed; one for all (None) unless the plan pre-trains."""
         from bench.artefacts import pretrained_folder
+        from bench.asking import check_languages
         from bench.checkpoints import load_backbone
         from bench.decoding import Decoding
 
@@ -235,7 +255,10 @@ class Context:
             chat=plan.chat,
             allow_pickle=plan.allow_pickle,
             trust_remote_code=plan.trust_remote_code,
+            free=self.free_separators,
         )
+        backbone.name_languages(plan.source_language, plan.target_language)
+        check_languages(self, backbone)
         backbone.mean = plan.loss_mean
         backbone.decoding = Decoding(plan.decoding, plan.beams, plan.temperature, plan.top_p)
         backbone.check_decoding()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 from transformers import LogitsProcessor, LogitsProcessorList
-from transformers.generation import StopStringCriteria
+from transformers.generation import StoppingCriteria, StoppingCriteriaList, StopStringCriteria
 
 from bench.batches import padded
 from bench.beams import beam_search
@@ -129,13 +129,25 @@ class Writer:
         """Whether rows of new tokens end with an end of sequence, or with `stop` in their text."""
         backbone = self.backbone
         ends = torch.tensor(sorted(backbone.ends), device=backbone.device)
-        stops = StopStringCriteria(backbone.tokenizer, [self.stop]) if self.stop else None
+        stops = self._stops()
 
         def ended(made: Tensor) -> Tensor:
             done = torch.isin(made[:, -1], ends)
             return done | stops(made, None) if stops else done
 
         return ended
+
+    def _stops(self) -> "StoppingCriteria | None":
+        """Finds `stop` at the end of new tokens: by transformers' tables of token overlaps where
+        the tokenizer has tokens for it, else in the decoded text."""
+        if not self.stop:
+            return None
+        if self.backbone.prompt.turns or not self.stop.strip():
+            try:
+                return StopStringCriteria(self.backbone.tokenizer, [self.stop])
+            except ValueError:  # no token holds a part of it
+                pass
+        return _StopText(self.backbone.tokenizer, self.stop)
 
     def by_transformers(self, rows: Sequence[list[int]], pairs: Sequence[Languages]) -> Answers:
         """transformers' own search with the weights that the model holds, with no setting but
@@ -166,7 +178,11 @@ class Writer:
             [1] * len(r) + [0] * len(m) if twice else [0] * len(m) + [1] * len(r)
             for r, m in zip(rows, fill, strict=True)
         ]
-        watch = _Watch(len(rows), backbone.device)
+        watch, stops, first = (
+            _Watch(len(rows), backbone.device),
+            self._stops(),
+            1 if twice else width,
+        )
         out: Tensor = backbone.model.generate(
             input_ids=torch.tensor(ids, device=backbone.device),
             attention_mask=torch.tensor(mask, device=backbone.device),
@@ -177,9 +193,9 @@ class Writer:
             eos_token_id=sorted(backbone.ends),
             pad_token_id=backbone.pad,
             **backbone.opening(pair),
-            **({"stop_strings": [self.stop], "tokenizer": backbone.tokenizer} if self.stop else {}),
+            stopping_criteria=StoppingCriteriaList([_Behind(stops, first)] if stops else []),
         )
-        made: Answers = out[:, 1 if twice else width :].tolist()
+        made: Answers = out[:, first:].tolist()
         return made, watch.broken.nonzero().flatten().tolist()
 
     def take(self, row: list[int], result: Generation) -> None:
@@ -195,6 +211,31 @@ class Writer:
         result.texts.append((text.split(stop)[0] if stop else text).strip())
         result.tokens += len(new) + (ended and not stopped)
         result.cut_outputs += not (ended or stopped)
+
+
+class _StopText(StoppingCriteria):  # type: ignore[misc]
+    """Whether the decoded text of rows of tokens ends in, or has just passed, a text."""
+
+    def __init__(self, tokenizer: Any, text: str) -> None:
+        self._tokenizer, self._text = tokenizer, text
+        self._window = 2 * len(text.encode()) + 4  # tokens that hold the text if it has just ended
+
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
+        rows = input_ids[:, -self._window :].tolist()
+        found = [self._text in text_of(self._tokenizer, row) for row in rows]
+        return torch.tensor(found, device=input_ids.device)
+
+
+class _Behind(StoppingCriteria):  # type: ignore[misc]
+    """Another criterion on the tokens from the place `first` on."""
+
+    def __init__(self, criterion: Any, first: int) -> None:
+        self._criterion, self._first = criterion, first
+
+    def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
+        new = input_ids[:, self._first :]
+        found: Tensor = self._criterion(new, scores)
+        return found
 
 
 class _Watch(LogitsProcessor):  # type: ignore[misc]

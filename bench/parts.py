@@ -24,6 +24,8 @@ def _copied(backbone: Backbone) -> Backbone:
     made.notes, made.mean = backbone.notes, backbone.mean
     made.decoding = backbone.decoding
     made.use(ways)
+    if named := backbone.named_languages:
+        made.name_languages(*named)
     return made
 
 

@@ -106,6 +106,14 @@ class Plan(Strict):
         default=None,
         description="of the references, where the data do not say it: a code or an English name",
     )
+    source_language: str | None = Field(
+        default=None,
+        description="of all inputs, for a multilingual backbone: a code of its tokenizer, another "
+        "code or an English name; what the data say if not given",
+    )
+    target_language: str | None = Field(
+        default=None, description="of all targets, likewise; scores do not depend on it"
+    )
     metrics: list[str] = Field(default=[], description="`evaluate` metrics: hub names or paths")
     dials: dict[str, dict[str, int | float]] | None = Field(
         default=None, description="SUITE.DIAL = level, of embedded data; see `fewgen show SUITE`"

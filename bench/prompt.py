@@ -33,6 +33,12 @@ class Prompt:
     shown: str | None = None
     turns: bool = False
 
+    @property
+    def stop(self) -> str:
+        """The text that ends an answer given in context: the separator, without the space around
+        its signs if it has any."""
+        return self.separator if self.turns else self.separator.strip() or self.separator
+
     def target(self, text: str) -> str:
         """The text a model is to produce for a target."""
         return f"{self.space}{text}"

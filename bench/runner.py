@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import records
+from bench.asking import notes
 from bench.baseline import Learner
 from bench.cells import shared_header
 from bench.context import Context
@@ -117,7 +118,7 @@ def backbone_notes(context: Context) -> list[str]:
     if plan.pretrain or not any(isinstance(context.baseline(b), Learner) for b in plan.baselines):
         return []
     backbone = context.backbone(None)
-    lines = [*backbone.notes, *_trained_elsewhere(context)]
+    lines = [*backbone.notes, *notes(context), *_trained_elsewhere(context)]
     if not plan.chat and getattr(backbone.tokenizer, "chat_template", None):
         lines.append("the backbone has a chat template that is not used; --chat uses it")
     return lines

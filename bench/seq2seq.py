@@ -22,6 +22,18 @@ class Seq2SeqBackbone(Backbone):
         super().__init__(model, tokenizer, prompt)
         self.wrappings = Wrappings(tokenizer, self.tokens)
 
+    @property
+    def named_languages(self) -> Languages | None:
+        """As `name_languages` set them."""
+        named = (self.wrappings.source, self.wrappings.target)
+        return None if named == UNSAID else named
+
+    def name_languages(self, source: str | None, target: str | None) -> None:
+        """Sets the languages of all inputs and all targets."""
+        if not self.wrappings.multilingual:
+            super().name_languages(source, target)
+        self.wrappings.name(source, target)
+
     def _around(self, languages: Languages) -> tuple[list[int], list[int]]:
         """With the tokenizer's special tokens, in these languages."""
         around = self.wrappings.of(languages)

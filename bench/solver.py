@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import torch
 
 from bench.artefacts import initialisation_folder, read_initialisation
-from bench.backbone import Backbone, languages_of
+from bench.backbone import Backbone, languages_of, not_finite
 from bench.baseline import GradientLearner, Learner
 from bench.batches import chunks
 from bench.context import Context
@@ -183,7 +183,9 @@ class Solver:
         answers = self._generate(adapted, episodes, whole)
         writing = meter.spent()
         after = self._after(reading, episodes, curves, len(adapted.losses))
-        self._check_start(episodes, curves)
+        for episode, curve in zip(episodes, curves, strict=True):
+            if curve and not math.isfinite(curve[0]):  # before the first step
+                self.backbone.check_finite(episode.task, episode.support)
         solved = []
         for place, (made, curve) in enumerate(zip(answers, curves, strict=True)):
             tokens, wrote = reading.tokens[place], whole[place] / max(sum(whole), 1)
@@ -326,20 +328,6 @@ class Solver:
         for place in made.broken:
             made.texts[place] = ""
 
-    def _check_start(self, episodes: Sequence[Episode], curves: Sequence[Sequence[float]]) -> None:
-        """Tells a backbone whose logits are NaN from an inner loop that diverged.
-
-        Raises:
-            CellError: a loss is not finite before the first step, with the backbone's own weights.
-        """
-        for episode, curve in zip(episodes, curves, strict=True):
-            if curve and not math.isfinite(curve[0]):
-                batch, _ = self.backbone.batch([episode.support])
-                with torch.no_grad():
-                    loss = self.backbone.losses(self.backbone.weights(), batch)
-                if not bool(loss.isfinite().all()):
-                    raise not_finite(episode.task)
-
     def _streams(self, episode: Episode) -> list[Stream]:
         """Of each query: what a sampled answer draws from, whatever else is answered beside it."""
         again = self.context.plan.decoding_seed  # 0 is the draw of plans that name none
@@ -360,14 +348,6 @@ class Solver:
             streams=[self._streams(episode)[:1]],
             languages=[[languages_of(episode.query[0])]],
         )
-
-
-def not_finite(task: str) -> CellError:
-    """That a backbone cannot be measured."""
-    return CellError(
-        f"task {task!r}: the backbone gives NaN or infinite logits before anything is trained or "
-        "adapted; check its weights, or use --dtype float32"
-    )
 
 
 def diverged(losses: Sequence[float]) -> bool:

@@ -281,6 +281,8 @@ class OuterLoop:
                 leaf.grad = part
             norm = torch.nn.utils.clip_grad_norm_(leaves, learner.clip or float("inf"))
             if not torch.isfinite(norm):
+                name = self.names[0]
+                training.backbone.check_finite(name, training.dataset.task(name).parts["train"][:1])
                 raise CellError(
                     f"the gradient is {norm.item()} at outer step {cost.steps + 1}; "
                     "lower inner_rate or outer_rate"

@@ -67,6 +67,24 @@ class Wrappings:
         self.target: str | None = None
         self._made: dict[Languages, Wrapping] = {}
 
+    def name(self, source: str | None, target: str | None) -> None:
+        """Sets the languages of all inputs and all targets.
+
+        Raises:
+            UserError: the tokenizer does not know one of them.
+        """
+        self.source, self.target = source, target
+        self._made.clear()
+        self.of()
+
+    @property
+    def default(self) -> str:
+        """The language of targets that nothing states."""
+        around = self.of()
+        written = [*around.target_head, *around.target_tail]
+        known = {token: name for name, token in self.codes.items()}
+        return next((known[t] for t in written if t in known), "whatever it chooses")
+
     @cached_property
     def codes(self) -> dict[str, int]:
         """The language codes that the tokenizer sets around a text; empty if it sets none."""
@@ -157,12 +175,12 @@ class Wrappings:
 
 def _codes(tokenizer: Any) -> dict[str, int]:
     """All language codes of a tokenizer."""
-    listed = getattr(tokenizer, "lang_code_to_id", None)
-    if listed:
-        return {name: int(token) for name, token in listed.items()}
-    names = [*tokenizer.all_special_tokens, *map(str, tokenizer.get_added_vocab())]
-    named = {name for name in names if _CODE.fullmatch(name)}
-    return {name: int(tokenizer.convert_tokens_to_ids(name)) for name in sorted(named)}
+    found = getattr(tokenizer, "lang_code_to_id", None)
+    if not found:
+        names = {*tokenizer.all_special_tokens, *map(str, tokenizer.get_added_vocab())}
+        named = sorted(name for name in names if _CODE.fullmatch(name))
+        found = {name: tokenizer.convert_tokens_to_ids(name) for name in named}
+    return {name: int(i) for name, i in found.items() if i != tokenizer.unk_token_id}
 
 
 def _close(language: str, codes: dict[str, int]) -> list[str]:
