@@ -141,6 +141,7 @@ FAMILIES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
     },
     "state space and hybrids": {
         "mamba": {"hidden_size": 16, "num_hidden_layers": 2, "state_size": 4},
+        "falcon_mamba": {"hidden_size": 16, "num_hidden_layers": 2, "state_size": 4},
         "mamba2": {
             "hidden_size": 16,
             "num_hidden_layers": 2,
@@ -149,7 +150,6 @@ FAMILIES: Mapping[str, Mapping[str, Mapping[str, Any]]] = {
             "head_dim": 8,
             "n_groups": 1,
         },
-        "falcon_mamba": {"hidden_size": 16, "num_hidden_layers": 2, "state_size": 4},
         "rwkv": {"hidden_size": 16, "num_hidden_layers": 2, "context_length": 128},
         "recurrent_gemma": {
             **HEADS,
