@@ -54,7 +54,7 @@ def read(path: Path) -> dict[str, _Stats]:
     if not path.is_file():
         raise UserError(f"{path}: no such file")
     try:
-        made = _File.model_validate(json.loads(path.read_text(encoding="utf-8")))
+        made = _File.model_validate(json.loads(path.read_text(encoding="utf-8-sig")))
     except ValidationError as error:
         fault = explain(error, str(path), {}).message
         first = error.errors(include_url=False)[0]

@@ -1,5 +1,6 @@
 """What stands below a table: what all its rows share, how to read it, and what went wrong."""
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +46,7 @@ def facts(block: "pd.DataFrame") -> dict[str, list[str]]:
         "probed": _probed(block),
         "made": [_made(block)],
         "signatures": [f"Signatures: {_signatures(block)}."],
+        "tokenizers": _mixed(block),
     }
     for name, what in COUNTS.items():
         found = [f"{r['baseline']} {r[name]:.0f}" for _, r in block.iterrows() if r[name]]
@@ -131,6 +133,17 @@ def _signatures(block: "pd.DataFrame") -> str:
     shown = {*SCORES, block.iloc[0]["rank_metric"]}
     every = str(_scored(block).iloc[0]["signature"]).split("; ")
     return "; ".join(text for text in every if text.partition("=")[0] in shown)
+
+
+def _mixed(block: "pd.DataFrame") -> list[str]:
+    """Which scores pool texts that were split by several tokenizers; mostly none."""
+    found = re.findall(r"([\w-]+)=[^;]*\btok:([^|;]*\+[^|;]*)", _signatures(block))
+    return [
+        f"{title(name)} mixes tokenizers ({tokenizers.replace('+', ', ')}), one for each language, "
+        "and pools their counts: languages with more tokens per text weigh more. Do not compare it "
+        "with scores of a single language."
+        for name, tokenizers in found
+    ]
 
 
 def _asked(block: "pd.DataFrame") -> str:

@@ -129,6 +129,7 @@ def shared_header(context: Context, cell: Cell) -> dict[str, Any]:
         },
         "primary": context.suite(cell.suite).primary,
         "language": context.language(cell.suite),
+        **_several_languages(context, cell.suite),
         "signatures": {m.name: m.signature() for m in context.metrics(cell.suite)},
         **_probing(plan),
         "options": plan.options[cell.baseline],
@@ -157,6 +158,12 @@ def _probing(plan: Plan) -> dict[str, Any]:
     if not plan.probed:
         return {}
     return {"probes": {"names": plan.probed, "episodes": plan.probe_episodes}}
+
+
+def _several_languages(context: Context, suite: str) -> dict[str, Any]:
+    """The languages of tasks that have several between them; nothing where there is one."""
+    found = [language for language in context.languages(suite) if language]
+    return {"languages": found} if len(context.languages(suite)) > 1 else {}
 
 
 def _device_name(context: Context) -> str:

@@ -22,11 +22,24 @@ from bench.cli_studies import STUDIES
 from bench.errors import UserError
 from bench.progress import progress_bar
 from bench.registry import names, version
+from bench.terminal import check_utf8, replace_lacking
 
 KINDS = {"suites": "suite", "baselines": "baseline", "backbones": "backbone", "presets": "preset"}
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """The group of all commands: sees every argument and every stream first."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        replace_lacking()
+        return super().main(*args, **kwargs)
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        check_utf8(args)
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(version(), prog_name="fewgen")
 def main() -> None:
     """A benchmark of few-shot text generation: quality and cost on the same frozen episodes."""

@@ -9,9 +9,10 @@ from bench.baseline import Baseline, GradientLearner, Learner
 from bench.dials import Levels, at_levels
 from bench.episodes import usable_tasks
 from bench.errors import UserError
-from bench.metrics import Metric, build_metrics, language_of
+from bench.metrics import Metric, build_metrics
 from bench.plan import Plan
 from bench.registry import load, load_suite
+from bench.task_languages import one_of
 from bench.tasks import SPLITS, Dataset, Example
 from bench.union import Union
 
@@ -63,6 +64,7 @@ class Context:
         self.tasks = lru_cache(maxsize=None)(self._tasks)
         self.usable = lru_cache(maxsize=None)(self._usable)
         self.left_out_of_training = lru_cache(maxsize=None)(self._left_out_of_training)
+        self.languages = lru_cache(maxsize=None)(self._languages)
         self.metrics = lru_cache(maxsize=None)(self._metrics)
         self.baseline = lru_cache(maxsize=None)(self._baseline)
         self.backbone = lru_cache(maxsize=1)(self._backbone)
@@ -76,7 +78,10 @@ class Context:
             return self.plan.model_dump(exclude=but) == plan.model_dump(exclude=but)
 
         if alike(BY_BASELINE | BY_SUITE):
-            for name in ("suite", "dataset", "tasks", "usable", "left_out_of_training", "metrics"):
+            for name in (
+                *("suite", "dataset", "tasks", "usable", "left_out_of_training"),
+                *("languages", "metrics"),
+            ):
                 setattr(other, name, getattr(self, name))
             if not (self.plan.pretrain or plan.pretrain):
                 other.backbone = self.backbone
@@ -149,7 +154,8 @@ class Context:
         num_refs = counts.pop() if len(counts) == 1 else None
         language = self.language(suite)
         own = self.suite(suite).metrics(not self.plan.data, language)
-        metrics = build_metrics(language, self.plan.metrics, num_refs, own)
+        languages = self.languages(suite)
+        metrics = build_metrics(language, self.plan.metrics, num_refs, own, languages)
         primary, known = self.suite(suite).primary, [metric.name for metric in metrics]
         if primary not in known:
             raise UserError(
@@ -162,7 +168,8 @@ class Context:
         """Every example that may be asked in the measured split."""
         dataset = self.dataset(suite)
         for name in dataset.names(self.plan.split):
-            yield from dataset.task(name).parts.get("test", ())
+            if name in self.plan.tasks or not self.plan.tasks:
+                yield from dataset.task(name).parts.get("test", ())
 
     @cached_property
     def free_separators(self) -> list[str]:
@@ -184,16 +191,17 @@ class Context:
                         yield from example.references
 
     def language(self, suite: str) -> str | None:
-        """Code of the references' language: from the plan, the data, else their script."""
-        if self.plan.language:
-            return self.plan.language
+        """Tag of the references' language; None where the tasks have several, or nothing tells."""
+        return one_of(self.languages(suite))
+
+    def _languages(self, suite: str) -> tuple[str | None, ...]:
+        """Tags of the languages of all references that are scored. Data tell theirs, by what they
+        or the plan declare or by their script; the plan or the suite tells that of what a suite
+        embeds."""
         if not self.plan.data:
-            return self.suite(suite).language
-        dataset = self.dataset(suite)
-        declared = {dataset.task(name).language for name in dataset.names(self.plan.split)}
-        if len(declared) == 1 and None not in declared:
-            return declared.pop()
-        return language_of(example.target for example in self._queries(suite))
+            return (self.plan.language or self.suite(suite).language,)
+        found = {example.language for example in self._queries(suite)}
+        return tuple(sorted(found, key=lambda tag: tag or ""))
 
     def max_new_tokens(self, suite: str) -> int:
         """Where generation stops: the plan's word, else the suite's."""

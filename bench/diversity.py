@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from bench.languages import bleu_tokenizer
 from bench.metrics import Bleu, Metric
 from bench.shares import Share
 
@@ -81,17 +80,13 @@ class SelfBleu(Bleu):
         super().__init__(language)
         self.name = "self-bleu"
 
-    @cached_property
-    def _tokenize(self) -> Any:
-        return self._scorer.tokenizer
-
     def signature(self) -> str:
         """In the form of sacreBLEU's; `ranks:no`: more is not better."""
         from sacrebleu.version import __version__
 
         return (
             "nrefs:others|agg:bleu|case:mixed|eff:no|over:episode"
-            f"|tok:{bleu_tokenizer(self._language)}|smooth:exp|ranks:no|version:{__version__}"
+            f"|tok:{self.tokenizers}|smooth:exp|ranks:no|version:{__version__}"
         )
 
     def statistics(self, prediction: str, references: Sequence[str]) -> list[float]:
@@ -101,10 +96,16 @@ class SelfBleu(Bleu):
     def of_episode(
         self, predictions: Sequence[str], queries: "Sequence[Example]"
     ) -> list[list[float]]:
-        """What sacreBLEU counts of each answer against all others, each text taken apart once."""
+        """What sacreBLEU counts of each answer against all others, each text split once, by the
+        tokenizer of its query's language."""
         if len(predictions) < 2:
             return [self.statistics(text, ()) for text in predictions]
-        return _against_others([self._tokenize(text.rstrip()).split() for text in predictions])
+        return _against_others(
+            [
+                self._scorer_of(query.language).tokenizer(text.rstrip()).split()
+                for text, query in zip(predictions, queries, strict=True)
+            ]
+        )
 
 
 def _against_others(answers: Sequence[Sequence[str]]) -> list[list[float]]:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+from bench.duplicates import repeated_inputs, united
 from bench.errors import UserError, unknown
 from bench.rows import Record
 from bench.splits import divide_groups, divide_tasks, part_of
@@ -51,7 +52,7 @@ def build(
     if not records:
         raise UserError(f"{name}: no records; it needs at least one a task")
     _check_ids(records)
-    records = _named(name, records)
+    records, alike = united(_named(name, records))
     has_parts = _all_or_none(name, records, "split")
     splits = _task_splits(name, records)
     split_of = {task: split for split, tasks in splits.items() for task in tasks}
@@ -85,6 +86,17 @@ def build(
         notes.append(
             "no split column: the examples of a task are divided by hash of their group, "
             "60 / 15 / 25 % train, validation, test"
+        )
+    if alike:
+        notes.append(
+            f"{alike:,} example(s) have an input that differs from another's in white space, case "
+            "or Unicode form only; they count as one group, which no episode has in both support "
+            "and query"
+        )
+    if repeated := sum(map(repeated_inputs, tasks.values())):
+        notes.append(
+            f"{repeated:,} test example(s) have the input of a support example of another group, "
+            "but for white space, case or Unicode form; an episode may show the answer to its query"
         )
     if left_out:
         notes.append(

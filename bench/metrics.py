@@ -34,6 +34,8 @@ class Metric(ABC):
     Attributes:
         name: the column in a table.
         num_refs: references of each segment, for the signature; None where it varies.
+        languages: tags of the references' languages, for the signature; empty where a metric
+            reads none.
         limits: the lowest and the highest score there can be.
     """
 
@@ -42,6 +44,15 @@ class Metric(ABC):
     def __init__(self, name: str, num_refs: int | None = None) -> None:
         """Loads nothing: a metric's library is imported when the first text is scored."""
         self.name, self.num_refs = name, num_refs
+        self.languages: tuple[str | None, ...] = ()
+
+    def limited(self, score: float) -> float:
+        """The score, at a limit where rounding put it beyond."""
+        return min(max(score, self.limits[0]), self.limits[1])
+
+    def all_limited(self, scores: "NDArray[np.float64]") -> "NDArray[np.float64]":
+        """`limited` of each of some scores."""
+        return scores.clip(*self.limits)
 
     @abstractmethod
     def signature(self) -> str:
@@ -94,30 +105,67 @@ class _SacreBleu(Metric):
 
     def statistics(self, prediction: str, references: Sequence[str]) -> list[float]:
         """Counts of matches; taken segment by segment, so that references may vary in number."""
-        streams = [[reference] for reference in references]
-        counts: list[float] = self._scorer._extract_corpus_statistics([prediction], streams)[0]
-        return counts
+        return _counts(self._scorer, prediction, references)
+
+
+def _counts(scorer: Any, prediction: str, references: Sequence[str]) -> list[float]:
+    """The statistics of one segment by one of sacreBLEU's metric objects."""
+    streams = [[reference] for reference in references]
+    counts: list[float] = scorer._extract_corpus_statistics([prediction], streams)[0]
+    return counts
 
 
 class Bleu(_SacreBleu):
     """Corpus BLEU by sacreBLEU (Post, 2018), with its defaults.
 
+    Each segment is split by the tokenizer of its own reference's language. A corpus of several
+    languages pools the counts of all, and the signature names each tokenizer (`tok:13a+zh`).
+
     Statistics: both lengths, then matched and all n-grams of the prediction for n = 1 to 4.
     """
 
     def __init__(self, language: str | None = None, num_refs: int | None = None) -> None:
+        """`language` is that of segments whose example names none."""
         super().__init__("bleu", num_refs)
         self._language = language
+        self._made: dict[str, Any] = {}
 
-    @cached_property
+    @property
     def _scorer(self) -> Any:
+        return self._scorer_of(None)
+
+    def _scorer_of(self, language: str | None) -> Any:
+        """sacreBLEU's metric with the tokenizer of a language."""
         from sacrebleu.metrics.bleu import BLEU
 
-        return BLEU(tokenize=bleu_tokenizer(self._language))
+        name = bleu_tokenizer(language or self._language)
+        if name not in self._made:
+            self._made[name] = BLEU(tokenize=name)
+        return self._made[name]
+
+    @property
+    def tokenizers(self) -> str:
+        """The tokenizers of all segments, as a signature names them."""
+        languages = self.languages or (None,)
+        return "+".join(sorted({bleu_tokenizer(code or self._language) for code in languages}))
+
+    def signature(self) -> str:
+        """sacreBLEU's own signature, with every tokenizer that a segment is split by."""
+        fields = super().signature().split("|")
+        return "|".join(f"tok:{self.tokenizers}" if f.startswith("tok:") else f for f in fields)
+
+    def of_episode(
+        self, predictions: Sequence[str], queries: "Sequence[Example]"
+    ) -> list[list[float]]:
+        """The counts of each answer by the tokenizer of its query's language."""
+        return [
+            _counts(self._scorer_of(query.language), text, query.references)
+            for text, query in zip(predictions, queries, strict=True)
+        ]
 
     def score(self, sums: "NDArray[np.float64]") -> float:
         """BLEU of the corpus, 0 to 100."""
-        return float(self._scorer._compute_score_from_stats(sums.tolist()).score)
+        return self.limited(float(self._scorer._compute_score_from_stats(sums.tolist()).score))
 
     def scores(self, sums: "NDArray[np.float64]") -> "NDArray[np.float64]":
         """BLEU of each corpus (Papineni et al., 2002), orders without a match smoothed by halves
@@ -130,7 +178,8 @@ class Bleu(_SacreBleu):
         halves = 0.5 ** np.cumsum(matched == 0, axis=1)
         kept = np.where(matched == 0, halves, matched) / np.maximum(counted, 1)
         brevity = np.exp(np.minimum(0, 1 - reference / np.maximum(length, 1)))
-        return np.where(scored, 100 * brevity * np.exp(np.log(kept).mean(axis=1)), 0.0)
+        found = np.where(scored, 100 * brevity * np.exp(np.log(kept).mean(axis=1)), 0.0)
+        return self.all_limited(found)
 
 
 class Chrf(_SacreBleu):
@@ -150,7 +199,7 @@ class Chrf(_SacreBleu):
 
     def score(self, sums: "NDArray[np.float64]") -> float:
         """ChrF of the corpus, 0 to 100."""
-        return float(self._scorer._compute_f_score(sums.tolist()))
+        return self.limited(float(self._scorer._compute_f_score(sums.tolist())))
 
     def scores(self, sums: "NDArray[np.float64]") -> "NDArray[np.float64]":
         """ChrF2 of each corpus: of mean precision and recall over the orders that it has."""
@@ -163,7 +212,7 @@ class Chrf(_SacreBleu):
         precision, recall = (np.where(there, matched, 0.0) / safe).sum(axis=2) / orders
         below = 4 * precision + recall
         found: NDArray[np.float64] = 500 * precision * recall / np.where(below > 0, below, 1.0)
-        return found
+        return self.all_limited(found)
 
 
 class MeanMetric(Metric):
@@ -186,7 +235,7 @@ class MeanMetric(Metric):
     def score(self, sums: "NDArray[np.float64]") -> float:
         """The mean value times the metric's scale; 0 for no segment."""
         total, count = sums.tolist()
-        return self.scale * total / count if count else 0.0
+        return self.limited(self.scale * total / count if count else 0.0)
 
     def scores(self, sums: "NDArray[np.float64]") -> "NDArray[np.float64]":
         """The mean value of each corpus times the metric's scale."""
@@ -194,7 +243,7 @@ class MeanMetric(Metric):
 
         counts = sums[:, 1]
         means: NDArray[np.float64] = self.scale * sums[:, 0] / np.where(counts > 0, counts, 1.0)
-        return means
+        return self.all_limited(means)
 
 
 class Rouge(MeanMetric):
@@ -259,14 +308,16 @@ def build_metrics(
     extra: Sequence[str] = (),
     num_refs: int | None = None,
     own: Sequence[Metric] = (),
+    languages: Sequence[str | None] = (),
 ) -> list[Metric]:
     """The metrics of a run: those of `BUILT_IN` in that order, the suite's own, then the extras.
 
     Args:
-        language: code of the references, which chooses sacreBLEU's tokenizer.
+        language: tag of the references of examples that name none; chooses BLEU's tokenizer.
         extra: names or paths for `evaluate.load`.
         num_refs: references of every segment, for the signatures; None where it varies.
         own: that the suite declares.
+        languages: of all examples that are scored, where they may differ.
 
     Raises:
         UserError: an extra cannot be loaded, or its name is taken.
@@ -284,6 +335,8 @@ def build_metrics(
                 "give its script another file name"
             )
         metrics.append(EvaluateMetric(path, num_refs))
+    for metric in metrics:
+        metric.languages = tuple(languages)
     return metrics
 
 

@@ -258,7 +258,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         UserError: no such file, not UTF-8, or not TOML (with the line).
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"no such plan file: {path}") from None
     except (UnicodeDecodeError, tomllib.TOMLDecodeError, OSError) as error:

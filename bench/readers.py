@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.terminal import check_utf8
 
 Row = tuple[str, dict[str, Any]]  # "FILE, line N" and the record
 SUFFIXES = (".jsonl", ".csv", ".parquet")
 DATA = (*SUFFIXES, ".json", ".ndjson", ".tsv", ".xlsx", ".arrow", ".gz", ".zst", ".zip")
+SEPARATORS = (",", ";", "\t", "|")  # of CSV; the first of those that give a header as many columns
 PARQUET_ROWS = 256  # rows in memory; a column of long documents is large
 PARQUET_BYTES = 2**20  # read at a time
 
@@ -71,6 +73,7 @@ def files_below(folder: Path) -> list[Path]:
     for path in found:
         if path.is_symlink() and not path.exists():
             raise UserError(f"{path}: a link to a file that is not there; copy the file itself")
+    check_utf8((str(path) for path in found), "the name of the file")
     return [path for path in found if path.is_file()]
 
 
@@ -120,16 +123,49 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
                     f"{path.name}, line {blank}: a blank line between records; remove it"
                 )
             try:
-                record = json.loads(line.strip())
+                record = json.loads(line.strip(), object_pairs_hook=_unrepeated)
             except json.JSONDecodeError as error:
                 raise UserError(
                     f"{where}: broken JSON: {error.msg}, column {error.colno}"
                 ) from None
+            except _Repeated as error:
+                raise UserError(f"{where}: the key {error.key!r} is there twice") from None
             except (ValueError, RecursionError) as error:
                 raise UserError(f"{where}: broken JSON: {error}") from None
             if not isinstance(record, dict):
                 raise UserError(f"{where}: a JSON object is needed, not {line.strip()[:40]!r}")
             yield where, record
+
+
+class _Repeated(ValueError):
+    """A key that is in a JSON object twice."""
+
+    def __init__(self, key: str) -> None:
+        super().__init__(key)
+        self.key = key
+
+
+def _unrepeated(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """The object of some pairs; of a key that is there twice, Python would keep the last."""
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise _Repeated(next(key for key in keys if keys.count(key) > 1))
+    return made
+
+
+def _separator(path: Path) -> str:
+    """The separator of a CSV file: a comma, unless the header is one column with it and several
+    with another."""
+    import csv
+
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        header = file.readline()
+
+    def columns(separator: str) -> int:
+        return len(next(csv.reader([header], delimiter=separator), ()))
+
+    return "," if columns(",") > 1 else max(SEPARATORS, key=columns)
 
 
 def _read_csv(path: Path) -> Iterator[Row]:
@@ -140,8 +176,9 @@ def _read_csv(path: Path) -> Iterator[Row]:
     header: list[str] | None = None
     line = 1
     try:
+        separator = _separator(path)
         with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.reader(file, strict=True)
+            reader = csv.reader(file, strict=True, delimiter=separator)
             for cells in reader:
                 where, line = f"{path.name}, line {line}", reader.line_num + 1
                 if header is None:
@@ -178,6 +215,9 @@ def _read_parquet(path: Path) -> Iterator[Row]:
     try:
         # Without these settings a file's columns stay in memory as they are read.
         with ParquetFile(path, buffer_size=PARQUET_BYTES, pre_buffer=False) as file:
+            names = file.schema_arrow.names
+            if repeated := [name for name in names if names.count(name) > 1]:
+                raise UserError(f"{path.name}: two columns are named {repeated[0]!r}; rename one")
             for group in range(file.num_row_groups):
                 for batch in file.iter_batches(PARQUET_ROWS, row_groups=[group]):
                     for record in batch.to_pylist():

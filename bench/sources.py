@@ -24,7 +24,7 @@ from bench.repository import (
     read_saved,
     resolve,
 )
-from bench.rows import FIELDS, Record, check
+from bench.rows import FIELDS, Record, check, columns_of, value_of
 from bench.sampling import Kept
 from bench.tasks import PublicData, RawRow
 
@@ -88,6 +88,11 @@ def read_records(
     kept = Kept()
     for record in _records(name, tables, source.columns):
         kept.add(record)
+    if added := sum(record.added for record in kept.records):
+        notes.append(
+            f"{added:,} example(s) have a target that is not among their references; it was added "
+            "as the first of them"
+        )
     return name, revision, kept, notes
 
 
@@ -179,12 +184,21 @@ def _records(name: str, tables: Iterable[Table], columns: Mapping[str, str]) -> 
     for stem, rows in tables:
         for where, row in rows:
             if missing:
-                found.update(row)
-                missing = {f: column for f, column in missing.items() if column not in row}
+                found.update(columns_of(row))
+                missing = {
+                    field: column
+                    for field, column in missing.items()
+                    if column not in row and value_of(row, column) is None
+                }
             for wanted in {"input", "target"} & missing.keys():
-                if wanted == "input" or row.get(columns.get("references", "references")) is None:
-                    raise _no_column(where, wanted, missing[wanted], row)
-            values = {field: row.get(columns.get(field, field)) for field in FIELDS}
+                if (
+                    wanted == "input"
+                    or value_of(row, columns.get("references", "references")) is None
+                ):
+                    raise _no_column(where, wanted, missing[wanted], columns_of(row))
+            values = {field: value_of(row, columns.get(field, field)) for field in FIELDS}
+            if columns.get("references") == columns.get("target", "target"):
+                values["target"] = None  # one column is not both
             yield check(where, values, row, stem)
     for wanted, column in missing.items():
         raise _no_column(name, wanted, column, found)

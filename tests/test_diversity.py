@@ -59,6 +59,8 @@ def test_the_tokenizer_is_the_languages() -> None:
     told = [bleu._extract_corpus_statistics([t], [[o] for o in texts if o != t])[0] for t in texts]
     assert SelfBleu("zh").of_episode(texts, queries(3)) == told
     assert "tok:zh" in SelfBleu("zh").signature()
+    mine = [Example("asked", ("said",), "i", "g", language="zh") for _ in texts]
+    assert SelfBleu("en").of_episode(texts, mine) == told
 
 
 def test_answers_that_are_all_alike_and_all_unlike() -> None:

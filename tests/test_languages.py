@@ -8,6 +8,8 @@ import pytest
 from bench.errors import UserError
 from bench.languages import code_among, normalised, script_of
 from bench.plan import make_plan
+from bench.records import read_cell
+from bench.runner import execute
 from bench.sources import Source, open_dataset
 
 JAPANESE, CHINESE = "まととまみとずりと。", "水石石水云石鸟灯石。"
@@ -103,6 +105,37 @@ def test_a_language_whose_script_the_references_lack_is_noted(
     path = data(tmp_path / "d.jsonl", [{"target": target, "language": language}])
     notes = [n for n in open_dataset(Source(path)).notes if "disagree" in n]
     assert [told in note for note in notes] == [True] * bool(told)
+
+
+def test_a_run_over_languages_scores_each_by_its_own_tokenizer_and_says_so(
+    tmp_path: Path,
+) -> None:
+    # A task for each of some languages, answers that are right in both.
+    lines = [
+        {"task": language, "split": part, "task_split": split, "input": f"{language} {part} {i}"}
+        | {"target": target, "language": language}
+        for language, target, split in (
+            ("en", "a, b.", "meta-test"),
+            ("Chinese", CHINESE, "meta-test"),
+            ("Japanese", JAPANESE, "meta-train"),
+        )
+        for part in ("train", "test")
+        for i in range(3)
+    ]
+    path = tmp_path / "d.jsonl"
+    path.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
+    values = {"suites": ["translation"], "baselines": ["nearest"], "data": str(path)}
+    counts = {"shots": [2], "episodes": 2, "queries": 2, "workers": 1, "backbone": "tiny"}
+    root = tmp_path / "run"
+    execute(make_plan({**values, **counts, "out": str(root)}))
+    header, records = read_cell(next((root / "cells").rglob("*.jsonl")))
+    assert header["language"] is None
+    assert header["languages"] == ["en", "zh"]
+    tokens = {r["task"]: [counts[0] for counts in r["statistics"]["bleu"]] for r in records}
+    assert tokens == {"en": [4, 4], "Chinese": [len(CHINESE)] * 2}
+    table = (root / "leaderboard.md").read_text(encoding="utf-8")
+    assert "BLEU mixes tokenizers (13a, zh), one for each language" in table
+    assert "tok:13a+zh" in table
 
 
 def test_an_unknown_language_is_refused_with_its_place(tmp_path: Path) -> None:

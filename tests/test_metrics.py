@@ -18,6 +18,7 @@ from bench import languages
 from bench.errors import UserError
 from bench.languages import bleu_tokenizer
 from bench.metrics import BUILT_IN, MeanMetric, build_metrics, language_of, metrics_of
+from bench.tasks import Example
 from bench.tokenizers import ScriptTokenizer
 
 WORDS = ["the", "a", "cat", "dog", "sat", "on", "mat", "ran,", "red.", "3.5", "it's", "New-York"]
@@ -36,6 +37,34 @@ def metric(name, language=None, num_refs=None):
 def corpus(scorer, predictions, references):
     pairs = zip(predictions, references, strict=True)
     return scorer.score(np.sum([scorer.statistics(p, r) for p, r in pairs], axis=0))
+
+
+def test_each_segment_is_split_by_the_tokenizer_of_its_own_language():
+    pairs = {"zh": TEXTS["zh"], "en": ("the cat, sat.", "the cat sat."), "ar": TEXTS["ar"]}
+    queries = [Example("", (r,), c, c, language=c) for c, (_, r) in pairs.items()]
+    bleu = build_metrics(None, languages=tuple(pairs))[0]
+    expected = [
+        BLEU(tokenize=tok)._extract_corpus_statistics([said], [[reference]])[0]
+        for (said, reference), tok in zip(pairs.values(), ("zh", "13a", "13a"), strict=True)
+    ]
+    assert bleu.of_episode([said for said, _ in pairs.values()], queries) == expected
+    assert "|tok:13a+zh|" in bleu.signature()
+    undeclared = build_metrics("zh")[0]
+    assert undeclared.of_episode([pairs["zh"][0]], [Example("", pairs["zh"][1:], "", "")]) == [
+        expected[0]
+    ]
+
+
+# Matches of 1 to 4 n-grams and their sums over a corpus, whose rounding puts sacreBLEU over 100.
+@given(st.lists(st.integers(4, 5000), min_size=1, max_size=3))
+def test_a_perfect_score_is_never_more_than_100(lengths):
+    total = sum(lengths)
+    counted = [total - n * len(lengths) for n in range(4)]
+    sums = np.array([total, total, *counted, *counted], dtype=np.float64)
+    bleu = metric("bleu")
+    assert max(bleu.score(sums), *bleu.scores(sums[None])) <= 100
+    chrf = np.array([n for n in counted * 2 for _ in range(3)][:18], dtype=np.float64)
+    assert max(metric("chrf").score(chrf), *metric("chrf").scores(chrf[None])) <= 100
 
 
 def salad(seed, references=1, size=30):

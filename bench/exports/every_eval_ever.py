@@ -198,6 +198,7 @@ def _data(made: Made) -> dict[str, Any]:
     """Where the tasks are from; a data set of the hub has an owner in its name."""
     head = made.header
     details = {key: head.get(key) for key in ("revision", "split", "language", "shots")}
+    details["language"] = details["language"] or ", ".join(head.get("languages", [])) or None
     details |= {"tasks": len({record["task"] for record in made.row.records()})}
     if "/" in head["dataset"]:
         return {

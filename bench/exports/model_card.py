@@ -121,6 +121,14 @@ def _sorted(results: "Iterable[EvalResult] | None") -> list[str]:
     return sorted(json.dumps(vars(result), sort_keys=True) for result in results or [])
 
 
+def _languages(rows: Sequence[Row]) -> list[str]:
+    """The codes of the references' languages, without script and region."""
+    tags = [
+        tag for row in rows for tag in (row.header["language"], *row.header.get("languages", []))
+    ]
+    return sorted({tag.partition("-")[0] for tag in tags if tag})
+
+
 def _data(name: str, rows: Sequence[Row], runs: Sequence[Run], results: list[Any]) -> str:
     """The card's metadata as YAML."""
     from huggingface_hub import ModelCardData
@@ -132,7 +140,7 @@ def _data(name: str, rows: Sequence[Row], runs: Sequence[Run], results: list[Any
         model_name=name,
         eval_results=results,
         base_model=head["backbone"] if hub else None,
-        language=sorted({row.header["language"] for row in rows if row.header["language"]}) or None,
+        language=_languages(rows) or None,
         library_name="fewgen",
         license="apache-2.0" if shipped else None,
         metrics=sorted({metric for row in rows for metric in row.header["signatures"]}),
