@@ -12,11 +12,12 @@ from bench.advise_rows import nearest, tasks_of, unmeasured, usable
 from bench.answered import Answered, answered
 from bench.costs import own_ms
 from bench.likeness import Likeness, Pair, likeness, own_features, suite_tasks
+from bench.ranks import ALPHA
 from bench.registry import load_suite
 from bench.shown import title
 from bench.statistics import FEW_TASKS, Entry, Estimate, Interval, holm, of_resamples, pairwise
 from bench.studies.step_curves import SECONDS, Measured, busy
-from bench.tables import ALPHA, entries, metrics
+from bench.tables import entries, metrics
 
 FAR_SHOTS = 2  # times as many or as few
 

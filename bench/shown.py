@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.probed import LOSS, flagged, is_probed
-from bench.tables import ALPHA
+from bench.ranks import ALPHA
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -12,7 +12,7 @@ from bench.blocks import blocks, decoding_of
 from bench.costs import costs, training
 from bench.errors import UserError, unknown
 from bench.probed import loss_columns
-from bench.ranks import Point, front, letters
+from bench.ranks import ALPHA, Point, front, letters
 from bench.records import read_cell, read_json
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
     from bench.metrics import Metric
     from bench.statistics import Entry, Estimate
-
-ALPHA = 0.05  # rows whose adjusted p-value is below it are said to differ
 
 
 @dataclass

@@ -19,9 +19,10 @@ import scipy.stats
 
 from bench.errors import UserError
 from bench.publish import READ, USED, render, to_markdown
+from bench.ranks import ALPHA
 from bench.records import Cell, finished, write_cell, write_failure, write_json
 from bench.statistics import Estimate
-from bench.tables import ALPHA, leaderboard
+from bench.tables import leaderboard
 from tests.runs import METRICS, header
 
 REFERENCES = [

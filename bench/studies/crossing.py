@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.paired import paired
+from bench.ranks import ALPHA
 from bench.statistics import Entry, Estimate, Interval, Scorer, estimate
-from bench.tables import ALPHA
 
 Array = NDArray[np.float64]
 UNDER, OVER = 0.0, math.inf  # K below the first and above the last that was measured

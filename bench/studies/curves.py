@@ -8,9 +8,10 @@ from pathlib import Path
 from typing import Any
 
 from bench.metrics import Metric
+from bench.ranks import ALPHA
 from bench.statistics import Entry, Estimate, Interval, corpus_score, difference, holm, interval
 from bench.studies.crossing import Crossing, mean_difference
-from bench.tables import ALPHA, Row, entries, metrics, read_rows
+from bench.tables import Row, entries, metrics, read_rows
 
 # In place of a K: the mean of the differences over all K to the rival, and to the control.
 MEAN, TO_CONTROL = "mean", "mean to control"

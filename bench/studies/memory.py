@@ -4,7 +4,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.probed import probed_entries
-from bench.tables import ALPHA, Row, entries, metrics
+from bench.ranks import ALPHA
+from bench.tables import Row, entries, metrics
 
 if TYPE_CHECKING:
     from bench.metrics import Metric

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
+from bench.ranks import ALPHA
 from bench.statistics import FEW_TASKS
-from bench.tables import ALPHA, Block, Row, entries, metrics, ranked
+from bench.tables import Block, Row, entries, metrics, ranked
 
 
 def stability(roots: Sequence[Path]) -> list[str]:

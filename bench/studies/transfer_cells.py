@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from bench.ranks import ALPHA
 from bench.statistics import Estimate, Interval, difference, estimate
-from bench.tables import ALPHA, Row, entries, metrics
+from bench.tables import Row, entries, metrics
 
 if TYPE_CHECKING:
     from bench.metrics import Metric
