@@ -15,8 +15,17 @@ from bench.likeness import Likeness, Pair, likeness, own_features, suite_tasks
 from bench.ranks import ALPHA
 from bench.registry import load_suite
 from bench.shown import title
-from bench.statistics import FEW_TASKS, Entry, Estimate, Interval, holm, of_resamples, pairwise
-from bench.studies.step_curves import SECONDS, Measured, busy
+from bench.statistics import (
+    FEW_TASKS,
+    Entry,
+    Estimate,
+    Interval,
+    holm,
+    of_resamples,
+    of_train_seeds,
+    pairwise,
+)
+from bench.studies.step_curves import SECONDS, Measured, busy, estimate_of
 from bench.tables import entries, metrics
 
 FAR_SHOTS = 2  # times as many or as few
@@ -134,9 +143,8 @@ def _candidates(block: Sequence[Answered], tasks: int) -> list[Candidate]:
     for line in block:
         row = next(iter(line.rows.values()))
         measured = Measured(row, next(m for m in metrics(row) if m.name == line.metric))
-        score = measured.score()
-        estimate = of_resamples(score.points, score.draws, score.units)
-        made.append(Candidate(line.name, measured, estimate, needs(measured, tasks)))
+        score = estimate_of(measured.score())
+        made.append(Candidate(line.name, measured, score, needs(measured, tasks)))
     return sorted(made, key=lambda candidate: -candidate.score.value)
 
 
@@ -145,17 +153,15 @@ def needs(row: Measured, tasks: int) -> Estimate:
     without a model. What threads waited for cores that others had is left out.
 
     Tasks that went through the device together have equal shares of its time, which tell nothing
-    of a spread between tasks: the error is then over train seeds alone, 0 of a single one.
+    of a spread between tasks: the error is then over train seeds alone, unknown of a single one.
     """
     task = row.mean(_task_seconds)
     training = row.training(SECONDS)
     points = training + tasks * task.points
     shared = any((head.get("tasks_at_once") or 1) > 1 for head in row.row.headers)
     if shared or not points.any():
-        draws = np.repeat(points[:, None], task.draws.shape[1], axis=1)
-    else:
-        draws = training[:, None] + tasks * task.draws
-    return of_resamples(points, draws, task.units)
+        return of_train_seeds(points)
+    return of_resamples(points, training[:, None] + tasks * task.draws, task.units)
 
 
 def _task_seconds(record: Any) -> float:

@@ -117,7 +117,7 @@ def _rows(made: Advice) -> str:
 
 def _cells(candidate: Candidate) -> dict[str, str]:
     metric, behind = candidate.row.metric, candidate.behind
-    bounds = candidate.score.interval().within(metric.limits)
+    bounds = candidate.score.interval()
     return {
         "baseline": candidate.name,
         title(metric.name): bracketed(candidate.score.value, bounds.low, bounds.high),

@@ -196,7 +196,8 @@ def _clock(
         tuple(statistics.fmean(run[key] for key in keys) for run in runs[side])
         for side in ("base", "head")
     )
-    return Clock(name, base, head, Loss(estimate, margin, floor, complete=complete))
+    same = not any(ratios)
+    return Clock(name, base, head, Loss(estimate, margin, floor, same, complete))
 
 
 def estimated(ratios: Sequence[float], unchanged: Sequence[float]) -> tuple[Estimate, float]:

@@ -15,7 +15,6 @@ Verdict = Literal["pass", "regression", "inconclusive"]
 EXIT: dict[Verdict, int] = {"pass": 0, "regression": 1, "inconclusive": 3}
 LEVEL = 0.95
 GROWTH, MOST = 1.05, 1e4  # `more_needed` tries factors of so much each, up to so much
-SAME = Estimate(0.0, 0.0, 1.0)
 UNKNOWN = Estimate(0.0, math.inf, 1.0)
 
 

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 
 from bench.asked import Place, asks_for, failures, name_of, plan_of, told, unfinished
 from bench.errors import UserError
-from bench.gate import SAME, UNKNOWN, Loss
+from bench.gate import UNKNOWN, Loss
 from bench.plan import differences
 from bench.records import read_json
-from bench.statistics import Estimate
+from bench.statistics import TIE, Estimate
 from bench.tables import Row, entries, metrics, read_rows
 
 FREE = ("out", "workers")  # plan keys that change no result
@@ -243,16 +243,17 @@ def _check_digests(
 
 
 def _pair(name: str, base: Row, head: Row, margin: float, seed: int, complete: bool = True) -> Pair:
-    from bench.statistics import corpus_score, difference
+    from bench.statistics import corpus_score, difference, differences_of
 
     metric = next(m for m in metrics(base) if m.name == base.header["primary"])
     old, new = entries(base, metric.name), entries(head, metric.name)
     changed = {a.task for a, b in zip(old, new, strict=True) if (a.sums != b.sums).any()}
     before, after = corpus_score(old, metric), corpus_score(new, metric)
     if not changed:
-        estimate = SAME
+        estimate = TIE
     elif len({entry.task for entry in old}) < 2:  # one task tells of no spread over tasks
-        estimate = Estimate(before - after, math.inf, 1.0)
+        limits = differences_of(metric.limits)
+        estimate = Estimate(before - after, math.inf, 1.0, limits=limits)
     else:
         estimate = difference(old, new, metric, seed=seed)
     loss = Loss(estimate, margin, identical=not changed, complete=complete)

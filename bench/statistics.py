@@ -373,11 +373,13 @@ class Resampled:
         points: of the data `(train seeds,)`.
         draws: of the resamples `(train seeds, repeats)`.
         units: how many tasks a resample draws.
+        limits: between which scores lie.
     """
 
     points: Array
     draws: Array
     units: int
+    limits: Limits = UNBOUNDED
 
 
 def resampled(
@@ -393,7 +395,7 @@ def resampled(
     keys = keys_of(entries)
     draws = Resamples(keys, repeats, Stream(seed, "resamples"))
     scored = draws.scored(cells_of(entries, keys), metric)
-    return Resampled(scored.points, scored.draws, draws.units)
+    return Resampled(scored.points, scored.draws, draws.units, metric.limits)
 
 
 def of_resamples(points: Array, draws: Array, units: int, limits: Limits = UNBOUNDED) -> Estimate:

@@ -121,6 +121,42 @@ def test_one_task_shows_no_spread(tmp_path: Path) -> None:
     assert json.loads(found.read_text())["quality"]["cells"][0]["upper"] is None
 
 
+def losing(tmp_path: Path, tasks: int) -> tuple[Path, Path]:
+    """Runs whose episodes all have the same texts, so that every task loses the same."""
+    sides = []
+    for name, count in (("a", 12), ("b", 6)):
+        root = add(tmp_path / name, [count] * tasks)
+        cell = Cell("translation", "fine-tuned", 8, None, 0)
+        same = [{**r, "index": i, "task": f"t{i}"} for i, r in enumerate(records([count]) * tasks)]
+        write_cell(root, cell, header(), same)
+        sides.append(root)
+    return sides[0], sides[1]
+
+
+@pytest.mark.parametrize(("tasks", "code"), [(2, 3), (4, 3), (5, 1), (12, 1)])
+def test_equal_losses_are_called_where_sign_flips_allow_it(
+    tasks: int, code: int, tmp_path: Path
+) -> None:
+    """One-sided: 1 / 2^5 is below 5 %, 1 / 2^4 is not."""
+    found = tmp_path / "found.json"
+    done = command(*losing(tmp_path, tasks), "--json", found)
+    assert done.exit_code == code, done.output
+    cell = json.loads(found.read_text())["quality"]["cells"][0]
+    assert cell["p_adjusted"] == 1 / 2**tasks
+    if code == 3:
+        assert "more episodes a cell" in done.output
+        assert cell["upper"] is None
+
+
+def test_bounds_of_a_loss_stay_within_what_scores_can_differ_by(tmp_path: Path) -> None:
+    base, head = add(tmp_path / "a", [12, 12]), add(tmp_path / "b", [0, 12])
+    found = tmp_path / "found.json"
+    assert command(base, head, "--json", found).exit_code == 3
+    cell = json.loads(found.read_text())["quality"]["cells"][0]
+    assert cell["upper"] == 100
+    assert -100 <= cell["lower"] < cell["loss"]
+
+
 def test_a_cell_that_head_cannot_finish_is_a_regression(tmp_path: Path) -> None:
     base, head = add(tmp_path / "a", FULL), add(tmp_path / "b", FULL)
     add(base, FULL, "maml", train_seed=0, init="meta-trained")

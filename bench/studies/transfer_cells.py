@@ -121,7 +121,7 @@ class Cells:
             *key,
             metric=scorer.name,
             score=found.value,
-            interval=found.interval().within(scorer.limits),
+            interval=found.interval(),
             over_floor=self.minus(key, (self.floor, start, NONE, target)) if source else None,
             minus_text=(
                 self.minus(key, (method, ALL_TEXT, source, target)) if start == LEFT_OUT else None
