@@ -117,7 +117,8 @@ def _shortened(table: list[list[str]]) -> Iterator[str]:
     head, *rows = table
     best = next(column for column in head if column.endswith(TO_BEST))
     scores = dict.fromkeys(["BLEU", best.removesuffix(TO_BEST), best])
-    columns = ["baseline", "group", "init", "order", *scores, "adapt ms", "train s", "train tokens"]
+    costs = ["adapt ms", "train s", "train tokens", "outer steps"]
+    columns = ["baseline", "group", "init", "order", *scores, *costs]
     places = [head.index(column) for column in columns]
     yield "| " + " | ".join(columns) + " |"
     yield "|" + " --- |" * len(columns)
