@@ -21,7 +21,7 @@ class Line:
 
     Attributes:
         metric: the primary metric, or milliseconds.
-        base: its score or time there; the mean over rounds.
+        base: its score or time there, by the statistic that the loss compares.
         head: the same; not a number where head has none.
         loss: what head is worse by: points, or per cent of the base's time; not a number where
             head has none.
@@ -160,7 +160,7 @@ def judge(
         for pair in pairs
     ]
     lines += [
-        _line("speed", clock.name, "ms", clock.means, clock.loss, len(clock.base))
+        _line("speed", clock.name, "ms", clock.typical, clock.loss, clock.rounds)
         for clock in clocks
     ]
     decision = decide(losses)
@@ -248,6 +248,11 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "differences": outcome.differences,
         "notes": outcome.notes,
     }
+
+
+def failure_json(base: str, head: str, reason: str) -> dict[str, Any]:
+    """The content of `--json` where nothing could be compared."""
+    return {"verdict": "error", "exit_code": 2, "base": base, "head": head, "error": reason}
 
 
 def _judged_json(judged: Judged | None) -> Any:

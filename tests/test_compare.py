@@ -1,6 +1,7 @@
 """`fewgen compare` on directories and files: exit statuses, what is told, what others read."""
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -203,7 +204,30 @@ def test_other_episodes_cannot_be_compared(tmp_path: Path) -> None:
     describe(tmp_path / "b")
     done = command(base, tmp_path / "b")
     assert done.exit_code == 2
-    assert "translation / fine-tuned / K = 8, seed 0, episode 3: its digest is d3" in done.output
+    assert "translation / fine-tuned / K = 8, seed 0, episode 3: base and head" in done.output
+    assert "the data changed without a new revision" in done.output
+
+
+def test_a_plan_key_that_changes_the_episodes_is_named(tmp_path: Path) -> None:
+    """Not the digests, which nobody can read."""
+    base = add(tmp_path / "a", FULL, plan={"queries": 16, "workers": 1})
+    changed = [{**r, "digest": f"e{r['index']}" * 20} for r in records(FULL)]
+    write_cell(tmp_path / "b", Cell("translation", "fine-tuned", 8, None, 0), header(), changed)
+    describe(tmp_path / "b", queries=8, workers=2)
+    done = command(base, tmp_path / "b")
+    assert done.exit_code == 2
+    assert "the plans differ in queries: 16 -> 8" in done.output
+    assert "e0e0" not in done.output
+    assert "workers" not in done.output
+
+
+def test_where_no_cell_is_shared_plan_keys_are_named(tmp_path: Path) -> None:
+    base = add(tmp_path / "a", FULL, plan={"shots": [8]})
+    write_cell(tmp_path / "b", Cell("translation", "copy", 4, None, 0), header(), records(FULL))
+    describe(tmp_path / "b", shots=[4])
+    done = command(base, tmp_path / "b")
+    assert done.exit_code == 2
+    assert "differs: plan.shots: [8] -> [4]" in done.output
 
 
 def _nothing(path: Path) -> None:
@@ -439,7 +463,8 @@ def test_time_that_others_took_is_no_loss_of_speed(tmp_path: Path) -> None:
     adapt = next(clock for clock in timed.clocks if clock.name == "fine-tuned adapt")
     assert timed.own
     assert adapt.loss.estimate.value == pytest.approx(0)
-    assert adapt.means[0] == pytest.approx(20 * 1.01 / 1 - 20 * 0.01 * 2 / 3)
+    assert adapt.typical[0] == pytest.approx(20 * 1.01 / 1 - 20 * 0.01 * 2 / 3, rel=1e-4)
+    assert adapt.typical[1] / adapt.typical[0] == pytest.approx(math.exp(adapt.loss.estimate.value))
     unknown = rounds(tmp_path / "c", 1.0, [None] * 3)
     timed = speed(base, unknown, 0.1)
     adapt = next(clock for clock in timed.clocks if clock.name == "fine-tuned adapt")
