@@ -10,6 +10,7 @@ from bench.shown import FLAG, FRONT, SCORES, known, loss, outer_steps, title
 if TYPE_CHECKING:
     import pandas as pd
 
+WARNING = "Warning:"
 FEW_STEPS = 20  # of an outer loop; fewer are hardly a meta-training
 FEWEST, MOST = "learned_from_fewest", "learned_from_most"
 COUNTS = {
@@ -78,8 +79,8 @@ def _barely_trained(block: "pd.DataFrame") -> list[str]:
     if not found:
         return []
     return [
-        f"Warning: fewer than {FEW_STEPS} outer steps of meta-training: {', '.join(found)}. These "
-        "scores say little about the methods; raise train_budget."
+        f"{WARNING} fewer than {FEW_STEPS} outer steps of meta-training: {', '.join(found)}. Such "
+        "scores may be those of a short training rather than of the method; raise train_budget."
     ]
 
 
