@@ -14,6 +14,7 @@ from click.testing import CliRunner
 from bench.cli import main
 from bench.paired_command import as_markdown, paired_table
 from bench.pivots import pivot
+from bench.plan import make_plan, read_plan
 from bench.publish import READ, markdown, render, to_markdown
 from bench.ranks import ALPHA, FEWEST_TASKS, fewest_tasks
 from bench.statistics import holm, pairwise
@@ -227,3 +228,10 @@ def test_outer_steps_stand_beside_tokens_and_few_are_warned_of(tmp_path: Path) -
     assert "once 1" in warning
     assert not any(name in warning for name in ("twenty", "older", "plain", "stopped"))
     assert "Warning" not in to_markdown(leaderboard([tmp_path / "twenty", tmp_path / "older"]))
+
+
+def test_smoke_is_too_small_for_verdicts_and_says_so() -> None:
+    """Each task is measured once per seed at most, so there are no more tasks than episodes."""
+    plan = make_plan(read_plan("smoke"))
+    assert plan.episodes * len(plan.seeds) < FEWEST_TASKS
+    assert "concludes nothing" in CliRunner().invoke(main, ["show", "smoke"]).output
