@@ -8,7 +8,7 @@ table = bench.leaderboard(["results/try"])
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
     import pandas
@@ -36,8 +36,12 @@ def run(plan: Mapping[str, Any] | str) -> "Outcome":
     return execute(make_plan(values), say=lambda line: print(line, file=sys.stderr))
 
 
-def leaderboard(dirs: "Sequence[str | Path]", metric: str | None = None) -> "pandas.DataFrame":
+def leaderboard(
+    dirs: "Sequence[str | Path]",
+    metric: str | None = None,
+    compare: 'Literal["all", "best"]' = "all",
+) -> "pandas.DataFrame":
     """The table of one or more run directories; see `bench.tables.leaderboard`."""
     from bench.tables import leaderboard
 
-    return leaderboard(dirs, metric)
+    return leaderboard(dirs, metric, compare)

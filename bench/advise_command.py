@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.advise import Advice, Asked, Candidate, advise, answers, device
+from bench.advise import MARGIN, Advice, Asked, Candidate, advise, answers, device
 from bench.advise_rows import shipped
 from bench.errors import UserError
 from bench.likeness import FEATURES, Pair
@@ -52,14 +52,21 @@ def read_texts(source: Source) -> dict[str, list[Pair]]:
 
 
 def advice(
-    directories: Sequence[Path], source: Source, shots: int, tasks: int, budget: str
+    directories: Sequence[Path],
+    source: Source,
+    shots: int,
+    tasks: int,
+    budget: str,
+    margin: float = MARGIN,
 ) -> Advice:
     """What `fewgen advise` says; the records of the checkout where no directory is named.
 
     Raises:
         UserError: the budget or the data cannot be read, or there are no records.
     """
-    asked = Asked(shots, tasks, budget_seconds(budget))
+    if not margin > 0:
+        raise UserError(f"--margin {margin:g}: points above 0 are needed, as {MARGIN:g}")
+    asked = Asked(shots, tasks, budget_seconds(budget), margin)
     where = list(directories) or shipped()
     return advise(where, read_texts(source), asked)
 
@@ -70,6 +77,7 @@ def as_text(made: Advice) -> str:
     spent = f"{asked.tasks:,} tasks of {asked.shots} examples within {seconds(asked.budget)}"
     parts = [
         f"**{_head(made)}**: {spent} on {device(made)}.",
+        *([made.lacking] if made.lacking else []),
         _listed("The evidence is thin:", made.thin) or "The evidence is not thin.",
         f"Nearest suite: {made.like.nearest}.\n\n{_features(made)}",
         f"Rows of {made.place}, from {', '.join(made.directories)}:\n\n{_rows(made)}",
@@ -79,6 +87,11 @@ def as_text(made: Advice) -> str:
 
 
 def _head(made: Advice) -> str:
+    if made.lacking:
+        return (
+            "Evidence is lacking: no row that fits is shown to be within "
+            f"{made.asked.margin:g} points of the best"
+        )
     if not made.recommended:
         return "Nothing recorded fits"
     if made.grave:
@@ -117,7 +130,7 @@ def _rows(made: Advice) -> str:
 
 def _cells(candidate: Candidate) -> dict[str, str]:
     metric, behind = candidate.row.metric, candidate.behind
-    bounds = candidate.score.interval().within(metric.limits)
+    bounds = candidate.score.interval()
     return {
         "baseline": candidate.name,
         title(metric.name): bracketed(candidate.score.value, bounds.low, bounds.high),
@@ -145,9 +158,11 @@ def _markdown(frame: Any) -> str:
 
 def _counted(made: Advice) -> list[str]:
     return [
-        "Brackets are 95 % intervals, of trained rows with one train seed for that training alone; "
-        "worse: a paired difference with p < 5 % after Holm over all pairs of rows that fit. Not "
-        "shown to differ is not shown to be equal.",
+        "Brackets are 95 % intervals, of trained rows with one train seed for that training alone. "
+        f"Within {made.asked.margin:g} points of the best: shown to be less than that behind every "
+        "row that fits, by one-sided paired tests at 5 % after Holm over these rows (--margin sets "
+        "the points). Worse: behind the best by a paired difference with p < 5 % after Holm over "
+        "all pairs of rows that fit.",
         f"Needs: one training, if any, and of every task its adaptation and {answers(made):,.0f} "
         "answers, as recorded on the device above. Tasks that adapt at once have equal shares of "
         "the time: no interval over tasks, and none at all with one train seed. Pre-training of "
@@ -172,6 +187,8 @@ def as_json(made: Advice) -> dict[str, Any]:
         "shots": asked.shots,
         "tasks": asked.tasks,
         "budget_s": asked.budget,
+        "margin": asked.margin,
+        "lacking": made.lacking or None,
         "recommended": chosen if not made.grave else None,
         "nearest_evidence": chosen,
         "too_thin": made.grave,
@@ -195,6 +212,7 @@ def as_json(made: Advice) -> dict[str, Any]:
                 "score": _plain(candidate.score),
                 "behind": _plain(candidate.behind),
                 "p_holm": candidate.p,
+                "p_margin": candidate.p_margin,
                 "needs_s": _of(candidate.needs.value, candidate.spread),
                 "directories": candidate.directories,
             }

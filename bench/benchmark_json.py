@@ -1,10 +1,16 @@
-"""The JSON of pytest-benchmark: times of another suite compared, ours given to its tools."""
+"""The JSON of pytest-benchmark: times of another suite compared, ours given to its tools.
+
+What a table shows and what decides are one statistic, which a stalled round does not move: the
+20 % trimmed mean of the rounds' log times (Yuen, 1974), compared by Welch's t. Files without rounds
+(made without `--benchmark-save-data`) hold medians and interquartile ranges, which take its place.
+"""
 
 import json
 import math
 import platform
 import statistics
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -20,6 +26,11 @@ from bench.statistics import Estimate
 VERSION = "5.1.0"  # of pytest-benchmark whose format is written
 NEEDED = "JSON of pytest-benchmark is needed, or two run directories"
 
+LEAST = 4  # rounds from which an error can be told
+TRIM = 0.2  # of the rounds at each end
+NORMAL_IQR = 1.349  # standard deviations of a normal distribution
+IQR_EFFICIENCY = 0.37  # of the interquartile range, beside the standard deviation, as its estimate
+
 Seconds = Annotated[float, Field(ge=1e-12, le=1e9)]
 
 
@@ -31,7 +42,10 @@ class _Loose(BaseModel):
 
 class _Stats(_Loose):
     mean: Seconds
-    stddev: Annotated[float, Field(ge=0, le=1e9)] = 0.0
+    median: Seconds | None = None
+    iqr: Annotated[float, Field(ge=0, le=1e9)] | None = None
+    q1: Seconds | None = None
+    q3: Seconds | None = None
     rounds: Annotated[int, Field(ge=1)] = 1
     data: list[Seconds] = []
 
@@ -72,32 +86,83 @@ def read(path: Path) -> dict[str, _Stats]:
     return found
 
 
-def _log_mean(stats: _Stats) -> tuple[float, float, int]:
-    """The mean log time, its squared error (infinite of one round), and the rounds; from the
-    rounds where the file has them (`--benchmark-save-data`), else by the delta method."""
-    if len(stats.data) > 1:
-        logs = [math.log(seconds) for seconds in stats.data]
-        return statistics.fmean(logs), statistics.variance(logs) / len(logs), len(logs)
-    if stats.rounds < 2:
-        return math.log(stats.mean), math.inf, 1
-    relative = stats.stddev / stats.mean
-    return math.log(stats.mean), relative**2 / stats.rounds, stats.rounds
+@dataclass(frozen=True)
+class _Typical:
+    """A benchmark's typical log seconds.
+
+    Attributes:
+        error: squared standard error; infinite of fewer than `LEAST` rounds.
+        freedom: degrees of freedom of the error.
+    """
+
+    log: float
+    error: float
+    freedom: float
+
+    @property
+    def ms(self) -> float:
+        """In milliseconds."""
+        return math.exp(self.log) * 1e3
 
 
-def _ms(stats: _Stats) -> tuple[float, ...]:
-    return tuple(seconds * 1e3 for seconds in stats.data or [stats.mean])
+def _of_rounds(seconds: Sequence[float]) -> _Typical:
+    """The 20 % trimmed mean of log seconds with Yuen's (1974) standard error, of at least four
+    rounds: the slowest and the fastest fifth, one at least, say nothing of what is typical."""
+    logs = sorted(map(math.log, seconds))
+    count = len(logs)
+    if count < LEAST:
+        return _Typical(statistics.median(logs), math.inf, 1.0)
+    cut = max(int(TRIM * count), 1)
+    kept = logs[cut : count - cut]
+    winsorised = [kept[0]] * cut + kept + [kept[-1]] * cut
+    squares = (count - 1) * statistics.variance(winsorised)
+    freedom = len(kept) - 1
+    return _Typical(statistics.fmean(kept), squares / (len(kept) * freedom), freedom)
 
 
-def _estimate(base: _Stats, head: _Stats) -> Estimate:
+def _of_summary(stats: _Stats) -> _Typical:
+    """The median of a file without rounds. Its standard error is that of normal log seconds with
+    the file's interquartile range, which has fewer degrees of freedom by its efficiency."""
+    if stats.median is None or stats.iqr is None:
+        raise UserError("a benchmark has neither `data` nor `median` and `iqr`")
+    spread = stats.iqr / stats.median
+    if stats.q1 and stats.q3:
+        spread = math.log(stats.q3 / stats.q1)
+    log = math.log(stats.median)
+    if stats.rounds < LEAST:
+        return _Typical(log, math.inf, 1.0)
+    error = math.pi / 2 * (spread / NORMAL_IQR) ** 2 / stats.rounds
+    return _Typical(log, error, max(IQR_EFFICIENCY * (stats.rounds - 1), 1.0))
+
+
+def _typical(base: _Stats, head: _Stats) -> tuple[_Typical, _Typical]:
+    """Both sides by one statistic: their rounds if both files have them, else their medians."""
+    if base.data and head.data:
+        return _of_rounds(base.data), _of_rounds(head.data)
+    return _of_summary(base), _of_summary(head)
+
+
+def _difference(base: _Typical, head: _Typical) -> Estimate:
     """log(head / base) by Welch's t (1947): the two were not measured in turn."""
-    if not (base.data and head.data):  # one measure for both
-        base, head = (side.model_copy(update={"data": []}) for side in (base, head))
-    (old, old_error, n), (new, new_error, m) = _log_mean(base), _log_mean(head)
-    error = old_error + new_error
+    value, error = head.log - base.log, base.error + head.error
     if not math.isfinite(error):
-        return Estimate(new - old, math.inf, 1.0)
-    below = old_error**2 / max(n - 1, 1) + new_error**2 / max(m - 1, 1)
-    return Estimate(new - old, math.sqrt(error), error**2 / below if below else 1.0)
+        return Estimate(value, math.inf, 1.0)
+    below = base.error**2 / base.freedom + head.error**2 / head.freedom
+    freedom = error**2 / below if below else min(base.freedom, head.freedom)
+    return Estimate(value, math.sqrt(error), freedom)
+
+
+def _compared(name: str, base: _Stats, head: _Stats, margin: float) -> Clock:
+    old, new = _typical(base, head)
+    loss = Loss(_difference(old, new), margin, identical=base == head)
+    return Clock(name, (old.ms,), (new.ms,), loss, min(base.rounds, head.rounds))
+
+
+def _lost(name: str, base: _Stats, margin: float) -> Clock:
+    """A benchmark that head lacks."""
+    old, _ = _typical(base, base)
+    loss = Loss(UNKNOWN, margin, complete=False)
+    return Clock(name, (old.ms,), (), loss, base.rounds)
 
 
 def compare_files(
@@ -112,14 +177,13 @@ def compare_files(
     old, new = read(base), read(head)
     if not old.keys() & new.keys():
         raise UserError(f"{base} and {head} share no benchmark")
-    clocks = []
-    for name, stats in old.items():
-        if name in new:
-            same = stats == new[name]
-            loss = Loss(_estimate(stats, new[name]), margin, identical=same)
-        else:
-            loss = Loss(UNKNOWN, margin, complete=False)
-        clocks.append(Clock(name, _ms(stats), _ms(new[name]) if name in new else (), loss))
+    try:
+        clocks = [
+            _compared(name, stats, new[name], margin) if name in new else _lost(name, stats, margin)
+            for name, stats in old.items()
+        ]
+    except UserError as error:
+        raise UserError(f"{base}, {head}: {error.message}; {NEEDED}") from None
     lacking = [name for name in old if name not in new]
     return clocks, lacking, [name for name in new if name not in old]
 

@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from bench.probed import LOSS, flagged, is_probed
-from bench.shown import FLAG, FRONT, SCORES, known, loss, title
+from bench.ranks import ALPHA, FEWEST_TASKS, fewest_tasks
+from bench.shown import FLAG, FRONT, SCORES, known, loss, outer_steps, title
 
 if TYPE_CHECKING:
     import pandas as pd
 
+WARNING = "Warning:"
+FEW_STEPS = 20  # of an outer loop; fewer are hardly a meta-training
 FEWEST, MOST = "learned_from_fewest", "learned_from_most"
 COUNTS = {
     "rechunked": "cells that adapted fewer at once than planned, for want of memory (*)",
@@ -47,6 +50,7 @@ def facts(block: "pd.DataFrame") -> dict[str, list[str]]:
         "made": [_made(block)],
         "signatures": [f"Signatures: {_signatures(block)}."],
         "tokenizers": _mixed(block),
+        "barely": _barely_trained(block),
     }
     for name, what in COUNTS.items():
         found = [f"{r['baseline']} {r[name]:.0f}" for _, r in block.iterrows() if r[name]]
@@ -72,6 +76,19 @@ def facts(block: "pd.DataFrame") -> dict[str, list[str]]:
         if r["failed"]
     ]
     return {kind: [" ".join(line.split()) for line in lines] for kind, lines in told.items()}
+
+
+def _barely_trained(block: "pd.DataFrame") -> list[str]:
+    """A warning about rows whose outer loop took so few steps that its length, not the method, may
+    make the score."""
+    steps = ((row["baseline"], outer_steps(row)) for _, row in block.iterrows())
+    found = [f"{name} {count:.0f}" for name, count in steps if count and count < FEW_STEPS]
+    if not found:
+        return []
+    return [
+        f"{WARNING} fewer than {FEW_STEPS} outer steps of meta-training: {', '.join(found)}. Such "
+        "scores may be those of a short training rather than of the method; raise train_budget."
+    ]
 
 
 def _learned(row: "pd.Series[Any]") -> str:
@@ -146,12 +163,17 @@ def _mixed(block: "pd.DataFrame") -> list[str]:
     ]
 
 
+def _many(count: float, thing: str) -> str:
+    return f"{count:.0f} {thing}{'' if count == 1 else 's'}"
+
+
 def _asked(block: "pd.DataFrame") -> str:
     first, head = block.iloc[0], _scored(block).iloc[0]
     train = sorted({str(t) for t in block["train_seeds"] if t})
     return (
         f"{first['suite']} ({first['dataset']}, revision {first['revision']}, {first['split']}), "
-        f"K = {first['shots']}, {head['episodes']:.0f} episodes over seeds {head['seeds']}"
+        f"K = {first['shots']}, {_many(head['episodes'], 'episode')} of "
+        f"{_many(head['tasks'], 'task')} over seeds {head['seeds']}"
         + (f", train seeds {'; '.join(train)}" if train else "")
     )
 
@@ -173,11 +195,43 @@ def _how_to_read(block: "pd.DataFrame") -> str:
         over += "; those of trained rows are conditional on their one train seed"
     elif block["train_seeds"].any():
         over += " and train seeds"
-    return (
-        f"Brackets are 95 % intervals over {over}. Rows that share a letter were not shown to "
-        "differ (paired differences, 5 %, Holm's adjustment over all pairs of rows of all tables "
-        "made with this one); bold: not shown to differ from the best."
+    return f"Brackets are 95 % intervals over {over}. {_how_compared(block)}"
+
+
+def _how_compared(block: "pd.DataFrame") -> str:
+    """What letters and bold mean, or why there are none."""
+    ranked = block[block["to_best"].notna()] if "to_best" in block else block[:0]
+    if ranked.empty:
+        return ""
+    tasks, comparisons = (int(ranked.iloc[0][key]) for key in ("tasks", "comparisons"))
+    if tasks < FEWEST_TASKS:
+        return (
+            f"Too few tasks to separate rows: {tasks}, and {FEWEST_TASKS} are the least, as an "
+            "exact sign-flip test of n tasks has no p-value below 2 / 2^n. There are no letters "
+            "and no bold, and the table concludes nothing."
+        )
+    if not comparisons:
+        return ""
+    best = ranked.iloc[0]["compared"] == "best"
+    with_best = f"comparison{'s' * (comparisons != 1)} of a row with the best of its table"
+    pairs = with_best if best else f"pair{'s' * (comparisons != 1)} of rows"
+    rule = (
+        f"paired differences, 5 %, Holm's adjustment over the {comparisons:,} {pairs} in all "
+        "tables made with this one"
     )
+    told = (
+        f"Bold: not shown to differ from the best ({rule})."
+        if best
+        else f"Rows that share a letter were not shown to differ ({rule}); bold: not shown to "
+        "differ from the best."
+    )
+    needed = fewest_tasks(ALPHA / comparisons)
+    if tasks < needed:
+        told += (
+            f" With so many, the smallest p-value of an exact sign-flip test needs {needed} tasks "
+            f"to stay below 5 % after the adjustment; with {tasks}, verdicts rest on Student's t."
+        )
+    return told
 
 
 def _made(block: "pd.DataFrame") -> str:

@@ -4,13 +4,16 @@ import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from bench.cli_parts import Percent, Points, with_options
 from bench.errors import UserError
 from bench.exports import KINDS as EXPORTS
+
+if TYPE_CHECKING:
+    from bench.tables import Compare
 
 DIRECTORIES = click.argument(
     "directories", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path)
@@ -24,12 +27,21 @@ COMPARED_FILES = ("json", "junit", "markdown", "benchmark-json")
 @click.option("--format", "kind", type=click.Choice(FORMATS), help="By --out's name, else md.")
 @click.option("--metric", help="Ranks in place of each suite's primary metric.")
 @click.option("--pivot", "by", type=click.Choice(["suite", "shots", "backbone"]), help="Columns.")
+@click.option(
+    "--compare",
+    "against",
+    type=click.Choice(["all", "best"]),
+    default="all",
+    show_default=True,
+    help="Tests all pairs of rows, or each row against the best of its table, as `fewgen paired`.",
+)
 @click.option("--out", type=click.Path(path_type=Path), help="A file in place of the screen.")
 def leaderboard(
     directories: tuple[Path, ...],
     kind: str | None,
     metric: str | None,
     by: str | None,
+    against: "Compare",
     out: Path | None,
 ) -> None:
     """The table of one or more run directories.
@@ -49,11 +61,11 @@ def leaderboard(
         from bench.pivots import pivot
         from bench.tables import ranked
 
-        content = render(kind, *pivot(ranked(directories, metric), by))
+        content = render(kind, *pivot(ranked(directories, metric, against), by))
     else:
         from bench.tables import leaderboard as read
 
-        content = render(kind, read(directories, metric))
+        content = render(kind, read(directories, metric, against))
     if out:
         write_whole(out, content)
     else:

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from bench.cli_parts import with_options
+from bench.cli_parts import Points, with_options
 from bench.cli_plan import DATA_OPTIONS, SHARED_OPTIONS, column_map, lay_over
 from bench.progress import progress_bar
 
@@ -54,6 +54,13 @@ def study(name: str, size: str, out: str | None, **flags: Any) -> None:
 @click.option("--shots", type=click.IntRange(min=1), required=True, help="K of a new task.")
 @click.option("--tasks", type=click.IntRange(min=1), required=True, help="New tasks.")
 @click.option("--budget", required=True, metavar="2m", help="Device time for all: 90s, 2m, 1h.")
+@click.option(
+    "--margin",
+    type=Points(),
+    default=2.0,
+    show_default=True,
+    help="Points of the primary metric that a cheaper method may be worse by.",
+)
 @click.option("--suite-like", "data", required=True, metavar="FILE", help="Data like yours.")
 @with_options(DATA_OPTIONS[1:])
 @click.option("--json", "out", type=click.Path(path_type=Path), help="All figures, as JSON.")
@@ -71,8 +78,9 @@ def advise(
 
     The rows are those of the recorded suite whose texts are most like --suite-like, by plain
     features that are shown. Of the methods whose meta-training, adaptation and answers fit the
-    budget, the cheapest is recommended that was not shown to be worse than the best. Without DIR
-    the records that come with a checkout are read.
+    budget, the cheapest is recommended that is shown to be within --margin points of the best; if
+    none is, evidence is lacking, and it says what would decide. Without DIR the records that come
+    with a checkout are read.
     """
     from bench.advise_command import advice, as_text, write_advice
     from bench.records import check_files

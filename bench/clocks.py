@@ -23,21 +23,34 @@ class Clock:
 
     Attributes:
         name: as people read it.
-        base: milliseconds of each round, the mean over suites and shots.
+        base: milliseconds of each round, the geometric mean over suites and shots.
         head: the same; empty where not every round of it has the clock.
-        loss: log(head / base), the mean over rounds.
+        loss: log(head / base).
+        count: of rounds, where base and head hold one typical time each.
     """
 
     name: str
     base: tuple[float, ...]
     head: tuple[float, ...]
     loss: Loss
+    count: int = 0
 
     @property
-    def means(self) -> tuple[float, float]:
-        """Milliseconds of base and head, means over rounds; not a number where there are none."""
-        head = statistics.fmean(self.head) if self.head else math.nan
-        return statistics.fmean(self.base), head
+    def typical(self) -> tuple[float, float]:
+        """Milliseconds of base and head, geometric means over rounds, whose ratio is that of the
+        loss; not a number where there are none."""
+        return _geometric(self.base), _geometric(self.head)
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds were timed."""
+        return self.count or len(self.base)
+
+
+def _geometric(times: Iterable[float]) -> float:
+    """The geometric mean; not a number of nothing."""
+    logs = [math.log(time) for time in times]
+    return math.exp(statistics.fmean(logs)) if logs else math.nan
 
 
 @dataclass(frozen=True)
@@ -177,7 +190,7 @@ def _sorted(keys: Iterable[Key]) -> list[Key]:
 def _without_head(name: str, timed: Iterable[Iterable[float]], margin: float) -> Clock:
     """A clock that base has, in milliseconds of each round, and head lacks."""
     loss = Loss(UNKNOWN, margin, complete=False)
-    return Clock(name, tuple(statistics.fmean(times) for times in timed), (), loss)
+    return Clock(name, tuple(map(_geometric, timed)), (), loss)
 
 
 def _clock(
@@ -193,10 +206,11 @@ def _clock(
     ]
     estimate, floor = estimated(ratios, unchanged)
     base, head = (
-        tuple(statistics.fmean(run[key] for key in keys) for run in runs[side])
+        tuple(_geometric(run[key] for key in keys) for run in runs[side])
         for side in ("base", "head")
     )
-    return Clock(name, base, head, Loss(estimate, margin, floor, complete=complete))
+    same = not any(ratios)
+    return Clock(name, base, head, Loss(estimate, margin, floor, same, complete))
 
 
 def estimated(ratios: Sequence[float], unchanged: Sequence[float]) -> tuple[Estimate, float]:

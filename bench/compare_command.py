@@ -1,10 +1,12 @@
 """`fewgen compare`: compares, writes what it was asked to, prints, and says how it ended."""
 
+import contextlib
+import json
 import math
 import os
 import sys
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +14,9 @@ import click
 
 from bench.clocks import Clock
 from bench.errors import UserError
-from bench.outcome import Outcome, as_json, judge
+from bench.outcome import Outcome, as_json, failure_json, judge
 from bench.records import check_files, read_cell, write_json, write_whole
-from bench.verdicts import as_junit, as_markdown, as_text
+from bench.verdicts import as_junit, as_markdown, as_text, failure_junit, failure_markdown
 
 if TYPE_CHECKING:
     from bench.matched import Match
@@ -78,10 +80,12 @@ def compare(
             say(as_text(outcome))
     except click.ClickException as error:
         say(f"Error: {error.format_message()}\n", err=True)
+        _write_failure((base, head), error.format_message(), files)
         return CANNOT
     except Exception:  # Python's own exit code would read as a regression
         lines = f"{traceback.format_exc()}fewgen compare met an error of its own"
         say(f"{lines}; nothing was compared\n", err=True)
+        _write_failure((base, head), "fewgen compare met an error of its own", files)
         return CANNOT
     return outcome.exit_code
 
@@ -138,6 +142,10 @@ def _benchmark_files(base: Path, head: Path, margin: float) -> Outcome:
                 "or two run directories"
             )
     clocks, unmeasured, more = compare_files(base, head, margin)
+    typical = (
+        "times are 20 % trimmed means of the rounds' logarithms where both files hold the rounds "
+        "(--benchmark-save-data), else medians; losses and bounds are of the same"
+    )
     note = (
         "the files were not measured in turn: the spread within each is all that tells of noise, "
         "and a machine that was slower at one hour reads as a slower head"
@@ -148,7 +156,7 @@ def _benchmark_files(base: Path, head: Path, margin: float) -> Outcome:
         speed=judge(clocks=clocks)[1],
         unmeasured=unmeasured,
         left_out=[f"only in head: {name}" for name in more],
-        notes=[note],
+        notes=[typical, note],
     )
 
 
@@ -204,6 +212,23 @@ def _unstable(side: str, directories: Sequence[Path]) -> list[str]:
     if all(_answers(directory) == first for directory in directories[1:]):
         return []
     return [f"{side} answers otherwise from round to round; quality is that of its first round"]
+
+
+def _write_failure(sides: tuple[str, str], reason: str, files: Mapping[str, Path | None]) -> None:
+    """Writes why nothing was compared to the files that were asked for, so that none of an earlier
+    comparison is taken for this one's; a file that cannot be written is let go."""
+    made: dict[str, Callable[[], str]] = {
+        "json": lambda: json.dumps(failure_json(*sides, reason), indent=1) + "\n",
+        "junit": lambda: failure_junit(reason),
+        "markdown": lambda: failure_markdown(*sides, reason),
+    }
+    paths = [path for path in files.values() if path]
+    for option, content in made.items():
+        path = files.get(option)
+        if path and paths.count(path) == 1:
+            with contextlib.suppress(OSError, UserError):
+                check_files({option: path})
+                write_whole(path, content())
 
 
 def _write(outcome: Outcome, clocks: Sequence[Clock], files: dict[str, Path | None]) -> None:

@@ -27,6 +27,7 @@ from bench.statistics import (
     Resamples,
     Scorer,
     cells_of,
+    differences_of,
     keys_of,
     of_resamples,
 )
@@ -190,7 +191,8 @@ def _behind(
             continue
         apart = taus[best] - taus[name]
         if not np.isnan(apart[:, 1:]).any(axis=0).all():
-            found = of_resamples(apart[:, 0], apart[:, 1:], units)
+            limits = differences_of(LIMITS)
+            found = of_resamples(apart[:, 0], apart[:, 1:], units, limits)
             ends = found.interval(confidence)
             told = (found.value, ends.low, ends.high, found.p())
             made[name] = dict(zip(NO_GAP, told, strict=True))
@@ -203,8 +205,8 @@ def _told(taus: Array, units: int, confidence: float) -> tuple[float, Interval]:
         return math.nan, Interval(math.nan, math.nan)
     if np.isnan(taus[:, 1:]).any(axis=0).all():
         return float(taus[:, 0].mean()), Interval(*LIMITS)
-    found = of_resamples(taus[:, 0], taus[:, 1:], units)
-    return found.value, found.interval(confidence).within(LIMITS)
+    found = of_resamples(taus[:, 0], taus[:, 1:], units, LIMITS)
+    return found.value, found.interval(confidence)
 
 
 def _taus(one: _Seen, two: _Seen, weights: Array, level: str) -> Array:

@@ -15,7 +15,6 @@ Verdict = Literal["pass", "regression", "inconclusive"]
 EXIT: dict[Verdict, int] = {"pass": 0, "regression": 1, "inconclusive": 3}
 LEVEL = 0.95
 GROWTH, MOST = 1.05, 1e4  # `more_needed` tries factors of so much each, up to so much
-SAME = Estimate(0.0, 0.0, 1.0)
 UNKNOWN = Estimate(0.0, math.inf, 1.0)
 
 
@@ -112,8 +111,12 @@ def more_needed(
 
 def _with(loss: Loss, factor: float) -> Loss:
     """The loss as `factor` times as much of the same would show it."""
-    old = loss.estimate
-    of_seeds = old.seeds_error**2  # which more of the same train seeds leaves as it is
+    return replace(loss, estimate=grown(loss.estimate, factor))
+
+
+def grown(old: Estimate, factor: float) -> Estimate:
+    """An estimate as `factor` times as many tasks with the same train seeds would show it, were its
+    value and its variances to stay as they are."""
+    of_seeds = old.seeds_error**2
     error = math.sqrt(max(old.error**2 - of_seeds, 0.0) / factor + of_seeds)
-    freedom = (old.freedom + 1) * factor - 1
-    return replace(loss, estimate=replace(old, error=error, freedom=freedom))
+    return replace(old, error=error, freedom=(old.freedom + 1) * factor - 1)

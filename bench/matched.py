@@ -1,6 +1,7 @@
 """Two run directories cell by cell: what both hold, what one lacks, and how they differ."""
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -8,14 +9,16 @@ from typing import Any, NamedTuple
 
 from bench.asked import Place, asks_for, failures, name_of, plan_of, told, unfinished
 from bench.errors import UserError
-from bench.gate import SAME, UNKNOWN, Loss
+from bench.gate import UNKNOWN, Loss
 from bench.plan import differences
 from bench.records import read_json
-from bench.statistics import Estimate
+from bench.statistics import TIE, Estimate
 from bench.tables import Row, entries, metrics, read_rows
 
 FREE = ("out", "workers")  # plan keys that change no result
 FACTS = ("plan", "facts", "packages", "hardware", "git")  # of run.json
+NAMED = 3  # reasons in an error message
+DIGEST = re.compile(r"(facts\.\S+): '[0-9a-f]{32,}\S*' -> '[0-9a-f]{32,}\S*'")
 SHOWN = 120  # characters of a difference
 
 
@@ -136,7 +139,9 @@ def match(base: Path, head: Path, margin: float, seed: int = 0) -> Match:
     if not any(pair.episodes for pair in found.pairs):
         lines = [f"{name} failed in head: {why}" for name, why in found.failed.items()]
         lines += [f"not finished in head: {line}" for line in found.unfinished]
-        hint = "; ".join([*lines, *found.left_out, *found.notes][:3]) or "none is finished"
+        plans = [f"differs: {line}" for line in found.differences if line.startswith("plan.")]
+        told = [*lines, *plans, *found.left_out, *found.notes]
+        hint = "; ".join(told[:NAMED]) or "none is finished"
         raise UserError(f"{base} and {head} share no finished cell ({hint})")
     found.notes += _conditional(found.pairs)
     return found
@@ -211,7 +216,7 @@ def _shared(found: Match, name: str, base: Row, head: Row) -> tuple[Row, Row]:
     both = [place for place in base.cells if place in head.cells]
     ours, theirs = ({place: _by_index(row, place) for place in both} for row in (base, head))
     for place in both:
-        _check_digests(name, place, ours[place], theirs[place])
+        _check_digests(name, place, ours[place], theirs[place], found.differences)
         if lone := ours[place].keys() ^ theirs[place].keys():
             found.left_out.append(f"{name}: {told([place])}: {len(lone)} episode(s) of one run")
     kept = {place: sorted(ours[place].keys() & theirs[place].keys()) for place in both}
@@ -232,27 +237,38 @@ def _check_digests(
     place: Place,
     base: Mapping[int, Mapping[str, Any]],
     head: Mapping[int, Mapping[str, Any]],
+    differences: Sequence[str],
 ) -> None:
     for index in sorted(base.keys() & head.keys()):
-        old, new = base[index]["digest"], head[index]["digest"]
-        if old != new:
+        if base[index]["digest"] != head[index]["digest"]:
             raise UserError(
-                f"{name}, {told([place])}, episode {index}: its digest is {old[:12]} in base "
-                f"and {new[:12]} in head; the episodes differ, so nothing can be compared"
+                f"{name}, {told([place])}, episode {index}: base and head were asked other "
+                f"questions, so nothing can be compared; {_why(differences)}"
             )
 
 
+def _why(differences: Sequence[str]) -> str:
+    """What may have changed the episodes: plan keys, else whatever differs."""
+    plans = [line for line in differences if line.startswith("plan.")]
+    if plans:
+        return f"the plans differ in {'; '.join(line.removeprefix('plan.') for line in plans)}"
+    if differences:
+        return f"the plans are alike, but not {'; '.join(differences[:NAMED])}"
+    return "plans, code and packages are alike: the data changed without a new revision"
+
+
 def _pair(name: str, base: Row, head: Row, margin: float, seed: int, complete: bool = True) -> Pair:
-    from bench.statistics import corpus_score, difference
+    from bench.statistics import corpus_score, difference, differences_of
 
     metric = next(m for m in metrics(base) if m.name == base.header["primary"])
     old, new = entries(base, metric.name), entries(head, metric.name)
     changed = {a.task for a, b in zip(old, new, strict=True) if (a.sums != b.sums).any()}
     before, after = corpus_score(old, metric), corpus_score(new, metric)
     if not changed:
-        estimate = SAME
+        estimate = TIE
     elif len({entry.task for entry in old}) < 2:  # one task tells of no spread over tasks
-        estimate = Estimate(before - after, math.inf, 1.0)
+        limits = differences_of(metric.limits)
+        estimate = Estimate(before - after, math.inf, 1.0, limits=limits)
     else:
         estimate = difference(old, new, metric, seed=seed)
     loss = Loss(estimate, margin, identical=not changed, complete=complete)
@@ -273,9 +289,8 @@ def _without_head(base: Row, margin: float) -> Pair:
 def _differences(base: Path, head: Path) -> list[str]:
     """How two runs' `run.json` differ, long lines cut."""
     old, new = (_described(directory) for directory in (base, head))
-    return [
-        line if len(line) <= SHOWN else f"{line[: SHOWN - 3]}..." for line in differences(old, new)
-    ]
+    lines = [DIGEST.sub(r"\1 differs", line) for line in differences(old, new)]
+    return [line if len(line) <= SHOWN else f"{line[: SHOWN - 3]}..." for line in lines]
 
 
 def _described(directory: Path) -> dict[str, Any]:

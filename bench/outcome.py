@@ -8,6 +8,7 @@ from typing import Any, Literal
 from bench.clocks import Clock
 from bench.gate import EXIT, LEVEL, Loss, Verdict, decide, more_needed, worst
 from bench.matched import Pair
+from bench.statistics import Estimate
 
 Kind = Literal["quality", "speed"]
 LARGEST = 700.0  # log ratio that is shown in per cent
@@ -20,7 +21,7 @@ class Line:
 
     Attributes:
         metric: the primary metric, or milliseconds.
-        base: its score or time there; the mean over rounds.
+        base: its score or time there, by the statistic that the loss compares.
         head: the same; not a number where head has none.
         loss: what head is worse by: points, or per cent of the base's time; not a number where
             head has none.
@@ -74,7 +75,7 @@ class Judged:
         if not all(line.complete for line in open_lines):
             did = "finished" if self.kind == "quality" else "measured"
             return f"what is not {did} in head, listed below, is needed"
-        if any(not math.isfinite(line.upper) for line in open_lines):
+        if self.needed is None and any(not math.isfinite(line.upper) for line in open_lines):
             thing = "task" if self.kind == "quality" else "round"
             return f"one {thing} shows no spread; more {thing}s are needed to tell its error"
         if self.needed is None:
@@ -159,7 +160,7 @@ def judge(
         for pair in pairs
     ]
     lines += [
-        _line("speed", clock.name, "ms", clock.means, clock.loss, len(clock.base))
+        _line("speed", clock.name, "ms", clock.typical, clock.loss, clock.rounds)
         for clock in clocks
     ]
     decision = decide(losses)
@@ -184,8 +185,8 @@ def _line(
         base=sides[0],
         head=sides[1],
         loss=shown(estimate.value) if known else math.nan,
-        lower=shown(estimate.lower(LEVEL)),
-        upper=shown(estimate.upper(LEVEL)),
+        lower=shown(_cut(estimate.lower(LEVEL), estimate)),
+        upper=shown(_cut(estimate.upper(LEVEL), estimate)),
         margin=shown(loss.margin),
         floor=shown(loss.floor),
         p_adjusted=1.0,
@@ -194,6 +195,12 @@ def _line(
         complete=loss.complete,
         count=count,
     )
+
+
+def _cut(bound: float, estimate: Estimate) -> float:
+    """A bound within what the loss can be; infinite where nothing is known of it."""
+    low, high = estimate.limits
+    return min(max(bound, low), high) if math.isfinite(bound) else bound
 
 
 def _judged(kind: Kind, decided: Sequence[Line], losses: Sequence[Loss]) -> Judged | None:
@@ -241,6 +248,11 @@ def as_json(outcome: Outcome) -> dict[str, Any]:
         "differences": outcome.differences,
         "notes": outcome.notes,
     }
+
+
+def failure_json(base: str, head: str, reason: str) -> dict[str, Any]:
+    """The content of `--json` where nothing could be compared."""
+    return {"verdict": "error", "exit_code": 2, "base": base, "head": head, "error": reason}
 
 
 def _judged_json(judged: Judged | None) -> Any:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.metrics import Metric
+from bench.ranks import FEWEST_TASKS
 from bench.statistics import Entry, Interval, Scorer, corpus_score
 from bench.streams import Stream
 
@@ -59,8 +60,8 @@ def task_differences(a: Sequence[Entry], b: Sequence[Entry], metric: Scorer) -> 
 
 
 def effect(a: Sequence[Entry], b: Sequence[Entry], metric: Scorer, level: float = 0.95) -> Effect:
-    """The effect size of `a - b` over tasks; 0 where the rows do not differ, NaN of less than
-    three tasks, and infinite where every task differs by the same.
+    """The effect size of `a - b` over tasks; 0 where the rows do not differ, infinite where every
+    task differs by the same, and NaN of fewer than three tasks or, if they differ by the same, six.
 
     Raises:
         ValueError: the rows differ in episodes or train seeds.
@@ -72,6 +73,8 @@ def effect(a: Sequence[Entry], b: Sequence[Entry], metric: Scorer, level: float 
     if count < 3:
         return Effect(math.nan, Interval(-math.inf, math.inf))
     spread = float(values.std(ddof=1))
+    if spread <= 1e-12 * abs(float(values.mean())) and count < FEWEST_TASKS:
+        return Effect(math.nan, Interval(-math.inf, math.inf))
     if spread <= 1e-12 * abs(float(values.mean())):
         end = math.copysign(math.inf, float(values.mean()))
         return Effect(end, Interval(end, end))

@@ -1,12 +1,13 @@
 """`fewgen paired`: every row of a block against one of them, by several paired tests."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.blocks import blocks
 from bench.errors import UserError, unknown
-from bench.tables import Row, entries, metrics, read_rows
+from bench.ranks import FEWEST_TASKS
+from bench.tables import Row, entries, metrics, pair_key, read_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -20,6 +21,7 @@ HEADINGS = {
     "baseline": "baseline",
     "minus": "minus",
     "metric": "metric",
+    "tasks": "tasks",
     "difference": "difference",
     "p": "p",
     "p_holm": "p (Holm)",
@@ -41,15 +43,15 @@ def paired_table(
 
     Args:
         directories: run directories.
-        baselines: what is compared; every baseline if empty.
+        baselines: what is compared; every few-shot baseline if empty, as in the leaderboard.
         minus: what it is compared to; the best row of each block if None.
         metric: in place of each suite's primary one.
         segments: adds the tests of single segments, as sacreBLEU's.
 
     Returns:
         One row a comparison: `difference` with `_low` and `_high` (95 %), `p` by Student's t over
-        resampled tasks, `p_holm` over everything in the table, `p_randomised` by swaps of whole
-        tasks, `g` with `_low` and `_high`.
+        resampled tasks, `p_holm` over every comparison of the table once, missing of fewer than
+        six tasks, `p_randomised` by swaps of whole tasks, `g` with `_low` and `_high`.
 
     Raises:
         UserError: a name is unknown, nothing can be compared, or segments are asked for of records
@@ -57,26 +59,42 @@ def paired_table(
     """
     import pandas as pd
 
-    from bench.statistics import holm
-
     rows = read_rows(directories)
     known = sorted({row.header["baseline"] for row in rows})
     for name in [*baselines, *([minus] if minus else [])]:
         if name not in known:
             raise unknown("baseline", name, known)
-    lines = [
-        _compared(row, against, scorer, segments)
-        for block in blocks(rows)
-        for row, against, scorer in _pairs(block, baselines, minus, metric)
-    ]
+    found = [pair for block in blocks(rows) for pair in _pairs(block, baselines, minus, metric)]
+    lines = [_compared(row, against, scorer, segments) for row, against, scorer in found]
     if not lines:
         raise UserError(
             "nothing to compare: no two finished rows of one block are named; `fewgen leaderboard` "
             "shows which rows stand together"
         )
     frame = pd.DataFrame(lines)
-    frame.insert(frame.columns.get_loc("p") + 1, "p_holm", holm(frame["p"].tolist()))
+    keys = [pair_key(row, against) for row, against, _ in found]
+    frame.insert(frame.columns.get_loc("p") + 1, "p_holm", _adjusted(lines, keys))
     return frame
+
+
+def _adjusted(
+    lines: Sequence[Mapping[str, Any]], keys: Sequence[frozenset[object]]
+) -> list[float | None]:
+    """Holm's p-values of comparisons with enough tasks; what several blocks hold is one of them,
+    and a floor beside itself, run on another device, is none."""
+    from bench.statistics import holm
+
+    pairs = list(zip(keys, lines, strict=True))
+    enough = [line["tasks"] >= FEWEST_TASKS for line in lines]
+    raw = {
+        key: line["p"]
+        for (key, line), told in zip(pairs, enough, strict=True)
+        if told and len(key) == 2
+    }
+    adjusted = dict(zip(raw, holm(list(raw.values())), strict=True))
+    return [
+        adjusted.get(key, 1.0) if told else None for key, told in zip(keys, enough, strict=True)
+    ]
 
 
 def _pairs(
@@ -98,7 +116,10 @@ def _pairs(
         against = [max(ranked, key=lambda row: corpus_score(entries(row, name), scorer))]
     for other in against:
         for row in whole:
-            if row is not other and (not baselines or row.header["baseline"] in baselines):
+            wanted = row.header["baseline"] in baselines
+            if not baselines:
+                wanted = row.few_shot or minus is not None
+            if row is not other and wanted:
                 yield row, other, scorer
 
 
@@ -121,6 +142,7 @@ def _compared(row: Row, other: Row, metric: "Metric", segments: bool) -> dict[st
         "baseline": _name(row),
         "minus": _name(other),
         "metric": metric.name,
+        "tasks": row.tasks,
         "difference": found.value,
         "difference_low": bounds.low,
         "difference_high": bounds.high,
@@ -173,14 +195,22 @@ def as_markdown(frame: "pd.DataFrame") -> str:
         g=[_with(*t, "+.2f") for t in _triples(frame, "g")],
     )
     for column in shown.columns[shown.columns.str.startswith("p")]:
-        shown[column] = [f"{p:.4f}" if p == p and p is not None else "" for p in frame[column]]
+        shown[column] = [f"{p:.4f}" if p is not None and p == p else "" for p in frame[column]]
     kept = {name: title for name, title in HEADINGS.items() if name in shown}
+    few = sorted({int(count) for count in frame["tasks"] if count < FEWEST_TASKS})
+    compared = int(frame["p_holm"].notna().sum())
     table = shown[list(kept)].rename(columns=kept).to_markdown(index=False, disable_numparse=True)
     return (
         f"{table}\n\nBrackets are 95 % intervals. p: Student's t over resampled tasks (and train "
-        f"seeds); Holm: over the {len(frame)} comparison(s) above; tasks swapped: approximate "
+        f"seeds); Holm: over the {compared} comparison(s) above; tasks swapped: approximate "
         "randomisation of whole tasks; g: of the tasks' own scores, whose mean differs from a "
         "difference of corpus scores. Both are left empty where train seeds differ."
+        + (
+            f" Too few tasks to separate rows: {', '.join(map(str, few))}, and {FEWEST_TASKS} are "
+            "the least, as an exact sign-flip test of n tasks has no p-value below 2 / 2^n."
+            if few
+            else ""
+        )
         + (
             " Segments: sacreBLEU's tests, which take segments of a task for independent."
             if "p_segments_bootstrap" in frame

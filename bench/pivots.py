@@ -282,7 +282,8 @@ def _long(method: Method, columns: Mapping[str, Block]) -> dict[str, Any]:
     }
     for heading, block in columns.items():
         metric = block.metric
-        for key in (metric, f"{metric}_low", f"{metric}_high", "group", "pareto", "adapt_ms"):
+        scores = (metric, f"{metric}_low", f"{metric}_high")
+        for key in (*scores, "group", "pareto", "tasks", "adapt_ms"):
             made[f"{heading}:{key}"] = method.cells.get(heading, {}).get(key)
         if any(map(is_probed, block.lines)):
             for key in (LOSS, f"{LOSS}_low", f"{LOSS}_high", f"{LOSS}_episodes"):

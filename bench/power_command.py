@@ -78,7 +78,13 @@ def _chosen(
 def _noise(one: Answered, two: Answered) -> tuple[Split, Noise]:
     try:
         found = split(one.minus(two))
-        return found, noise_of(found)
+        noise = noise_of(found)
+        if found.constant:
+            raise ValueError(
+                f"the difference is {found.value:.2f} in every episode: there is no variance from "
+                "which a size follows"
+            )
+        return found, noise
     except ValueError as error:
         raise UserError(f"{title(one, two)}: {error}; run more --episodes") from None
 

@@ -63,8 +63,7 @@ def loss_of(row: "Row", metric: "Metric", probe: str = OTHER_TASK) -> Loss | Non
     if not own:
         return None
     found = difference(own, wrong, metric)
-    low, high = metric.limits
-    bounds: Interval = found.interval().within((low - high, high - low))
+    bounds: Interval = found.interval()
     scores = corpus_score(own, metric), corpus_score(wrong, metric)
     keys = {entry.key for entry in own}
     return Loss(found, bounds, *scores, len(keys), len({task for task, _, _ in keys}))

@@ -22,6 +22,7 @@ from bench.shown import (
     leads,
     loss,
     number,
+    outer_steps,
     score,
     title,
 )
@@ -54,6 +55,7 @@ def _cells(line: Mapping[str, Any]) -> dict[str, str]:
         "ms / token": number(line.get("generate_ms_per_token"), 2),
         "train s": number(line.get("train_s")) if line.get("train_s") else MISSING,
         "train tokens": f"{line['train_tokens']:,.0f}" if line.get("train_tokens") else MISSING,
+        "outer steps": number(outer_steps(line), 0),
         "failed": str(line["failed"]) if line["failed"] else "",
     }
 

@@ -1,11 +1,29 @@
-"""Ranks that claim no more than was shown: letters of ties, and the front of score and cost."""
+"""Ranks that claim no more than was shown: letters of ties, the front of score and cost, and how
+many tasks a verdict needs."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from string import ascii_lowercase
 from typing import TypeVar
 
 T = TypeVar("T")
+ALPHA = 0.05  # rows whose adjusted p-value is below it are said to differ
+
+
+def fewest_tasks(level: float) -> int:
+    """The fewest tasks with which an exact two-sided sign-flip test can reach a level.
+
+    Of the 2^n equally likely ways to flip the signs of n paired differences (Fisher, 1935), two
+    give the most extreme mean, so no p-value is below 2 / 2^n: 5 % needs n = 6.
+
+    Args:
+        level: above 0; of many comparisons, what Holm's adjustment leaves to the smallest p-value.
+    """
+    return max(math.ceil(1 - math.log2(level)), 1)
+
+
+FEWEST_TASKS = fewest_tasks(ALPHA)  # rows that met fewer are not told apart
 
 
 def letters(order: Sequence[T], differ: Callable[[T, T], bool]) -> list[str]:

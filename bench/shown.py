@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bench.probed import LOSS, flagged, is_probed
-from bench.tables import ALPHA
+from bench.ranks import ALPHA, FEWEST_TASKS
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -73,6 +73,12 @@ def bracketed(value: float, low: float, high: float, form: str = ".1f") -> str:
     return f"{value:{form}} [{low:{form}}, {high:{form}}]"
 
 
+def outer_steps(line: Mapping[str, Any]) -> float | None:
+    """Of a meta-trained row, the mean over train seeds; None where no step was recorded."""
+    found = line.get("train_steps") if line["init"] == "meta-trained" else None
+    return float(found) if known(found) and found else None
+
+
 def score(line: Mapping[str, Any], metric: str) -> str:
     """A score with its interval."""
     if not known(line.get(metric)):
@@ -84,7 +90,7 @@ def difference(line: Mapping[str, Any]) -> str:
     """To the best row of the block."""
     if not known(line.get("to_best")):
         return MISSING
-    if not known(line.get("to_best_p")):
+    if line["to_best"] == 0 and not known(line.get("to_best_p")):
         return "best"
     return bracketed(line["to_best"], line["to_best_low"], line["to_best_high"], "+.1f")
 
@@ -102,7 +108,8 @@ def loss(line: Mapping[str, Any]) -> str:
 
 
 def leads(line: Mapping[str, Any]) -> bool:
-    """Whether a row is the best of its block or not different from it: they share a letter."""
-    if not known(line.get("to_best")):
+    """Whether a row is the best of its block or not shown to differ from it; none where there are
+    too few tasks to tell."""
+    if not known(line.get("to_best")) or line["tasks"] < FEWEST_TASKS:
         return False
     return not known(line.get("to_best_p")) or bool(line["to_best_p"] >= ALPHA)

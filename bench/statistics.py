@@ -11,30 +11,39 @@ as well would count `V_both` three times (Owen, 2007).
 
 A drawn task brings all its episodes: drawing among them again would count their luck twice
 (Davison and Hinkley, 1997, section 3.8). Only of a single task are the episodes drawn, and the
-interval is then conditional on the task; with one train seed it is conditional on that. Of a single
-episode nothing tells how far it lies from others: its interval is without end.
+interval is then conditional on the task; with one train seed it is conditional on that. A single
+episode says nothing about others: its interval is unbounded.
+
+Where all tasks differ by exactly the same amount there is no variance for a t-test. What remains is
+the exact sign-flip test, which assumes that a difference is as likely to have either sign: n equal
+differences have the two-sided p-value 2 / 2^n, so fewer than six give no verdict at 5 % and an
+unbounded interval. Rows with identical statistics in every episode are a tie.
 """
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.ranks import FEWEST_TASKS
 from bench.streams import Stream
 
 Array = NDArray[np.float64]
 Key = tuple[str, int, int]
+Limits = tuple[float, float]
 FEW_TASKS = 10  # fewer say little of any other
+UNBOUNDED: Limits = (-math.inf, math.inf)
+ROUNDING = 1e-10  # of a score: resamples that differ by less have no variance
 
 
 class Scorer(Protocol):
     """The part of a metric that statistics need."""
 
-    limits: tuple[float, float]
+    limits: Limits
 
     def score(self, sums: Array) -> float:
         """The corpus score of summed statistics `(statistics,)`."""
@@ -75,7 +84,7 @@ class Interval:
     low: float
     high: float
 
-    def within(self, limits: tuple[float, float]) -> "Interval":
+    def within(self, limits: Limits) -> "Interval":
         """What of it lies between a metric's limits."""
         return Interval(max(self.low, limits[0]), min(self.high, limits[1]))
 
@@ -88,9 +97,12 @@ class Estimate:
         value: the corpus score, or the difference of two.
         error: its standard error over tasks and train seeds; 0 where nothing varies, infinite
             where a single episode is all there is.
-        freedom: degrees of freedom of the error.
+        freedom: degrees of freedom of the error. Where the error is 0, freedom + 1 is the number
+            of tasks that agree, and the exact sign-flip test takes the place of Student's t;
+            infinite for what is known exactly, as the difference of identical rows.
         seeds_error: the part of train seeds in it, which their small number leaves uncertain.
         seeds_freedom: degrees of freedom of that part.
+        limits: between which the value lies by definition; intervals are cut to them.
     """
 
     value: float
@@ -98,17 +110,22 @@ class Estimate:
     freedom: float
     seeds_error: float = 0.0
     seeds_freedom: float = 1.0
+    limits: Limits = UNBOUNDED
 
     def interval(self, level: float = 0.95) -> Interval:
-        """The two-sided interval."""
+        """The two-sided interval, within the limits."""
+        return self.whole_interval(level).within(self.limits)
+
+    def whole_interval(self, level: float = 0.95) -> Interval:
+        """The two-sided interval, beyond the limits too."""
         return Interval(self.lower((1 + level) / 2), self.upper((1 + level) / 2))
 
     def lower(self, level: float = 0.95) -> float:
-        """The one-sided lower bound."""
+        """The one-sided lower bound, not cut to the limits."""
         return self.value - self._reach(level)
 
     def upper(self, level: float = 0.95) -> float:
-        """The one-sided upper bound."""
+        """The one-sided upper bound, not cut to the limits."""
         return self.value + self._reach(level)
 
     def p(self) -> float:
@@ -128,17 +145,27 @@ class Estimate:
         parts = (self.error, self.freedom), (self.seeds_error, self.seeds_freedom)
         return [part for part in parts if part[0]]
 
+    @property
+    def _all_alike(self) -> float:
+        """The probability that tasks which agree all have this sign by chance."""
+        return float(0.5 ** (self.freedom + 1))
+
     def _reach(self, level: float) -> float:
         from scipy.special import stdtrit
 
-        return max((float(stdtrit(f, level)) * error for error, f in self._parts), default=0.0)
+        if not self._parts:
+            return 0.0 if self._all_alike <= 1 - level else math.inf
+        return max(float(stdtrit(f, level)) * error for error, f in self._parts)
 
     def _tail(self, distance: float) -> float:
         from scipy.special import stdtr
 
         if not self._parts:
-            return float(distance <= 0)
+            return self._all_alike if distance > 0 else 1.0
         return max(float(stdtr(f, -distance / error)) for error, f in self._parts)
+
+
+TIE = Estimate(0.0, 0.0, math.inf)  # the difference of identical rows
 
 
 @dataclass(frozen=True)
@@ -173,12 +200,20 @@ def cells_of(entries: Sequence[Entry], keys: Sequence[Key]) -> list[SeedCell]:
 
 
 def _same(a: Sequence[SeedCell], b: Sequence[SeedCell]) -> bool:
-    """Whether every episode has the same statistics in both rows."""
-    return len(a) == len(b) and all(
-        x.train_seed == y.train_seed
+    """Whether every episode has the same statistics in both rows; a row without train seeds meets
+    every train seed of the other."""
+    one, two = ({cell.train_seed for cell in cells} for cells in (a, b))
+    if one != two and {None} not in (one, two):
+        return False
+    pairs = [
+        (x, y)
+        for x in a
+        for y in b
+        if (x.train_seed == y.train_seed or None in (x.train_seed, y.train_seed))
         and np.array_equal(x.columns, y.columns)
-        and np.array_equal(x.sums, y.sums)
-        for x, y in zip(a, b, strict=True)
+    ]
+    return len(pairs) == max(len(a), len(b)) and all(
+        np.array_equal(x.sums, y.sums) for x, y in pairs
     )
 
 
@@ -212,18 +247,24 @@ class Scored:
         points: the scores of the data `(train seeds,)`.
         draws: the scores of the resamples `(train seeds, repeats)`.
         share: of each train seed in the row's score `(train seeds,)`.
+        scale: size of the scores; differences keep that of their scores, as rounding depends on it.
     """
 
     train_seeds: tuple[int | None, ...]
     points: Array
     draws: Array
     share: Array
+    scale: float
 
     def minus(self, other: "Scored") -> "Scored":
         """The difference, for rows with the same train seeds or where one has none."""
         more = self if len(self.points) >= len(other.points) else other
         return Scored(
-            more.train_seeds, self.points - other.points, self.draws - other.draws, more.share
+            more.train_seeds,
+            self.points - other.points,
+            self.draws - other.draws,
+            more.share,
+            max(self.scale, other.scale),
         )
 
 
@@ -264,7 +305,8 @@ class Resamples:
             points[i] += metric.score(cell.sums.sum(axis=0))
             counts[i] += 1
         draws = np.divide(totals, held, out=np.full_like(totals, np.nan), where=held > 0)
-        return Scored(seeds, points / counts, draws, counts / counts.sum())
+        scores = points / counts
+        return Scored(seeds, scores, draws, counts / counts.sum(), float(np.abs(scores).max()))
 
 
 @dataclass(frozen=True)
@@ -275,11 +317,14 @@ class _Variance:
     freedom: float
 
 
-def _of_tasks(draws: Array, units: int) -> _Variance:
-    """Of the resamples `(repeats,)` of a row; infinite where there is one thing to draw."""
+def _of_tasks(draws: Array, units: int, scale: float) -> _Variance:
+    """Of the resamples `(repeats,)` of a row; infinite where there is one thing to draw, 0 where
+    they differ by rounding alone."""
     if units < 2:
         return _Variance(math.inf, 1)
     known = draws[~np.isnan(draws)]
+    if np.ptp(known) <= ROUNDING * scale:
+        return _Variance(0.0, units - 1)
     return _Variance(float(known.var()) * units / (units - 1), units - 1)
 
 
@@ -287,6 +332,8 @@ def _of_seeds(scored: Scored, units: int) -> list[_Variance]:
     """`V_seeds` and `-V_both`; nothing for one train seed, or where these add no variance."""
     count = len(scored.points)
     if count < 2 or units < 2:
+        return []
+    if np.ptp(scored.points) <= ROUNDING * scored.scale:
         return []
     seeds = float(scored.points.var(ddof=1)) / count
     rest = scored.draws - scored.draws.mean(axis=0)
@@ -297,19 +344,25 @@ def _of_seeds(scored: Scored, units: int) -> list[_Variance]:
     return [_Variance(seeds, count - 1), _Variance(-both, (count - 1) * (units - 1))]
 
 
-def _estimate(value: float, tasks: _Variance, seeds: Sequence[_Variance]) -> Estimate:
-    """Satterthwaite's approximation to the sum of the variances."""
+def _estimate(
+    value: float, tasks: _Variance, seeds: Sequence[_Variance], limits: Limits
+) -> Estimate:
+    """Satterthwaite's approximation to the sum of the variances. Too few tasks without variance
+    say nothing about others, whatever train seeds do."""
     parts = [tasks, *seeds]
     total = sum(part.value for part in parts)
-    if not total or math.isinf(total):
-        return Estimate(value, math.sqrt(total), 1.0)
+    too_few = not tasks.value and tasks.freedom + 1 < FEWEST_TASKS
+    if math.isinf(total) or (total and too_few):
+        return Estimate(value, math.inf, 1.0, limits=limits)
+    if not total:
+        return Estimate(value, 0.0, tasks.freedom, limits=limits)
     spread = sum(part.value**2 / part.freedom for part in parts)
     if not seeds:
-        return Estimate(value, math.sqrt(total), total**2 / spread)
+        return Estimate(value, math.sqrt(total), total**2 / spread, limits=limits)
     of_seeds = [part for part in seeds if part.value > 0]
     freedom = sum(p.value for p in of_seeds) ** 2 / sum(p.value**2 / p.freedom for p in of_seeds)
     error = math.sqrt(sum(part.value for part in seeds))
-    return Estimate(value, math.sqrt(total), total**2 / spread, error, freedom)
+    return Estimate(value, math.sqrt(total), total**2 / spread, error, freedom, limits)
 
 
 @dataclass(frozen=True, eq=False)
@@ -320,11 +373,13 @@ class Resampled:
         points: of the data `(train seeds,)`.
         draws: of the resamples `(train seeds, repeats)`.
         units: how many tasks a resample draws.
+        limits: between which scores lie.
     """
 
     points: Array
     draws: Array
     units: int
+    limits: Limits = UNBOUNDED
 
 
 def resampled(
@@ -340,34 +395,57 @@ def resampled(
     keys = keys_of(entries)
     draws = Resamples(keys, repeats, Stream(seed, "resamples"))
     scored = draws.scored(cells_of(entries, keys), metric)
-    return Resampled(scored.points, scored.draws, draws.units)
+    return Resampled(scored.points, scored.draws, draws.units, metric.limits)
 
 
-def of_resamples(points: Array, draws: Array, units: int) -> Estimate:
+def of_resamples(points: Array, draws: Array, units: int, limits: Limits = UNBOUNDED) -> Estimate:
     """The mean over train seeds of a figure that is given for each of them.
 
     Args:
         points: of the data `(train seeds,)`.
         draws: of resamples of tasks, the same ones for all train seeds `(train seeds, repeats)`.
         units: how many tasks a resample draws.
+        limits: between which the figure lies by definition.
     """
     share = np.full(len(points), 1 / len(points))
-    return _alone(Scored((), points, draws, share), units)
+    scale = float(np.abs(points).max())
+    return _alone(Scored((), points, draws, share, scale), units, limits)
 
 
-def _alone(scored: Scored, units: int) -> Estimate:
-    value = float(scored.share @ scored.points)
-    over_tasks = _of_tasks(scored.share @ scored.draws, units)
-    return _estimate(value, over_tasks, _of_seeds(scored, units))
+def of_train_seeds(values: Array, limits: Limits = UNBOUNDED) -> Estimate:
+    """The mean over train seeds of a figure that no task has a part in `(train seeds,)`; of a
+    single train seed, or of equal values, nothing tells how far others lie from it."""
+    value, count = float(values.mean()), len(values)
+    if count < 2 or np.ptp(values) <= ROUNDING * np.abs(values).max():
+        return Estimate(value, math.inf, 1.0, limits=limits)
+    return Estimate(value, float(values.std(ddof=1)) / math.sqrt(count), count - 1, limits=limits)
 
 
-def _between(a: Scored, b: Scored, units: int) -> Estimate:
+def differences_of(limits: Limits) -> Limits:
+    """Between which the difference of two values lies that each lie between limits."""
+    low, high = limits
+    return low - high, high - low
+
+
+def _value(value: float, scale: float) -> float:
+    """A difference, 0 where it is rounding."""
+    return value if abs(value) > ROUNDING * scale else 0.0
+
+
+def _alone(scored: Scored, units: int, limits: Limits) -> Estimate:
+    value = _value(float(scored.share @ scored.points), scored.scale)
+    over_tasks = _of_tasks(scored.share @ scored.draws, units, scored.scale)
+    return _estimate(value, over_tasks, _of_seeds(scored, units), limits)
+
+
+def _between(a: Scored, b: Scored, units: int, limits: Limits) -> Estimate:
     """The difference of two rows that were scored on the same resamples."""
     if a.train_seeds == b.train_seeds or (None,) in (a.train_seeds, b.train_seeds):
-        return _alone(a.minus(b), units)
-    value = float(a.share @ a.points - b.share @ b.points)
-    over_tasks = _of_tasks(a.share @ a.draws - b.share @ b.draws, units)
-    return _estimate(value, over_tasks, [*_of_seeds(a, units), *_of_seeds(b, units)])
+        return _alone(a.minus(b), units, limits)
+    scale = max(a.scale, b.scale)
+    value = _value(float(a.share @ a.points - b.share @ b.points), scale)
+    over_tasks = _of_tasks(a.share @ a.draws - b.share @ b.draws, units, scale)
+    return _estimate(value, over_tasks, [*_of_seeds(a, units), *_of_seeds(b, units)], limits)
 
 
 def estimate(
@@ -386,7 +464,7 @@ def estimate(
     """
     keys = keys_of(entries)
     draws = Resamples(keys, repeats, Stream(seed, "resamples"))
-    return _alone(draws.scored(cells_of(entries, keys), metric), draws.units)
+    return _alone(draws.scored(cells_of(entries, keys), metric), draws.units, metric.limits)
 
 
 def interval(
@@ -397,7 +475,7 @@ def interval(
     seed: int = 0,
 ) -> Interval:
     """The two-sided interval of `corpus_score`, within the metric's limits; see `estimate`."""
-    return estimate(entries, metric, repeats, seed).interval(level).within(metric.limits)
+    return estimate(entries, metric, repeats, seed).interval(level)
 
 
 def pairwise(
@@ -423,10 +501,11 @@ def pairwise(
     draws = Resamples(keys, repeats, Stream(seed, "resamples"))
     cells = [cells_of(row, keys) for row in rows]
     scored = [draws.scored(found, metric) for found in cells]
+    limits = differences_of(metric.limits)
     return {
-        (i, j): Estimate(0.0, 0.0, 1.0)
+        (i, j): replace(TIE, limits=limits)
         if _same(cells[i], cells[j])
-        else _between(scored[i], scored[j], draws.units)
+        else _between(scored[i], scored[j], draws.units, limits)
         for i, j in combinations(range(len(rows)), 2)
     }
 
@@ -463,13 +542,21 @@ def apart(
         for side, rows in (("a", a), ("b", b))
     )
     both = one.minus(two)
-    parts = [_of_tasks(s.share @ s.draws, units) for s, units in ((one, first), (two, second))]
+    parts = [
+        _of_tasks(s.share @ s.draws, units, s.scale) for s, units in ((one, first), (two, second))
+    ]
+    fewer = min(first, second)
     total = sum(part.value for part in parts)
+    if any(not part.value and part.freedom + 1 < FEWEST_TASKS for part in parts):
+        total = math.inf  # a set of too few tasks without variance
     spread = sum(part.value**2 / part.freedom for part in parts)
     known = total and not math.isinf(total)
-    tasks = _Variance(total, total**2 / spread if known else 1)
-    value = float(both.share @ both.points)
-    return _estimate(value, tasks, _of_seeds(both, min(first, second)))
+    tasks = _Variance(total, total**2 / spread if known else fewer - 1)
+    value = _value(float(both.share @ both.points), both.scale)
+    limits = differences_of(metric.limits)
+    if max(len(a), len(b)) > 1:  # a difference of differences
+        limits = differences_of(limits)
+    return _estimate(value, tasks, _of_seeds(both, fewer), limits)
 
 
 def _on_one_set(

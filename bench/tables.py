@@ -6,13 +6,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from bench.blocks import blocks, decoding_of
 from bench.costs import costs, training
 from bench.errors import UserError, unknown
 from bench.probed import loss_columns
-from bench.ranks import Point, front, letters
+from bench.ranks import ALPHA, FEWEST_TASKS, Point, front, letters
 from bench.records import read_cell, read_json
 
 if TYPE_CHECKING:
@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from bench.metrics import Metric
     from bench.statistics import Entry, Estimate
 
-ALPHA = 0.05  # rows whose adjusted p-value is below it are said to differ
+
+Compare = Literal["all", "best"]
 
 
 @dataclass
@@ -66,6 +67,11 @@ class Row:
     def digests(self) -> dict[tuple[int, int], str]:
         """(seed, index) to the digest of its episode."""
         return {(r["seed"], r["index"]): r["digest"] for r in self.records()}
+
+    @property
+    def tasks(self) -> int:
+        """How many tasks its episodes are of."""
+        return len({r["task"] for r in self.records()})
 
 
 def _row_key(header: Mapping[str, Any]) -> str:
@@ -201,6 +207,7 @@ def _line(row: Row) -> dict[str, Any]:
         "interval": "conditional on its train seed" if len(train_seeds) == 1 else "",
         # Those of several train seeds are the same ones.
         "episodes": len(row.digests),
+        "tasks": row.tasks,
         "support_part": ",".join(sorted({r["support_part"] for r in records})),
         "options": ", ".join(f"{k} = {v}" for k, v in (head.get("changed") or {}).items()),
         **({"train_shots": ",".join(map(str, drawn))} if drawn else {}),
@@ -260,6 +267,11 @@ class Block:
         pairs = zip(self.rows, self.lines, strict=True)
         return [(row, line) for row, line in pairs if row.complete and row.few_shot]
 
+    @property
+    def separable(self) -> bool:
+        """Whether its ranked rows met enough tasks to be told apart."""
+        return bool(self.complete) and self.complete[0][0].tasks >= FEWEST_TASKS
+
 
 def _block(rows: Sequence[Row], metric: str | None) -> Block:
     """A block in the order of its ranking metric."""
@@ -272,19 +284,51 @@ def _block(rows: Sequence[Row], metric: str | None) -> Block:
     return Block([row for row, _ in pairs], [line for _, line in pairs])
 
 
-def _compare(made: Sequence[Block]) -> None:
+def _compare(made: Sequence[Block], compare: Compare) -> None:
     """Adds paired differences, letters and the front to the lines of ranked rows.
 
-    All pairs of ranked rows of all blocks are compared, and their p-values adjusted together.
+    The pairs of ranked rows of all blocks with enough tasks are tested, or those with the best row
+    of their block, and their p-values adjusted together. A pair that several blocks hold, as floors
+    are, is one test.
     """
     from bench.statistics import holm, pairwise
 
     found = [pairwise(*_measured(block)) if block.complete else {} for block in made]
-    places = [(number, pair) for number, pairs in enumerate(found) for pair in pairs]
-    adjusted = holm([found[number][pair].p() for number, pair in places])
-    ps = dict(zip(places, adjusted, strict=True))
-    for number, (block, pairs) in enumerate(zip(made, found, strict=True)):
-        _rank(block, pairs, {pair: ps[number, pair] for pair in pairs})
+    tests = [
+        {
+            pair: pair_key(block.complete[pair[0]][0], block.complete[pair[1]][0])
+            for pair in (pairs if block.separable else ())
+            if compare == "all" or pair[0] == 0
+        }
+        for block, pairs in zip(made, found, strict=True)
+    ]
+    raw = {
+        key: pairs[pair].p()
+        for pairs, keys in zip(found, tests, strict=True)
+        for pair, key in keys.items()
+        if len(key) == 2  # else a floor beside itself, run on another device
+    }
+    adjusted = dict(zip(raw, holm(list(raw.values())), strict=True))
+    for block, pairs, keys in zip(made, found, tests, strict=True):
+        for line in block.lines:
+            line["compared"], line["comparisons"] = compare, len(raw)
+        _rank(block, pairs, {pair: adjusted.get(key, 1.0) for pair, key in keys.items()})
+
+
+def pair_key(one: Row, two: Row) -> frozenset[object]:
+    """What two pairs of rows share that are one test, in whatever blocks they are."""
+    return frozenset((_test_key(one), _test_key(two)))
+
+
+def _test_key(row: Row) -> object:
+    """A floor has the same answers on every device and beside every backbone."""
+    if row.header["init"] != "none":
+        return id(row)
+    keys = "suite dataset revision split baseline shots options signatures".split()
+    about = json.dumps([row.header.get(key) for key in keys], sort_keys=True)
+    answers = sorted((r["seed"], r["index"], r["digest"]) for r in row.records())
+    scored = sorted((r["seed"], r["index"], r["statistics"]) for r in row.records())
+    return about, json.dumps([answers, scored], sort_keys=True)
 
 
 def _measured(block: Block) -> "tuple[list[list[Entry]], Metric]":
@@ -299,7 +343,9 @@ def _rank(
 ) -> None:
     """Writes a block's comparisons, of pairs of ranked rows in their order, into its lines."""
     lines = [line for _, line in block.complete]
-    groups = letters(range(len(lines)), lambda i, j: ps[i, j] < ALPHA)
+    groups = [""] * len(lines)
+    if block.separable and lines[0]["compared"] == "all":
+        groups = letters(range(len(lines)), lambda i, j: ps[i, j] < ALPHA)
     on_front = front([_point(line, block.metric) for line in lines])
     for place, line in enumerate(lines):
         line["to_best"], line["to_best_low"], line["to_best_high"] = 0.0, 0.0, 0.0
@@ -308,7 +354,7 @@ def _rank(
             bounds = ahead.interval(1 - ALPHA)
             line["to_best"] = -ahead.value
             line["to_best_low"], line["to_best_high"] = -bounds.high, -bounds.low
-            line["to_best_p"] = ps[0, place]
+            line["to_best_p"] = ps.get((0, place))
         line["group"], line["pareto"] = groups[place], on_front[place]
 
 
@@ -318,7 +364,9 @@ def _point(line: Mapping[str, Any], metric: str) -> Point:
     return Point(line[metric], cost, f"{line['device']} {line['dtype']} {line['threads']}")
 
 
-def ranked(directories: "Sequence[str | Path]", metric: str | None = None) -> list[Block]:
+def ranked(
+    directories: "Sequence[str | Path]", metric: str | None = None, compare: Compare = "all"
+) -> list[Block]:
     """The blocks of some run directories, compared; see `leaderboard`."""
     rows = read_rows(Path(directory) for directory in directories)
     if not rows:
@@ -331,7 +379,7 @@ def ranked(directories: "Sequence[str | Path]", metric: str | None = None) -> li
     for number, block in enumerate(made, 1):
         for line in block.lines:
             line["block"] = str(number)
-    _compare(made)
+    _compare(made, compare)
     return made
 
 
@@ -356,26 +404,31 @@ def frame_of(made: Sequence[Block]) -> "pd.DataFrame":
     return frame.astype({"pareto": "boolean"})
 
 
-def leaderboard(directories: "Sequence[str | Path]", metric: str | None = None) -> "pd.DataFrame":
+def leaderboard(
+    directories: "Sequence[str | Path]", metric: str | None = None, compare: Compare = "all"
+) -> "pd.DataFrame":
     """The rows of some run directories as a table, best first within a block.
 
     Args:
         directories: written by `run`.
         metric: ranks in place of each suite's primary metric.
+        compare: tests all pairs of rows, or each row against the best of its block only, as
+            `fewgen paired` does; there are then no letters.
 
     Returns:
         One row for each (suite, dataset, baseline, shots) of a block; scores are 0 to 100, times in
         milliseconds (`train_s` in seconds), memory in MiB, energy in joules, utilisation from 0
         to 1. `to_best` is the paired difference to the best row of the block on the ranking
-        metric, with its 95 % interval; `to_best_p` is its p-value, adjusted for all pairs of rows
-        of all blocks (Holm, 1979). Rows of a block that share a letter of `group` do not differ by
-        those p-values at 5 %. `probe_loss`, with its interval, is what a row loses on the ranking
-        metric under another task's support, where that was probed. `pareto`: no row of the block
-        has as good a score for as short an adaptation, and one of both better. Rows that lack
-        cells have no comparison, nor have those that learned from more than support sets, which
-        stand last.
+        metric, with its 95 % interval; `to_best_p` is its p-value, adjusted for all `comparisons`
+        (Holm, 1979): of pairs of rows of all blocks, each counted once. Rows of a block that share
+        a letter of `group` do not differ by those p-values at 5 %. Blocks of fewer than six `tasks`
+        have neither, as an exact sign-flip test of them has no p-value below 5 %. `probe_loss`,
+        with its interval, is what a row loses on the ranking metric under another task's support,
+        where that was probed. `pareto`: no row of the block has as good a score for as short an
+        adaptation, and one of both better. Rows that lack cells have no comparison, nor have those
+        that learned from more than support sets, which stand last.
 
     Raises:
         UserError: no run directory, no finished cell, or a metric that was not recorded.
     """
-    return frame_of(ranked(directories, metric))
+    return frame_of(ranked(directories, metric, compare))

@@ -31,6 +31,7 @@ FACTORS = (
     "decoding x train seed",
 )
 STEP = 1e-4  # of an episode's weight, for its influence
+ROUNDING = 1e-7  # of a score; linearised scores that differ by less are the same
 FITS = 30
 
 
@@ -178,6 +179,11 @@ class Split:
     components: tuple[Component, ...]
     unknown: tuple[str, ...]
     absent: tuple[str, ...]
+
+    @property
+    def constant(self) -> bool:
+        """Whether nothing varies but rounding, so that no variance can be told."""
+        return sum(c.variance for c in self.components) <= (ROUNDING * max(abs(self.value), 1)) ** 2
 
     def of(self, factor: str) -> Component | None:
         """The component that a factor is in."""

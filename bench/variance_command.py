@@ -115,6 +115,11 @@ def notes(found: Split) -> list[str]:
     """What the design cannot tell, a line each."""
     tasks, episodes, train_seeds, decodings = found.sizes
     lines = []
+    if found.constant:
+        lines.append(
+            "All values are the same: the variances are 0 here, and their intervals say nothing "
+            "about other tasks."
+        )
     if episodes == tasks:
         lines.append(
             "Every task was visited once, so that tasks and support draws are not told apart: run "

@@ -168,6 +168,26 @@ def as_junit(outcome: Outcome) -> str:
     return bytes(report.tostring()).decode() + "\n"  # type: ignore[no-untyped-call]
 
 
+def failure_markdown(base: str, head: str, reason: str) -> str:
+    """A summary for a pull request where nothing could be compared."""
+    return (
+        f"### ❌ fewgen compare: nothing could be compared\n\n"
+        f"base {_markdown(base)}, head {_markdown(head)}\n\n- {_markdown(reason)}\n"
+    )
+
+
+def failure_junit(reason: str) -> str:
+    """JUnit XML where nothing could be compared: a test case with an error."""
+    from junitparser import Error, JUnitXml, TestCase, TestSuite
+
+    report, suite = JUnitXml("fewgen compare"), TestSuite("fewgen compare")
+    case = TestCase("comparison", "fewgen.compare")
+    case.result = [Error(plain(reason), "nothing could be compared")]
+    suite.add_testcase(case)
+    report.add_testsuite(suite)
+    return bytes(report.tostring()).decode() + "\n"  # type: ignore[no-untyped-call]
+
+
 def _sentence(line: Line) -> str:
     """A cell in words."""
     if math.isnan(line.head):

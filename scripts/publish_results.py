@@ -14,6 +14,7 @@ from pathlib import Path
 
 import click
 
+from bench.captions import WARNING
 from bench.exports.runs import Run, read_run
 from bench.exports.slim import export
 from bench.publish import to_markdown
@@ -103,13 +104,16 @@ def tables(text: str) -> dict[str, list[list[str]]]:
 
 
 def marks(text: str) -> dict[str, list[str]]:
-    """The sentence on the rows of each table that are marked for using no support, by suite."""
+    """What is said below each table of rows that are marked for using no support, and of those that
+    were barely trained, by suite."""
     made: dict[str, list[str]] = {}
     for line in text.splitlines():
         if found := CAPTION.match(line):
             made[found[1]] = last = []
         elif line.startswith(f"{FLAG} "):
             last.append(f"{FLAG} not shown to lose under another task's support:{line[1:]}")
+        elif line.startswith(WARNING):
+            last.append(line)
     return made
 
 
@@ -117,7 +121,8 @@ def _shortened(table: list[list[str]]) -> Iterator[str]:
     head, *rows = table
     best = next(column for column in head if column.endswith(TO_BEST))
     scores = dict.fromkeys(["BLEU", best.removesuffix(TO_BEST), best])
-    columns = ["baseline", "group", "init", "order", *scores, "adapt ms", "train s", "train tokens"]
+    costs = ["adapt ms", "train s", "train tokens", "outer steps"]
+    columns = ["baseline", "group", "init", "order", *scores, *costs]
     places = [head.index(column) for column in columns]
     yield "| " + " | ".join(columns) + " |"
     yield "|" + " --- |" * len(columns)

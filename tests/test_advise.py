@@ -8,15 +8,18 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
+from scipy.stats import ttest_1samp
 
 from bench import advise_rows as module
-from bench.advise import Advice, Asked, advise
+from bench.advise import MARGIN, Advice, Asked, _what_would_decide, advise, within_margin
 from bench.advise_command import as_json, as_text, budget_seconds, read_texts
 from bench.cli import main
 from bench.errors import UserError
+from bench.gate import grown
 from bench.likeness import FEATURES, Pair, features, likeness, own_features, suite_tasks
 from bench.registry import load_suite, names
 from bench.sources import Source
+from bench.statistics import Estimate, holm
 from bench.tables import read_rows
 from tests.runs import write_run
 from tests.upper import as_upper_reference
@@ -103,8 +106,15 @@ def run(root: Path, name: str, kept: float, training: float = 0.0, **more: Any) 
     return write_run(root / name, {name: kept}, **more)
 
 
-def ask(*roots: Path, tasks: int = 10, budget: float = HOUR, shots: int = 8, **of: Any) -> Advice:
-    return advise(roots, texts(**of), Asked(shots, tasks, budget))
+def ask(
+    *roots: Path,
+    tasks: int = 10,
+    budget: float = HOUR,
+    shots: int = 8,
+    margin: float = MARGIN,
+    **of: Any,
+) -> Advice:
+    return advise(roots, texts(**of), Asked(shots, tasks, budget, margin))
 
 
 def verdicts(made: Advice) -> dict[str, str]:
@@ -136,31 +146,108 @@ def test_a_budget_that_is_too_small_for_the_best(tmp_path: Path) -> None:
     roots = run(tmp_path, "plain", 0.4), run(tmp_path, "learned", 0.9, training=100)
     made = ask(*roots, budget=60)
     assert chosen(made) == "plain"
-    assert verdicts(made) == {"learned": "too dear", "plain": "recommended"}
+    assert verdicts(made) == {"learned": "over budget", "plain": "recommended"}
     assert made.thin == ["One row fits the budget: nothing is compared with it."]
 
 
-def test_ties_go_to_the_cheapest(tmp_path: Path) -> None:
-    roots = [
-        run(tmp_path, "dearest", 0.72, training=300),
-        run(tmp_path, "dear", 0.7, training=20),
-        run(tmp_path, "cheap", 0.7),
-        run(tmp_path, "cheap-and-bad", 0.3),
+def near_ties(tmp_path: Path, **more: Any) -> list[Path]:
+    return [
+        run(tmp_path, "dearest", 0.72, training=300, **more),
+        run(tmp_path, "dear", 0.7, training=20, **more),
+        run(tmp_path, "cheap", 0.7, **more),
+        run(tmp_path, "cheap-and-bad", 0.3, **more),
     ]
-    made = ask(*roots)
+
+
+def test_the_cheapest_within_the_margin_is_taken(tmp_path: Path) -> None:
+    made = ask(*near_ties(tmp_path), margin=15)
     assert chosen(made) == "cheap"
     found = verdicts(made)
-    assert found["dear"] == found["dearest"] == "not shown to be better, and dearer"
+    assert found["dear"] == found["dearest"] == "within 15 points of the best, more expensive"
     assert found["cheap-and-bad"] == "worse"
     behind = next(c for c in made.candidates if c.name == "cheap-and-bad").behind
     assert behind is not None
     assert behind.interval().low > 0
+    assert made.lacking == ""
+
+
+def test_what_was_not_shown_to_be_worse_is_not_recommended(tmp_path: Path) -> None:
+    """Two points are less than 24 tasks can show of these rows."""
+    made = ask(*near_ties(tmp_path))
+    assert chosen(made) is None
+    found = verdicts(made)
+    assert {found[name] for name in ("cheap", "dear", "dearest")} == {
+        "not shown to be within 2 points of the best"
+    }
+    assert made.lacking.startswith("About ")
+    text, told = as_text(made), as_json(made)
+    assert text.startswith("**Evidence is lacking: no row that fits is shown to be within 2 points")
+    assert made.lacking in text
+    assert (told["recommended"], told["nearest_evidence"]) == (None, None)
+    assert (told["lacking"], told["margin"]) == (made.lacking, 2)
+
+
+def test_fewer_tasks_never_make_a_cheaper_row_good_enough(tmp_path: Path) -> None:
+    """The rule that this replaces recommended `worse` of few tasks, and not of many."""
+    few, many = tmp_path / "few", tmp_path / "many"
+    sides = [
+        [run(root, "better", 0.75, 100, episodes=n), run(root, "cheap", 0.68, episodes=n)]
+        for root, n in ((few, 10), (many, 200))
+    ]
+    assert chosen(ask(*sides[0])) != "cheap"
+    assert chosen(ask(*sides[1])) == "better"
+
+
+def differences(values: np.ndarray) -> dict[tuple[int, int], Estimate]:
+    """Of all pairs of rows `(rows, tasks)`, by Student's t."""
+    count, tasks = values.shape
+    found = {}
+    for j in range(count):
+        for i in range(j):
+            apart = values[i] - values[j]
+            error = float(apart.std(ddof=1)) / tasks**0.5
+            found[i, j] = Estimate(float(apart.mean()), error, tasks - 1)
+    return found
+
+
+@pytest.mark.parametrize("gaps", [(0, 2, 2, 2), (0, 0, 2), (0, 2), (0, 2, 5, 9, 2)])
+def test_rows_a_margin_behind_are_rarely_called_within_it(gaps: tuple[float, ...]) -> None:
+    """By simulation: any of the rows at the margin or beyond, in 5 % at most but for chance; the
+    best row of the data need not be the truly best."""
+    rng, runs, wrong = np.random.default_rng(3), 400, 0
+    for _ in range(runs):
+        values = rng.normal(0, 3, (len(gaps), 12)) - np.array(gaps)[:, None]
+        ps = within_margin(differences(values), len(gaps), 2.0)
+        wrong += any(p < 0.05 for p, gap in zip(ps, gaps, strict=True) if gap >= 2)
+    assert wrong / runs <= 0.05 + 3 * (0.05 * 0.95 / runs) ** 0.5
+
+
+def test_margins_are_paired_one_sided_tests() -> None:
+    """Two rows: scipy's t-tests, the larger p-value of a row against every other, Holm."""
+    values = np.random.default_rng(4).normal(50, 3, (2, 20))
+    one, two = (
+        ttest_1samp(values[i] - values[1 - i], -2, alternative="greater").pvalue for i in (0, 1)
+    )
+    ps = within_margin(differences(values), 2, 2.0)
+    assert ps == pytest.approx(holm([one, two]))
+
+
+def test_what_would_decide_does(tmp_path: Path) -> None:
+    """Tasks like these, so many in all, show a row to be within the margin; half as many more do
+    not."""
+    rng = np.random.default_rng(5)
+    pairs = differences(rng.normal(0, 4, (2, 12)))
+    told = _what_would_decide(pairs, 2, 2.0, 12)
+    more = int(told.split()[1].replace(",", ""))
+    for count, expected in ((12 + more, True), (12 + more // 2, False)):
+        found = {pair: grown(estimate, count / 12) for pair, estimate in pairs.items()}
+        assert (min(within_margin(found, 2, 2.0)) < 0.05) == expected
 
 
 def test_nothing_fits(tmp_path: Path) -> None:
     made = ask(run(tmp_path, "plain", 0.4), run(tmp_path, "learned", 0.9, training=100), budget=0.1)
     assert chosen(made) is None
-    assert made.thin == ["Nothing fits the budget; the least dear is plain."]
+    assert made.thin == ["Nothing fits the budget; the cheapest is plain."]
     assert "Nothing recorded fits" in as_text(made)
 
 

@@ -1,6 +1,7 @@
 """`fewgen compare` on directories and files: exit statuses, what is told, what others read."""
 
 import json
+import math
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -121,6 +122,42 @@ def test_one_task_shows_no_spread(tmp_path: Path) -> None:
     assert json.loads(found.read_text())["quality"]["cells"][0]["upper"] is None
 
 
+def losing(tmp_path: Path, tasks: int) -> tuple[Path, Path]:
+    """Runs whose episodes all have the same texts, so that every task loses the same."""
+    sides = []
+    for name, count in (("a", 12), ("b", 6)):
+        root = add(tmp_path / name, [count] * tasks)
+        cell = Cell("translation", "fine-tuned", 8, None, 0)
+        same = [{**r, "index": i, "task": f"t{i}"} for i, r in enumerate(records([count]) * tasks)]
+        write_cell(root, cell, header(), same)
+        sides.append(root)
+    return sides[0], sides[1]
+
+
+@pytest.mark.parametrize(("tasks", "code"), [(2, 3), (4, 3), (5, 1), (12, 1)])
+def test_equal_losses_are_called_where_sign_flips_allow_it(
+    tasks: int, code: int, tmp_path: Path
+) -> None:
+    """One-sided: 1 / 2^5 is below 5 %, 1 / 2^4 is not."""
+    found = tmp_path / "found.json"
+    done = command(*losing(tmp_path, tasks), "--json", found)
+    assert done.exit_code == code, done.output
+    cell = json.loads(found.read_text())["quality"]["cells"][0]
+    assert cell["p_adjusted"] == 1 / 2**tasks
+    if code == 3:
+        assert "more episodes a cell" in done.output
+        assert cell["upper"] is None
+
+
+def test_bounds_of_a_loss_stay_within_what_scores_can_differ_by(tmp_path: Path) -> None:
+    base, head = add(tmp_path / "a", [12, 12]), add(tmp_path / "b", [0, 12])
+    found = tmp_path / "found.json"
+    assert command(base, head, "--json", found).exit_code == 3
+    cell = json.loads(found.read_text())["quality"]["cells"][0]
+    assert cell["upper"] == 100
+    assert -100 <= cell["lower"] < cell["loss"]
+
+
 def test_a_cell_that_head_cannot_finish_is_a_regression(tmp_path: Path) -> None:
     base, head = add(tmp_path / "a", FULL), add(tmp_path / "b", FULL)
     add(base, FULL, "maml", train_seed=0, init="meta-trained")
@@ -167,7 +204,30 @@ def test_other_episodes_cannot_be_compared(tmp_path: Path) -> None:
     describe(tmp_path / "b")
     done = command(base, tmp_path / "b")
     assert done.exit_code == 2
-    assert "translation / fine-tuned / K = 8, seed 0, episode 3: its digest is d3" in done.output
+    assert "translation / fine-tuned / K = 8, seed 0, episode 3: base and head" in done.output
+    assert "the data changed without a new revision" in done.output
+
+
+def test_a_plan_key_that_changes_the_episodes_is_named(tmp_path: Path) -> None:
+    """Not the digests, which nobody can read."""
+    base = add(tmp_path / "a", FULL, plan={"queries": 16, "workers": 1})
+    changed = [{**r, "digest": f"e{r['index']}" * 20} for r in records(FULL)]
+    write_cell(tmp_path / "b", Cell("translation", "fine-tuned", 8, None, 0), header(), changed)
+    describe(tmp_path / "b", queries=8, workers=2)
+    done = command(base, tmp_path / "b")
+    assert done.exit_code == 2
+    assert "the plans differ in queries: 16 -> 8" in done.output
+    assert "e0e0" not in done.output
+    assert "workers" not in done.output
+
+
+def test_where_no_cell_is_shared_plan_keys_are_named(tmp_path: Path) -> None:
+    base = add(tmp_path / "a", FULL, plan={"shots": [8]})
+    write_cell(tmp_path / "b", Cell("translation", "copy", 4, None, 0), header(), records(FULL))
+    describe(tmp_path / "b", shots=[4])
+    done = command(base, tmp_path / "b")
+    assert done.exit_code == 2
+    assert "differs: plan.shots: [8] -> [4]" in done.output
 
 
 def _nothing(path: Path) -> None:
@@ -403,7 +463,8 @@ def test_time_that_others_took_is_no_loss_of_speed(tmp_path: Path) -> None:
     adapt = next(clock for clock in timed.clocks if clock.name == "fine-tuned adapt")
     assert timed.own
     assert adapt.loss.estimate.value == pytest.approx(0)
-    assert adapt.means[0] == pytest.approx(20 * 1.01 / 1 - 20 * 0.01 * 2 / 3)
+    assert adapt.typical[0] == pytest.approx(20 * 1.01 / 1 - 20 * 0.01 * 2 / 3, rel=1e-4)
+    assert adapt.typical[1] / adapt.typical[0] == pytest.approx(math.exp(adapt.loss.estimate.value))
     unknown = rounds(tmp_path / "c", 1.0, [None] * 3)
     timed = speed(base, unknown, 0.1)
     adapt = next(clock for clock in timed.clocks if clock.name == "fine-tuned adapt")

@@ -24,6 +24,7 @@ from bench.context import Context
 from bench.errors import UserError
 from bench.metrics import metrics_of
 from bench.plan import make_plan
+from bench.ranks import ALPHA
 from bench.records import Cell, read_cell, read_json, write_cell, write_json
 from bench.shown import MISSING
 from bench.statistics import Entry, Estimate, Interval, difference, holm
@@ -43,7 +44,7 @@ from bench.studies.crossover import Crossover
 from bench.studies.crossover_told import answer
 from bench.studies.curves import Curve, adjusted
 from bench.studies.study import Values
-from bench.tables import ALPHA, leaderboard
+from bench.tables import leaderboard
 from tests.runs import header, write_run
 from tests.simulated import SCORERS, Design, Like, population, simulate
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from scipy.stats import t
 
 from bench.clocks import estimated
-from bench.gate import EXIT, SAME, Loss, decide, more_needed
-from bench.statistics import Estimate
+from bench.gate import EXIT, Loss, decide, more_needed
+from bench.statistics import TIE, Estimate
 
 
 def loss(value: float, error: float, freedom: float = 9, margin: float = 0.5) -> Loss:
@@ -24,7 +24,7 @@ def reach(level: float, error: float, freedom: float = 9) -> float:
 def test_one_sided_p_values_are_students() -> None:
     assert Estimate(1.0, 0.5, 7).p_above() == pytest.approx(1 - t.cdf(2, 7))
     assert Estimate(1.0, 0.5, 7).p_above(1.0) == 0.5
-    assert Estimate(1.0, 0.0, 7).p_above() == 0.0
+    assert Estimate(1.0, 0.0, 7).p_above() == 1 / 2**8  # eight tasks agree
     assert Estimate(0.0, 0.0, 7).p_above() == 1.0
     assert Estimate(3.0, math.inf, 1).p_above() == 0.5
 
@@ -51,7 +51,7 @@ def test_holm_counts_every_compared_cell() -> None:
     assert decide([alone]).verdict == "regression"
     assert decide([alone, loss(0, 1)]).verdict == "inconclusive"
     assert decide([loss(reach(0.976, 1.0), 1.0), loss(0, 1)]).verdict == "regression"
-    assert decide([alone, Loss(SAME, 0.5, identical=True)]).verdict == "inconclusive"
+    assert decide([alone, Loss(TIE, 0.5, identical=True)]).verdict == "inconclusive"
     ps = [t.sf(value, 9) for value in (3.0, 2.0, 1.0)]
     found = decide([loss(3, 1), loss(2, 1), loss(1, 1)]).adjusted
     assert found == pytest.approx([3 * ps[0], 2 * ps[1], ps[2]])
@@ -66,7 +66,7 @@ def test_one_regression_outweighs_passes_and_doubts() -> None:
 
 
 def test_what_is_identical_passes_at_any_margin() -> None:
-    assert decide([Loss(SAME, 0.0, identical=True)]).verdict == "pass"
+    assert decide([Loss(TIE, 0.0, identical=True)]).verdict == "pass"
     assert decide([loss(0, 0, margin=0.0)]).verdict == "inconclusive"
     assert decide([]).verdict == "pass"
 
@@ -125,7 +125,7 @@ def test_what_is_not_complete_never_passes() -> None:
     for value, verdict in ((-9.0, "inconclusive"), (9.0, "regression")):
         cell = Loss(Estimate(value, 0.1, 9), margin=0.5, complete=False)
         assert decide([cell]).verdict == verdict
-    same = Loss(SAME, 0.5, identical=True, complete=False)
+    same = Loss(TIE, 0.5, identical=True, complete=False)
     assert decide([same]).verdict == "inconclusive"
     assert more_needed([same]) is None
 

@@ -270,8 +270,8 @@ def test_every_format_of_a_pivot(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("by", ["suite", "shots", "backbone"])
 def test_what_failed_or_lacks_cells_is_told_and_has_no_letter(tmp_path: Path, by: str) -> None:
-    put(tmp_path, "whole", GOOD)
-    put(tmp_path, "half", GOOD)
+    put(tmp_path, "whole", GOOD * 3)
+    put(tmp_path, "half", GOOD * 3)
     records = [record(i, GOOD[i], seed=1) for i in (0, 1)]
     write_cell(tmp_path, Cell("translation", "whole", 8, None, 1), header(), records)
     plan(tmp_path, [0, 1], [0])

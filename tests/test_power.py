@@ -11,6 +11,7 @@ from scipy.stats import norm, ttest_1samp
 from bench.gate_power import Goal, chances, gate_sizes
 from bench.power import FEWEST_TASKS, Error, Noise, fewest, limits, noise_of, power, redrawn, sizes
 from bench.variance import Values, split
+from tests.runs import write_run
 from tests.test_variance import KNOWN, command, drawn, run, scores, write
 
 __all__ = ["run"]  # a fixture
@@ -258,3 +259,13 @@ def test_one_row_is_no_comparison(tmp_path: Path) -> None:
     done = command("power", tmp_path, "--difference", "1")
     assert done.exit_code == 2
     assert "one task" in done.output
+
+
+def test_equal_differences_give_no_size(tmp_path: Path) -> None:
+    """Two tasks with the same texts: no variance, so no number of tasks follows."""
+    root = write_run(tmp_path, {"one": 1.0, "two": 0.0}, episodes=2)
+    done = command("power", root, "--difference", "1")
+    assert done.exit_code == 2
+    assert "100.00 in every episode: there is no variance" in done.output
+    told = command("variance", root, "--baseline", "one", "--minus", "two")
+    assert "All values are the same" in " ".join(told.output.split())

@@ -3,6 +3,7 @@ ones against sacreBLEU's own."""
 
 import math
 import random
+from itertools import product
 
 import numpy as np
 import pytest
@@ -11,14 +12,17 @@ from scipy import stats
 
 from bench.metrics import Bleu, MeanMetric, build_metrics
 from bench.statistics import (
+    TIE,
     Entry,
     Estimate,
     Interval,
+    apart,
     corpus_score,
     difference,
     estimate,
     holm,
     interval,
+    of_train_seeds,
     paired_interval,
     pairwise,
 )
@@ -34,6 +38,12 @@ class Mean:
 
     def scores(self, sums):
         return sums[:, 0] / np.maximum(sums[:, 1], 1)
+
+
+class Percent(Mean):
+    """A mean of values from 0 to 100."""
+
+    limits = (0.0, 100.0)
 
 
 def row(value, tasks=6, train_seeds=(None,), seeds=(0,), episodes=1):
@@ -128,7 +138,7 @@ def test_an_interval_ends_at_the_metrics_limits():
 def test_train_seeds_alone_have_students_interval():
     # Only the training matters, so that no number of tasks narrows the interval.
     values = [10.0, 14.0, 11.0]
-    for tasks in (2, 50):
+    for tasks in (6, 50):
         entries = row(lambda t, train, s, e: values[train], tasks, train_seeds=(0, 1, 2))
         found = interval(entries, Mean())
         assert (found.low, found.high) == pytest.approx(of_mean(values))
@@ -183,8 +193,104 @@ def test_p_values_and_bounds_say_the_same(level):
 def test_what_does_not_vary_has_no_width():
     entries = row(lambda *_: 25.0, train_seeds=(0, 1), seeds=(0, 1), episodes=3)
     assert interval(entries, Mean()) == Interval(25, 25)
-    assert (Estimate(0.0, 0.0, 1.0).p(), Estimate(2.0, 0.0, 1.0).p()) == (1, 0)
-    assert (Estimate(2.0, 0.0, 1.0).p_above(2), Estimate(2.0, 0.0, 1.0).p_above(1)) == (1, 0)
+    exact = Estimate(2.0, 0.0, math.inf)
+    assert (exact.p(), exact.p_above(2), exact.p_above(1)) == (0, 1, 0)
+    assert TIE.p() == TIE.p_above() == TIE.p_below() == 1
+    assert TIE.interval() == Interval(0, 0)
+
+
+def flipped_p(differences, null=0.0):
+    """Every way to flip the signs of the differences to a null: one- and two-sided p-values."""
+    moved = np.array(differences) - null
+    signs = np.array(list(product((1, -1), repeat=len(moved))))
+    means = (signs * moved).mean(axis=1)
+    above = float((means >= moved.mean() - 1e-12).mean())
+    return above, float((np.abs(means) >= abs(moved.mean()) - 1e-12).mean())
+
+
+@pytest.mark.parametrize("tasks", [2, 3, 5, 6, 8])
+@pytest.mark.parametrize("train_seeds", [(None,), (0,), (0, 1)])
+def test_equal_differences_have_the_p_of_all_sign_flips(tasks, train_seeds):
+    values = noise(20, tasks)
+    a = row(lambda t, *_: values[t] + 7, tasks, train_seeds)
+    b = row(lambda t, *_: values[t], tasks)
+    found = difference(a, b, Mean())
+    assert found.value == pytest.approx(7)
+    above, both = flipped_p([7.0] * tasks)
+    assert (found.p_above(), found.p()) == pytest.approx((above, both))
+    assert found.p_below() == 1
+    assert flipped_p([7.0] * tasks, null=5.0)[0] == pytest.approx(found.p_above(5.0))
+    # The interval holds the nulls that the test does not reject.
+    bounds = found.interval()
+    expected = (7, 7) if both < 0.05 else (-math.inf, math.inf)
+    assert (bounds.low, bounds.high) == pytest.approx(expected)
+    assert (difference(b, a, Mean()).p(), (tasks < 6)) == (found.p(), found.p() > 0.05)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_rounding_is_no_variance(seed):
+    """Sums whose scores are equal but for rounding, as those of BLEU are."""
+    share, size = noise(seed, 2) / 100, np.random.default_rng(seed).integers(3, 90, 2)
+    a, b = (
+        [Entry(f"t{t}", None, 0, t, np.array([s * 3.0 * size[t], 3.0 * size[t]])) for t in (0, 1)]
+        for s in share
+    )
+    found = difference(a, b, Mean())
+    assert (found.error, found.p()) == (0, 0.5)
+    equal = [Entry(e.task, None, 0, e.index, e.sums * 7) for e in a]
+    found = difference(a, equal, Mean())
+    assert (found.value, found.error, found.p()) == (0, 0, 1)
+    assert found.interval() == Interval(-math.inf, math.inf), "two tasks, other answers"
+
+
+def test_few_tasks_without_variance_say_nothing_whatever_train_seeds_do():
+    def trained(tasks):
+        a = row(lambda t, train, *_: 10.0 + train, tasks, train_seeds=(0, 1, 2))
+        return difference(a, row(lambda *_: 0.0, tasks), Mean())
+
+    assert (trained(5).p(), trained(5).error) == (1, math.inf)
+    assert trained(6).p() == pytest.approx(stats.ttest_1samp([10.0, 11.0, 12.0], 0).pvalue)
+
+
+def test_identical_answers_are_a_tie_whether_trained_or_not():
+    values = noise(21, 3, 2)
+    plain = row(lambda t, tr, s, e: values[t, s], 3, (None,), (0, 1))
+    trained = row(lambda t, tr, s, e: values[t, s], 3, (0, 1), (0, 1))
+    other = row(lambda t, tr, s, e: values[t, s] + (tr == 1), 3, (0, 1), (0, 1))
+    for a, b in ((plain, trained), (trained, plain), (plain, plain), (trained, trained)):
+        assert difference(a, b, Mean()) == TIE
+    assert difference(plain, other, Mean()) != TIE
+    elsewhere = row(lambda t, tr, s, e: values[t, s], 3, (2, 3), (0, 1))
+    assert difference(trained, elsewhere, Mean()) != TIE, "trained with other seeds"
+
+
+def test_a_constant_difference_of_two_sets_of_tasks():
+    few, many = row(lambda *_: 3.0, 4), row(lambda *_: 1.0, 30)
+    assert apart([few], [many], Mean()).p() == 1
+    assert apart([many], [row(lambda *_: 2.0, 7)], Mean()).p() == pytest.approx(2 / 2**7)
+
+
+@pytest.mark.parametrize("sides", [(100.0, 0.0), (0.0, 100.0), (52.0, 48.0)])
+def test_intervals_of_differences_stay_within_what_scores_can_be(sides):
+    """Two tasks whose errors are large; scores of 0 to 100."""
+    metric = Percent()
+    a, b = (
+        [Entry(f"t{t}", None, 0, t, np.array([max(min(s + 9 * t, 100), 0), 1.0])) for t in (0, 1)]
+        for s in sides
+    )
+    found = difference(a, b, metric)
+    assert found.limits == (-100, 100)
+    for bounds in (found.interval(), found.interval(0.999), paired_interval(a, b, metric)):
+        assert -100 <= bounds.low <= found.value <= bounds.high <= 100
+    assert found.upper(0.999999) > 100, "tests are not cut"
+    assert apart([a, b], [a, b], metric).limits == (-200, 200)
+
+
+def test_train_seeds_alone_without_tasks():
+    found = of_train_seeds(np.array([10.0, 14.0, 11.0]))
+    assert (found.interval().low, found.interval().high) == pytest.approx(of_mean([10, 14, 11]))
+    for values in ([3.0], [3.0, 3.0]):
+        assert of_train_seeds(np.array(values)).error == math.inf
 
 
 def test_luck_with_episodes_does_not_average_out_over_train_seeds():
@@ -257,7 +363,7 @@ def test_identical_rows_differ_by_exactly_nothing():
     entries = row(lambda t, r, s, e: values[t, r, s, e], 12, (0, 1, 2), (0, 1), 2)
     assert paired_interval(entries, list(reversed(entries)), Mean()) == Interval(0, 0)
     one = row(lambda *_: 3.0, 1)
-    assert difference(one, list(one), Mean()) == Estimate(0, 0, 1)
+    assert difference(one, list(one), Mean()) == TIE
 
 
 def test_one_episode_tells_no_difference_even_of_equal_scores():

@@ -19,9 +19,10 @@ import scipy.stats
 
 from bench.errors import UserError
 from bench.publish import READ, USED, render, to_markdown
+from bench.ranks import ALPHA
 from bench.records import Cell, finished, write_cell, write_failure, write_json
 from bench.statistics import Estimate
-from bench.tables import ALPHA, leaderboard
+from bench.tables import leaderboard
 from tests.runs import METRICS, header
 
 REFERENCES = [
@@ -167,7 +168,7 @@ def test_pairs_of_all_blocks_are_adjusted_together(
     monkeypatch.setattr("bench.statistics.pairwise", estimates)
     for root in ("a", "b"):
         for name in ("x", "y", "z"):
-            add(tmp_path / root, name, GOOD, backbone_identity=root)
+            add(tmp_path / root, name, GOOD * 3, backbone_identity=root)
     one = leaderboard([tmp_path / "a"])
     assert one["to_best_p"].tolist() == pytest.approx([math.nan, 0.03, 0.03], nan_ok=True)
     assert one["group"].tolist() == ["a", "b", "c"]
@@ -356,8 +357,8 @@ def test_a_damaged_run_file(tmp_path: Path, content: str) -> None:
 
 
 def test_a_row_that_is_not_finished_is_shown_and_not_ranked(tmp_path: Path) -> None:
-    add(tmp_path, "good", GOOD)
-    add(tmp_path, "half", POOR)
+    add(tmp_path, "good", GOOD * 3)
+    add(tmp_path, "half", POOR * 3)
     cell = Cell("translation", "good", 8, None, 1)
     write_cell(tmp_path, cell, header(), [record(i, GOOD[i], seed=1) for i in (0, 1)])
     plan(tmp_path, [0, 1], [0])

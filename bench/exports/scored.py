@@ -31,7 +31,7 @@ def scores(row: Row) -> dict[str, Score]:
     found = {}
     for metric in metrics(row):
         made = estimate(entries(row, metric.name), metric)
-        bounds = made.interval(LEVEL).within(metric.limits)
+        bounds = made.interval(LEVEL)
         numbers = (n if math.isfinite(n) else None for n in (made.error, bounds.low, bounds.high))
         found[metric.name] = Score(made.value, *numbers)
     return found

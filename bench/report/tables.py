@@ -19,6 +19,7 @@ NUMBERS = {
     "ms / token": "generate_ms_per_token",
     "train s": "train_s",
     "train tokens": "train_tokens",
+    "outer steps": "train_steps",
     "failed": "failed",
 }
 

@@ -6,12 +6,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from bench.costs import own_ms
 from bench.errors import UserError
 from bench.shown import title
-from bench.statistics import Estimate, Resampled, of_resamples
+from bench.statistics import (
+    Estimate,
+    Resampled,
+    differences_of,
+    of_resamples,
+    of_train_seeds,
+)
 from bench.studies.payback import Curve, Payback, Steps, fewest_steps, own_steps, payback
 from bench.studies.step_curves import COUNTED, SECONDS, Measured, estimate_of
 from bench.tables import Row
@@ -125,18 +129,23 @@ class Compared:
     def lead(self, row: Measured, steps: int) -> Estimate:
         """Points above the rival after the same scored number of steps."""
         mine, other = row.score(steps), self.rival.score(steps)
-        return of_resamples(mine.points - other.points, mine.draws - other.draws, mine.units)
+        limits = differences_of(row.metric.limits)
+        return of_resamples(
+            mine.points - other.points, mine.draws - other.draws, mine.units, limits
+        )
 
     def gain(self, row: Measured, unit: str | None = None, tasks: float = math.inf) -> Estimate:
         """Points above the backbone without adaptation; with a unit, per unit of a task's cost with
         its share of a meta-training that so many tasks share."""
         scored = row.score()
         points, draws = scored.points - self.bare.points, scored.draws - self.bare.draws
+        limits = differences_of(row.metric.limits)
         if unit:
+            limits = FREE
             cost, training = row.cost(unit, row.steps), row.training(unit)
             points = points / (cost.points + training / tasks)
             draws = draws / (cost.draws + training[:, None] / tasks)
-        return of_resamples(points, draws, scored.units)
+        return of_resamples(points, draws, scored.units, limits)
 
 
 def counted(row: Measured, unit: str) -> bool:
@@ -229,12 +238,8 @@ def _costs(row: Measured) -> Iterator[Line]:
 
 
 def training_of(row: Measured, unit: str) -> Estimate:
-    """The mean of what was spent before the first task; nothing tells how far others lie from a
-    single one."""
-    costs = row.training(unit)
-    if len(costs) == 1:
-        return Estimate(float(costs[0]), math.inf, 1.0)
-    return of_resamples(costs, np.repeat(costs[:, None], 2, axis=1), 2)
+    """The mean of what was spent before the first task."""
+    return of_train_seeds(row.training(unit))
 
 
 def answers_of(row: Measured) -> Resampled:

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.paired import paired
-from bench.statistics import Entry, Estimate, Interval, Scorer, estimate
-from bench.tables import ALPHA
+from bench.ranks import ALPHA
+from bench.statistics import Entry, Estimate, Interval, Scorer, differences_of, estimate
 
 Array = NDArray[np.float64]
 UNDER, OVER = 0.0, math.inf  # K below the first and above the last that was measured
@@ -132,10 +132,9 @@ class _MeanDifference:
     """Scores an episode's statistics of both rows at every K `(corpora, rows * K * statistics)`:
     the weighted mean over K of the differences of their scores."""
 
-    limits = (-math.inf, math.inf)
-
     def __init__(self, metric: Scorer, weights: Array) -> None:
         self.metric, self.weights = metric, weights
+        self.limits = differences_of(metric.limits)
 
     def score(self, sums: Array) -> float:
         return float(self.scores(sums[None])[0])

@@ -4,11 +4,11 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from bench.plan import Plan
+from bench.ranks import ALPHA
 from bench.shown import bracketed
 from bench.statistics import Estimate
 from bench.studies.crossing import OVERTAKEN, THROUGHOUT, VERDICTS
 from bench.studies.curves import MEAN, TO_CONTROL, Curve
-from bench.tables import ALPHA
 
 
 def answer(compared: Sequence[Curve], rival: str, control: str) -> str:

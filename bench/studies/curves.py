@@ -8,9 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from bench.metrics import Metric
-from bench.statistics import Entry, Estimate, Interval, corpus_score, difference, holm, interval
+from bench.ranks import ALPHA
+from bench.statistics import (
+    Entry,
+    Estimate,
+    Interval,
+    corpus_score,
+    difference,
+    differences_of,
+    holm,
+    interval,
+)
 from bench.studies.crossing import Crossing, mean_difference
-from bench.tables import ALPHA, Row, entries, metrics, read_rows
+from bench.tables import Row, entries, metrics, read_rows
 
 # In place of a K: the mean of the differences over all K to the rival, and to the control.
 MEAN, TO_CONTROL = "mean", "mean to control"
@@ -94,15 +104,15 @@ class Curve:
 
     def bounds(self, estimate: Estimate) -> Interval:
         """The interval of a difference, within what differences of scores can be."""
-        low, high = self.limits
-        return estimate.interval(1 - ALPHA).within((low - high, high - low))
+        return estimate.interval(1 - ALPHA).within(differences_of(self.limits))
 
     @cached_property
     def crossing(self) -> Crossing:
         """Where the rival overtakes. Its interval is a matter of the whole intervals: what they
         are cut to is no bound that a line between measured K could be drawn to."""
         found = self.differences.values()
-        values, bounds = [one.value for one in found], [one.interval(1 - ALPHA) for one in found]
+        values = [one.value for one in found]
+        bounds = [one.whole_interval(1 - ALPHA) for one in found]
         return Crossing(self.shots, values, bounds, [self.adjusted[k] for k in self.shots])
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from bench.ranks import ALPHA
 from bench.shown import SCORES, bracketed, title
 from bench.statistics import holm
 from bench.studies.figures import legend, panels, styles
@@ -19,7 +20,7 @@ from bench.studies.instruments_tables import (
     tau_text,
 )
 from bench.studies.study import Findings
-from bench.tables import ALPHA, Row
+from bench.tables import Row
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -5,9 +5,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from bench.metrics import Metric
+from bench.ranks import ALPHA
 from bench.shown import MISSING, bracketed, title
 from bench.statistics import Entry, Estimate, corpus_score, holm, interval
-from bench.tables import ALPHA, Row, entries, metrics
+from bench.tables import Row, entries, metrics
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bench.probed import probed_entries
-from bench.tables import ALPHA, Row, entries, metrics
+from bench.ranks import ALPHA
+from bench.tables import Row, entries, metrics
 
 if TYPE_CHECKING:
-    from bench.metrics import Metric
     from bench.statistics import Entry, Estimate
 
 Line = dict[str, Any]
@@ -75,7 +75,7 @@ def _compared(
         "first": corpus_score(sides[0][0], metric),
         "second": corpus_score(sides[1][0], metric),
         "difference": found.value,
-        **_ends("", found, metric),
+        **_ends("", found),
         "tasks": min(len({entry.task for entry in side[0]}) for side in sides),
         "episodes": min(len({entry.key for entry in side[0]}) for side in sides),
     }
@@ -84,7 +84,7 @@ def _compared(
             assert row is not None
             side.append(_answered(row, metric.name, support))
         excess = apart(sides[0], sides[1], metric)
-        line |= {"excess": excess.value, **_ends("excess_", excess, metric), "p": excess.p()}
+        line |= {"excess": excess.value, **_ends("excess_", excess), "p": excess.p()}
     yield line
 
 
@@ -92,9 +92,8 @@ def _answered(row: Row, metric: str, support: str) -> "list[Entry]":
     return entries(row, metric) if support == OWN else probed_entries(row, metric, support)[1]
 
 
-def _ends(prefix: str, found: "Estimate", metric: "Metric") -> dict[str, float]:
-    low, high = metric.limits
-    bounds = found.interval().within((2 * (low - high), 2 * (high - low)))
+def _ends(prefix: str, found: "Estimate") -> dict[str, float]:
+    bounds = found.interval()
     return {f"{prefix}low": bounds.low, f"{prefix}high": bounds.high}
 
 

@@ -8,13 +8,14 @@ from bench.errors import UserError
 from bench.metrics import Metric
 from bench.probed import loss_of, probed_entries
 from bench.probes import OTHER_TASK, PROBES
+from bench.ranks import ALPHA
 from bench.registry import load, names
 from bench.statistics import holm, interval
 from bench.studies.memory import OWN, Line, memory_lines, place
 from bench.studies.probes_answer import Found
 from bench.studies.probes_page import findings
 from bench.studies.study import Findings, Study, Values, narrowed
-from bench.tables import ALPHA, Row, metrics, read_rows
+from bench.tables import Row, metrics, read_rows
 
 HELD_OUT, SEEN = "meta-test", "meta-train"  # names of the plans
 SUPPORTS = (OWN, "no-support", OTHER_TASK)  # under which seen tasks are held against unseen ones

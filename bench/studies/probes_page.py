@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 from bench.exports.runs import read_run
 from bench.probes import OTHER_TASK, PROBES
+from bench.ranks import ALPHA
 from bench.shown import FLAG, MISSING, bracketed, title
 from bench.studies.figures import legend, panels, styles
 from bench.studies.memory import OWN, Line, shows_memory
 from bench.studies.probes_answer import Found, answer, listed, place_of, ranged, row_of
 from bench.studies.study import Findings
-from bench.tables import ALPHA
 
 if TYPE_CHECKING:
     import pandas as pd

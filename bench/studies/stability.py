@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
+from bench.ranks import ALPHA
 from bench.statistics import FEW_TASKS
-from bench.tables import ALPHA, Block, Row, entries, metrics, ranked
+from bench.tables import Block, Row, entries, metrics, pair_key, ranked
 
 
 def stability(roots: Sequence[Path]) -> list[str]:
@@ -24,9 +25,11 @@ def stability(roots: Sequence[Path]) -> list[str]:
 
 def _told(place: str, blocks: Sequence[Block]) -> str:
     taus = [t for b in blocks for t in halves([row for row, _ in b.complete], b.metric)]
-    lines = [[line for _, line in block.complete] for block in blocks]
-    pairs = [pair for found in lines for pair in combinations(found, 2)]
-    ties = sum(bool(set(a["group"]) & set(b["group"])) for a, b in pairs)
+    tied = {  # floors are in several blocks: each pair counts once
+        pair_key(one, two): not block.separable or bool(set(a["group"]) & set(b["group"]))
+        for block in blocks
+        for (one, a), (two, b) in combinations(block.complete, 2)
+    }
     ranking = "one seed has no halves, so no Kendall's tau between them"
     if taus:
         ranking = (
@@ -42,7 +45,7 @@ def _told(place: str, blocks: Sequence[Block]) -> str:
         else ""
     )
     return (
-        f"{place}: {ranking}; {ties} of {len(pairs)} pairs of rows are ties "
+        f"{place}: {ranking}; {sum(tied.values())} of {len(tied)} pairs of rows are ties "
         f"(not shown to differ, {ALPHA:.0%}, Holm).{few}"
     )
 

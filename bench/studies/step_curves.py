@@ -199,4 +199,4 @@ def _between(knots: tuple[int, ...], values: Array, whole: Any) -> Array:
 
 def estimate_of(figure: Resampled) -> Estimate:
     """The mean over train seeds with its error."""
-    return of_resamples(figure.points, figure.draws, figure.units)
+    return of_resamples(figure.points, figure.draws, figure.units, figure.limits)

@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
+from bench.ranks import ALPHA
 from bench.statistics import Estimate, Interval, difference, estimate
-from bench.tables import ALPHA, Row, entries, metrics
+from bench.tables import Row, entries, metrics
 
 if TYPE_CHECKING:
     from bench.metrics import Metric
@@ -120,7 +121,7 @@ class Cells:
             *key,
             metric=scorer.name,
             score=found.value,
-            interval=found.interval().within(scorer.limits),
+            interval=found.interval(),
             over_floor=self.minus(key, (self.floor, start, NONE, target)) if source else None,
             minus_text=(
                 self.minus(key, (method, ALL_TEXT, source, target)) if start == LEFT_OUT else None
