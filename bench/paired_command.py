@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from bench.blocks import blocks
 from bench.errors import UserError, unknown
-from bench.tables import Row, entries, metrics, read_rows
+from bench.tables import Row, entries, metrics
+from bench.unfinished import planned_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +60,7 @@ def paired_table(
 
     from bench.statistics import holm
 
-    rows = read_rows(directories)
+    rows = planned_rows(directories)
     known = sorted({row.header["baseline"] for row in rows})
     for name in [*baselines, *([minus] if minus else [])]:
         if name not in known:
