@@ -197,7 +197,8 @@ def export(directories: tuple[Path, ...], kind: str, out: Path, **flags: Any) ->
     model-index for each model. datasets: Parquet that `datasets` loads. records: what the tables
     of one run are made of, without texts.
 
-    Nothing is uploaded without --push and --yes.
+    Nothing is uploaded without --push and --yes. Exit status 3: rows of the directories' plans are
+    unfinished.
     """
     from bench.exports.command import export_to
 
@@ -213,7 +214,8 @@ def export(directories: tuple[Path, ...], kind: str, out: Path, **flags: Any) ->
 def report(directories: tuple[Path, ...], out: Path, metric: str | None) -> None:
     """A static web site of one or more run directories: tables, figures, every episode's texts.
 
-    Opens from its folder, asks for nothing outside it, and replaces an older report there.
+    Opens from its folder, asks for nothing outside it, and replaces an older report there. Exit
+    status 3: cells of the directories' plans are missing or failed.
     """
     from bench.report import build
 

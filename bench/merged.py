@@ -12,8 +12,6 @@ from bench.records import read_json
 if TYPE_CHECKING:
     from bench.tables import Block, Row
 
-NAMED = {"shots": "K", "seeds": "seeds", "signatures": "metric signatures"}
-
 
 def made_otherwise(rows: "Iterable[Row]") -> str:
     """How the run directories of some rows differ in versions and commits, and which are of code
@@ -21,14 +19,18 @@ def made_otherwise(rows: "Iterable[Row]") -> str:
     directories = dict.fromkeys(directory for row in rows for directory in row.directories)
     if len(directories) < 2:
         return ""
-    runs = {directory.resolve().name: _made_with(directory) for directory in directories}
+    runs = {directory: _made_with(directory) for directory in directories}
+    names = [directory.resolve().name for directory in directories]
+    called = dict(zip(directories, names, strict=True))
+    if len(set(names)) < len(names):
+        called = {directory: str(directory) for directory in directories}
     found = []
     for key in dict.fromkeys(key for made in runs.values() for key in made):
         values: dict[str, list[str]] = {}
-        for name, made in runs.items():
-            values.setdefault(made.get(key, "unknown"), []).append(name)
+        for directory, made in runs.items():
+            values.setdefault(made.get(key, "unknown"), []).append(called[directory])
         if len(values) > 1 or "with changes" in next(iter(values)):
-            told = (f"{value} ({', '.join(names)})" for value, names in values.items())
+            told = (f"{value} ({', '.join(those)})" for value, those in values.items())
             found.append(f"{key} {', '.join(told)}")
     return "; ".join(found)
 
@@ -56,13 +58,8 @@ def apart(block: "Block", before: "Sequence[Block]") -> str:
         number = other.lines[0]["block"]
         differ = [key for key in ours if ours[key] != theirs[key]]
         if differ:
-            told = (
-                f"{NAMED.get(key, key)} {_told(ours[key])}, not {_told(theirs[key])}"
-                if key != "signatures"
-                else NAMED[key]
-                for key in differ
-            )
-            return f"of other {'; '.join(told)}, as in table {number}"
+            told = "; ".join(_differ(key, ours[key], theirs[key]) for key in differ)
+            return f"unlike in table {number}, {told}"
         if _from(block) == _from(other):
             return (
                 f"its episodes differ from those of table {number}, though the questions are the "
@@ -77,5 +74,12 @@ def _from(block: "Block") -> list[tuple[str | None, str]]:
     return sorted({(str(decoding_of(row)), start(row)) for row in models})
 
 
+def _differ(key: str, ours: Any, theirs: Any) -> str:
+    """A difference in words; signatures are in both captions."""
+    if key == "signatures":
+        return "the metrics' signatures are others"
+    return f"{key} = {_told(ours)} (there {_told(theirs)})"
+
+
 def _told(value: Any) -> str:
-    return ",".join(map(str, value)) or "none" if isinstance(value, list) else str(value)
+    return ",".join(map(str, value)) or "all" if isinstance(value, list) else str(value)

@@ -333,7 +333,12 @@ def ranked(directories: "Sequence[str | Path]", metric: str | None = None) -> li
         if metric and row.cells:
             _check_ranking(metric, row.header["signatures"])
     made = [_block(members, metric) for members in blocks(rows)]
-    made.sort(key=lambda block: [block.lines[0][key] for key in ("suite", "dataset", "shots")])
+    made.sort(
+        key=lambda block: (
+            not any(row.cells or row.failed for row in block.rows),  # where no cell has ended
+            *(block.lines[0][key] for key in ("suite", "dataset", "shots")),
+        )
+    )
     for number, block in enumerate(made, 1):
         for line in block.lines:
             line["block"] = str(number)
