@@ -174,16 +174,13 @@ def test_cells_of_another_plan_are_refused_without_run_json(
 
 def test_a_refusal_names_what_changed_in_plain_words(finished: Path, checkpoint: str) -> None:
     """No dictionaries, no quotes, no list that is cut before the difference."""
-    more = {
-        "baselines": [name for name in names("baseline") if name != "maml"],
-        "dtype": "bfloat16",
-        "pretrain": {"tokens": 10},
-    }
+    some = [name for name in names("baseline") if name != "maml"]
+    more = {"baselines": some, "episodes": 3}
     with pytest.raises(UserError) as refused:
         bench.run(values(checkpoint, finished, **more))
     told = refused.value.message
     assert "plan.baselines: without maml" in told
-    assert "plan.dtype: float32 -> bfloat16" in told
+    assert "plan.episodes: 2 -> 3" in told
     assert not set("{}'") & set(told)
 
 
