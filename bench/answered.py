@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench import blocks as standing
+from bench.asked import name_of
 from bench.errors import UserError, unknown
 from bench.records import read_json
 from bench.streams import digest_of
-from bench.tables import Row, _row_key, entries, metrics, read_rows
+from bench.tables import Row, _row_key, entries, metrics
+from bench.unfinished import planned_rows
 
 if TYPE_CHECKING:
     from bench.variance import Values
@@ -110,11 +112,11 @@ def answered(
     Raises:
         UserError: no run directory, no finished row, a metric that was not recorded.
     """
-    rows = read_rows(directories)
+    rows = planned_rows(directories)
     finished = [row for row in rows if row.complete]
     for row in rows:
         if not row.complete:
-            say(f"left out, unfinished: {row.header['suite']} / {row.header['baseline']}")
+            say(f"left out, unfinished: {name_of(row.header)}")
     if not finished:
         raise UserError(f"no finished row in {', '.join(map(str, directories))}")
     for row in finished:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.baseline import Learner
+from bench.code_state import state
 from bench.context import Context
 from bench.errors import CellError
 from bench.records import read_json, write_json
@@ -53,6 +54,7 @@ def initialisation_folder(
             plan.tokens_at_once,
             plan.checkpoint_steps,
         ],
+        state(context, [baseline], sources),
     )
     return context.root / "artefacts" / f"{baseline}-{key[:16]}"
 
@@ -147,7 +149,8 @@ def pretrained_folder(context: Context, train_seed: int) -> Path:
     sources = [[suite, found.name, train_revision(found)] for suite, found in data.items()]
     recipe = read_recipe(plan.backbone).model_dump()
     tokens = {"tokens": plan.pretrain.tokens}
-    key = digest_of(version(), recipe, tokens, sources, plan.columns, train_seed)
+    code = state(context, [], plan.pretrain_suites)
+    key = digest_of(version(), recipe, tokens, sources, plan.columns, train_seed, code)
     return context.backbones / f"backbone-{key[:16]}"
 
 

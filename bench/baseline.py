@@ -16,6 +16,8 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from bench.tasks import Example, Task
 
 if TYPE_CHECKING:
+    from os import PathLike
+
     from torch import Tensor
     from torch.optim import Optimizer
 
@@ -57,6 +59,11 @@ class Baseline:
 
     def __init__(self, options: BaseModel) -> None:
         self.options = options
+
+    def files_read(self) -> "Sequence[str | PathLike[str]]":
+        """Files and folders that the options name and the method reads; here none. A run whose
+        files have changed is refused, and what was trained with others is trained again."""
+        return ()
 
 
 class Floor(Baseline, ABC):

@@ -31,6 +31,10 @@ PROBED = (
     f"the same episodes, with its 95 % interval, paired, not adjusted. {FLAG} marks a row whose "
     "interval is not above 0: nothing shows that it uses its support."
 )
+PARTIAL = (
+    "This table is incomplete: letters, bold type and differences are those of the finished rows, "
+    "and may change when the others are finished."
+)
 BESIDE = (
     'The intervals of "to best" are not adjusted. '
     f"{FRONT} marks the Pareto front, by the values alone: no other row scores higher at the same "
@@ -43,11 +47,16 @@ def facts(block: "pd.DataFrame") -> dict[str, list[str]]:
     told = {
         "asked": [_asked(block)],
         "drawn": _drawn(block),
+        "apart": [f"A table of its own: {text}." for text in _one(block, "apart")],
         "ranked": [f"Ranked by {title(block.iloc[0]['rank_metric'])}."],
         "read": [_how_to_read(block)],
         "beside": [BESIDE],
         "probed": _probed(block),
         "made": [_made(block)],
+        "otherwise": [
+            f"Made with different code or libraries: {text}."
+            for text in _one(block, "made_otherwise")
+        ],
         "signatures": [f"Signatures: {_signatures(block)}."],
         "tokenizers": _mixed(block),
         "barely": _barely_trained(block),
@@ -75,6 +84,7 @@ def facts(block: "pd.DataFrame") -> dict[str, list[str]]:
         for _, r in block.iterrows()
         if r["failed"]
     ]
+    told["partial"] = [PARTIAL] if told["missing"] or told["failed"] else []
     return {kind: [" ".join(line.split()) for line in lines] for kind, lines in told.items()}
 
 
@@ -89,6 +99,11 @@ def _barely_trained(block: "pd.DataFrame") -> list[str]:
         f"{WARNING} fewer than {FEW_STEPS} outer steps of meta-training: {', '.join(found)}. Such "
         "scores may be those of a short training rather than of the method; raise train_budget."
     ]
+
+
+def _one(block: "pd.DataFrame", column: str) -> list[str]:
+    """What a column says of the whole block, if anything."""
+    return [str(block.iloc[0][column])] if column in block and known(block.iloc[0][column]) else []
 
 
 def _learned(row: "pd.Series[Any]") -> str:

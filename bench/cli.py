@@ -1,6 +1,7 @@
 """The command `fewgen`. Nothing heavy is imported before a command needs it."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Any
@@ -234,5 +235,13 @@ def doctor() -> None:
         sys.exit(1)
 
 
+def _leave_working_directory() -> None:
+    """Takes the working directory, which `python -m` puts first, off the path: a user's own
+    `baselines/` there would hide ours. Workers do not have it either."""
+    if Path.cwd() != Path(__file__).resolve().parents[1]:
+        sys.path[:1] = [] if sys.path[0] in ("", os.getcwd()) else sys.path[:1]
+
+
 if __name__ == "__main__":
+    _leave_working_directory()
     main()

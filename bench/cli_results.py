@@ -19,6 +19,7 @@ DIRECTORIES = click.argument(
     "directories", metavar="DIR...", nargs=-1, required=True, type=click.Path(path_type=Path)
 )
 FORMATS = ("md", "csv", "tex", "html", "json", "parquet")
+INCOMPLETE = 3  # exit status: what the plans ask for is not all there
 COMPARED_FILES = ("json", "junit", "markdown", "benchmark-json")
 
 
@@ -46,6 +47,9 @@ def leaderboard(
 ) -> None:
     """The table of one or more run directories.
 
+    Exit status 3: cells of the directories' plans are missing or failed; they are named below the
+    table and on standard error.
+
     With --pivot baselines are rows and suites, shots or backbones columns; what may not stand side
     by side becomes several tables.
     """
@@ -70,6 +74,19 @@ def leaderboard(
         write_whole(out, content)
     else:
         click.echo(content, nl=False)
+    _end(directories)
+
+
+def _end(directories: Sequence[Path]) -> None:
+    """Names on standard error what the directories' plans ask for and they lack, and ends with 3,
+    as `compare` does, if there is anything: what was shown rests on finished rows alone."""
+    from bench.unfinished import unfinished
+
+    lines = unfinished(directories)
+    for line in lines:
+        click.echo(f"unfinished: {line}", err=True)
+    if lines:
+        sys.exit(INCOMPLETE)
 
 
 def _format_of(out: Path | None) -> str:
@@ -104,6 +121,7 @@ def variance(out: Path | None, **flags: Any) -> None:
 
     check_files({"json": out})
     show_split(out=out, **flags)
+    _end(flags["directories"])
 
 
 PROBABILITY = click.FloatRange(0, 1, min_open=True, max_open=True)
@@ -141,6 +159,7 @@ def power(
         from bench.power_command import comparisons
 
         comparisons(difference=value, power=power, level=level, out=out, **flags)
+        _end(flags["directories"])
         return
     from bench.gate_power import Goal
     from bench.power_command import gate
@@ -148,6 +167,7 @@ def power(
     if flags.pop("baseline") or flags.pop("minus") or level != 0.05:
         raise UserError("--baseline, --minus and --level go with --difference, not with --margin")
     gate(goal=Goal(value, power), out=out, **flags)
+    _end(flags["directories"])
 
 
 @click.command()
@@ -158,7 +178,10 @@ def power(
 @click.option("--segments", is_flag=True, help="Adds sacreBLEU's tests of single segments.")
 @click.option("--json", "out", type=click.Path(path_type=Path), help="All figures, as JSON.")
 def paired(directories: tuple[Path, ...], out: Path | None, **flags: Any) -> None:
-    """Differences between rows of the same episodes, with p-values and effect sizes."""
+    """Differences between rows of the same episodes, with p-values and effect sizes.
+
+    Exit status 3: rows of the directories' plans are unfinished and left out.
+    """
     from bench.paired_command import as_markdown, paired_table
     from bench.publish import to_json
     from bench.records import check_files, write_whole
@@ -168,6 +191,7 @@ def paired(directories: tuple[Path, ...], out: Path | None, **flags: Any) -> Non
     click.echo(as_markdown(frame), nl=False)
     if out:
         write_whole(out, to_json(frame))
+    _end(directories)
 
 
 @click.command()
@@ -185,12 +209,14 @@ def export(directories: tuple[Path, ...], kind: str, out: Path, **flags: Any) ->
     model-index for each model. datasets: Parquet that `datasets` loads. records: what the tables
     of one run are made of, without texts.
 
-    Nothing is uploaded without --push and --yes.
+    Nothing is uploaded without --push and --yes. Exit status 3: rows of the directories' plans are
+    unfinished.
     """
     from bench.exports.command import export_to
 
     for line in export_to(kind, directories, out, **flags):
         click.echo(line)
+    _end(directories)
 
 
 @click.command()
@@ -200,12 +226,14 @@ def export(directories: tuple[Path, ...], kind: str, out: Path, **flags: Any) ->
 def report(directories: tuple[Path, ...], out: Path, metric: str | None) -> None:
     """A static web site of one or more run directories: tables, figures, every episode's texts.
 
-    Opens from its folder, asks for nothing outside it, and replaces an older report there.
+    Opens from its folder, asks for nothing outside it, and replaces an older report there. Exit
+    status 3: cells of the directories' plans are missing or failed.
     """
     from bench.report import build
 
     pages = build(directories, out, metric, lambda line: click.echo(line, err=True))
     click.echo(f"{pages:,} pages; open {out / 'index.html'}")
+    _end(directories)
 
 
 @click.command()

@@ -1,6 +1,5 @@
 """What a run was made with: `run.json`."""
 
-import hashlib
 import os
 import platform
 import subprocess
@@ -12,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.baseline import Learner
+from bench.code_state import files_read, plug_ins
+from bench.code_state import own_digest as _code_digest
 from bench.context import Context
 from bench.errors import UserError
 from bench.probes import not_probed
@@ -99,8 +100,23 @@ def _facts(context: Context) -> dict[str, Any]:
         "backbone_files": _files_digest(plan.backbone) if needs_model else None,
         **slower,
         "device": context.device.type,
+        **_read_by_baselines(context),
         "code": _code_digest(),
+        **_plug_ins(context),
     }
+
+
+def _read_by_baselines(context: Context) -> dict[str, Any]:
+    found = files_read(context, context.plan.baselines)
+    return {"files_read": found} if found else {}
+
+
+def _plug_ins(context: Context) -> dict[str, Any]:
+    """The code of the plan's names that are not the project's own."""
+    plan = context.plan
+    trained = [*plan.train_suites, *(plan.pretrain_suites if plan.pretrain else [])]
+    found = plug_ins(plan.baselines, [*plan.suites, *trained])
+    return {"plug_ins": found} if found else {}
 
 
 def _trained_on(context: Context, trains: bool) -> dict[str, Any]:
@@ -136,18 +152,6 @@ def _check_room(context: Context) -> None:
                 f"{suite}: max_new_tokens = {context.max_new_tokens(suite)} takes half or more of "
                 f"the backbone's context of {positions} tokens; lower --max-new-tokens"
             )
-
-
-@lru_cache(maxsize=1)
-def _code_digest() -> str:
-    """SHA-256 of the project's own modules, shortened: cells of two states of the code do not
-    belong in one run."""
-    digest = hashlib.sha256()
-    for package in ("bench", "suites", "baselines"):
-        folder = Path(__file__).parent.parent / package
-        for path in sorted(folder.rglob("*.py")):
-            digest.update(path.relative_to(folder).as_posix().encode() + path.read_bytes())
-    return digest.hexdigest()[:12]
 
 
 def describe(context: Context) -> dict[str, Any]:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 from bench.blocks import blocks
 from bench.errors import UserError, unknown
 from bench.ranks import FEWEST_TASKS
-from bench.tables import Row, entries, metrics, pair_key, read_rows
+from bench.tables import Row, entries, metrics, pair_key
+from bench.unfinished import planned_rows
 
 if TYPE_CHECKING:
     import numpy as np
@@ -59,7 +60,7 @@ def paired_table(
     """
     import pandas as pd
 
-    rows = read_rows(directories)
+    rows = planned_rows(directories)
     known = sorted({row.header["baseline"] for row in rows})
     for name in [*baselines, *([minus] if minus else [])]:
         if name not in known:

@@ -13,6 +13,8 @@ from bench.languages import normalised
 from bench.probes import PROBES
 from bench.registry import load, names, preset_path
 
+SHORT = 6  # items of two lists that a difference shows whole
+LONGEST = 80  # characters of a value that a difference shows
 Count = Annotated[int, Field(ge=1)]
 Seed = Annotated[int, Field(ge=0)]
 DECODED = {  # key: the decoding it is of
@@ -358,12 +360,39 @@ def plan_text(plan: Plan) -> str:
 
 
 def differences(old: Mapping[str, Any], new: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """The keys in which two nested plans differ, each as `key: old -> new`."""
+    """The keys in which two nested plans differ, each as `key: old -> new`; of long lists what is
+    new and what is gone, of a table that one side lacks each key."""
     lines = []
     for key in sorted({*old, *new}):
         before, after = old.get(key), new.get(key)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            lines += differences(before, after, f"{prefix}{key}.")
+        if isinstance(before, Mapping) and isinstance(after, Mapping | None):
+            lines += differences(before, after or {}, f"{prefix}{key}.")
+        elif isinstance(after, Mapping) and before is None:
+            lines += differences({}, after, f"{prefix}{key}.")
         elif before != after:
-            lines.append(f"{prefix}{key}: {before!r} -> {after!r}")
+            lines.append(f"{prefix}{key}: {_change(before, after)}")
     return lines
+
+
+def _change(before: Any, after: Any) -> str:
+    """What became of a value, in words that fit a line."""
+    if isinstance(before, list) and isinstance(after, list) and len([*before, *after]) > SHORT:
+        gone = [f"without {_told(item)}" for item in before if item not in after]
+        added = [f"with {_told(item)}" for item in after if item not in before]
+        return _cut(", ".join([*gone, *added]) or "in another order")
+    return f"{_told(before)} -> {_told(after)}"
+
+
+def _told(value: Any) -> str:
+    """A value as a plan file has it, cut where it is long."""
+    if value is None:
+        return "not set"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list):
+        return _cut(f"[{', '.join(map(_told, value))}]")
+    return _cut(" ".join(str(value).split()) or '""')
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[: LONGEST - 3]}..."

@@ -3,6 +3,7 @@
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -15,6 +16,11 @@ from typing import Any
 from bench.errors import UserError
 
 Message = dict[str, Any]
+GRACE = 10.0  # seconds that a worker has to end by itself once its output has ended
+SHOWN = 200  # characters of a worker's last line
+KILLED = (
+    "the system probably ran out of memory; lower --workers, --tasks-at-once or --tokens-at-once"
+)
 
 # glibc's mallopt(3): a worker keeps memory that it freed. By default vectors as long as a model's
 # weights go back to the system at every step, and come again page by page.
@@ -48,7 +54,11 @@ class Events:
 
 
 class Worker:
-    """One process; its messages arrive in `inbox` as (worker, message or None at its end)."""
+    """One process; its messages arrive in `inbox` as (worker, message or None at its end).
+
+    The working directory is not on its path (`-P`): a user's own `bench.py` or `baselines/` there
+    would hide ours. Plug-ins must be installed, or be on `PYTHONPATH`.
+    """
 
     def __init__(self, log: Path, inbox: "queue.Queue[Any]", threads: int) -> None:
         self.log = log
@@ -65,8 +75,9 @@ class Worker:
             "TRANSFORMERS_VERBOSITY": "error",
         }
         with log.open("ab") as errors:
+            self._written = errors.tell()  # where what belongs to its job begins
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "bench.worker"],
+                [sys.executable, "-P", "-m", "bench.worker"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -94,6 +105,43 @@ class Worker:
         with suppress(BrokenPipeError):
             self.process.stdin.write(json.dumps(message) + "\n")
             self.process.stdin.flush()
+
+    def assign(self, job: Job) -> None:
+        """Gives it a job."""
+        self.job, self.fraction = job, 0.0
+        self.tell(job.message)
+
+    def release(self) -> None:
+        """Its job has ended; what it writes from here on belongs to the next."""
+        self.job = None
+        with suppress(OSError):  # a log that somebody deleted
+            self._written = self.log.stat().st_size
+
+    def last_words(self) -> str:
+        """The last line that it wrote into its log since its job began; empty if there is none."""
+        try:
+            with self.log.open("rb") as file:
+                file.seek(self._written)
+                text = file.read().decode("utf-8", "replace")
+        except OSError:
+            return ""
+        # A progress bar writes over its own line.
+        lines = [line.rstrip().rpartition("\r")[2].strip() for line in text.split("\n")]
+        last = next((line for line in reversed(lines) if line), "")
+        return last if len(last) <= SHOWN else f"{last[:SHOWN]}..."
+
+    def death(self) -> str:
+        """How its process ended, which it is left some time to do by itself, and what it wrote
+        last."""
+        with suppress(subprocess.TimeoutExpired):
+            self.process.wait(GRACE)
+        self.stop()
+        code = self.process.returncode
+        how = f"signal {-code}" if code < 0 else f"status {code}"
+        if code == -signal.SIGKILL:
+            how += f" ({KILLED})"
+        words = self.last_words()
+        return f"its worker ended with {how}{f': {words}' if words else ''}; see {self.log}"
 
     def stop(self) -> None:
         """Ends the process at once and closes its pipes."""
@@ -128,16 +176,30 @@ class Pool:
             worker.stop()
 
     def run(self, jobs: Sequence[Job], events: Events) -> None:
-        """Runs all jobs; a job whose predecessor failed fails with the same reason."""
+        """Runs all jobs. A job whose predecessor failed fails with the same reason, and so does
+        what follows it; a job that can never start fails too."""
         waiting, done = list(jobs), set[Hashable]()
         reasons: dict[Hashable, str] = {}
         finished = 0.0
+
+        def fail(job: Job, reason: str) -> None:
+            nonlocal finished
+            finished += job.weight
+            reasons[job.key] = reason
+            events.failed(job, reason)
+
         while waiting or any(worker.job for worker in self._workers):
-            waiting = self._fail_followers(waiting, reasons, events)
+            while broken := [(job, why) for job in waiting if (why := _broken(job, reasons))]:
+                for job, reason in broken:
+                    waiting.remove(job)
+                    fail(job, reason)
             self._assign(waiting, done)
-            busy = [worker for worker in self._workers if worker.job]
-            if not busy:
-                break
+            if not any(worker.job for worker in self._workers):
+                for job, reason in _stuck(waiting, done):
+                    waiting.remove(job)
+                    fail(job, reason)
+                events.progress(finished)
+                continue
             worker, message = self._inbox.get()
             job = worker.job
             if message is None:
@@ -146,45 +208,45 @@ class Pool:
                 continue
             if message["kind"] == "progress":
                 worker.fraction = message["fraction"]
-            elif message["kind"] == "done":
-                worker.job, finished = None, finished + job.weight
-                done.add(job.key)
-                events.done(job, message)
             else:
-                worker.job, finished = None, finished + job.weight
-                reasons[job.key] = message["reason"]
-                events.failed(job, message["reason"])
+                worker.release()
+                if message["kind"] == "done":
+                    finished += job.weight
+                    done.add(job.key)
+                    events.done(job, message)
+                else:
+                    fail(job, message["reason"])
             running = sum(w.job.weight * w.fraction for w in self._workers if w.job)
             events.progress(finished + running)
-
-    def _fail_followers(
-        self, waiting: list[Job], reasons: Mapping[Hashable, str], events: Events
-    ) -> list[Job]:
-        kept = []
-        for job in waiting:
-            broken = [reasons[key] for key in job.after if key in reasons]
-            if broken:
-                events.failed(job, broken[0])
-            else:
-                kept.append(job)
-        return kept
 
     def _assign(self, waiting: list[Job], done: set[Hashable]) -> None:
         for worker in self._workers:
             ready = [job for job in waiting if done.issuperset(job.after)]
             if worker.job is None and ready:
                 waiting.remove(ready[0])
-                worker.job, worker.fraction = ready[0], 0.0
-                worker.tell(ready[0].message)
+                worker.assign(ready[0])
 
     def _replace(self, worker: Worker) -> Message:
         """A new worker in the place of one that ended; the reason for its job's failure."""
-        worker.stop()
-        code = worker.process.returncode
+        reason = worker.death()
         place = self._workers.index(worker)
         self._workers[place] = self._make(place)
-        how = f"signal {-code}" if code < 0 else f"status {code}"
-        return {"kind": "failed", "reason": f"its worker ended with {how}; see {worker.log}"}
+        return {"kind": "failed", "reason": reason}
+
+
+def _broken(job: Job, reasons: Mapping[Hashable, str]) -> str | None:
+    """The reason of the first predecessor that failed."""
+    return next((reasons[key] for key in job.after if key in reasons), None)
+
+
+def _stuck(waiting: Sequence[Job], done: set[Hashable]) -> list[tuple[Job, str]]:
+    """Why jobs that wait while no worker is busy can never start: first those behind a job that is
+    not there, which all that follows then fails with; else those that wait for one another."""
+    known = {job.key for job in waiting} | done
+    lost = [(job, key) for job in waiting for key in job.after if key not in known]
+    lost = lost or [(job, next(k for k in job.after if k not in done)) for job in waiting]
+    whys = {job.key: f"it can never start: it waits for {key}" for job, key in reversed(lost)}
+    return [(job, whys[job.key]) for job in waiting if job.key in whys]
 
 
 @contextmanager

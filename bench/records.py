@@ -15,6 +15,7 @@ from typing import Any
 from bench.errors import UserError
 from bench.streams import digest_of
 
+LOCK = ".lock"
 # Half-written: the name of what it will be, and the process that writes it.
 PART = re.compile(
     r"\.((run|training)\.json|plan\.toml|CARD\.md|leaderboard\.\w+|.*\.(jsonl|failed\.json))"
@@ -190,14 +191,17 @@ def finished(root: Path, cells: Iterable[Cell]) -> dict[Cell, dict[str, Any]]:
 
 @contextlib.contextmanager
 def locked(root: Path) -> Iterator[None]:
-    """Holds a run directory; the kernel lets go when the process ends, however it ends.
+    """Holds a run directory; the kernel lets go when the process ends, however it ends. A
+    block that raises before it has written anything leaves no directory that was not there.
 
     Raises:
         UserError: another run holds it, or it cannot be written.
     """
+    made = [folder for folder in (root, *root.parents) if not folder.exists()]
     try:
         root.mkdir(parents=True, exist_ok=True)
-        file = (root / ".lock").open("a")
+        before = set(os.listdir(root))
+        file = (root / LOCK).open("a")
     except OSError as error:
         raise UserError(
             f"cannot write the run directory {root}: {error.strerror}; name another with --out"
@@ -205,12 +209,28 @@ def locked(root: Path) -> Iterator[None]:
     with file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            held = os.path.samestat(os.fstat(file.fileno()), (root / LOCK).stat())
         except OSError:
+            held = False  # also where a refused run has just taken its directory away
+        if not held:
             raise UserError(
                 f"another run is working in {root}; wait for it or name another --out"
             ) from None
         _sweep(root)
-        yield
+        try:
+            yield
+        except BaseException:
+            if LOCK not in before and set(os.listdir(root)) - {LOCK} <= before:
+                _leave(root, made)
+            raise
+
+
+def _leave(root: Path, made: Iterable[Path]) -> None:
+    """Takes away what a refused run made: its lock, and folders that are empty without it."""
+    with contextlib.suppress(OSError):
+        (root / LOCK).unlink()
+        for folder in made:
+            folder.rmdir()
 
 
 def _sweep(root: Path) -> None:

@@ -67,17 +67,27 @@ def names(kind: str) -> list[str]:
     return sorted(_entry_points(kind))
 
 
+def entry_point(kind: str, name: str) -> metadata.EntryPoint:
+    """What registers a suite or a baseline.
+
+    Raises:
+        UserError: no such name (with the close matches).
+    """
+    points = _entry_points(kind)
+    if name not in points:
+        raise unknown(kind, name, points)
+    return points[name]
+
+
 def load(kind: str, name: str) -> Any:
     """The object behind a registered suite or baseline.
 
     Raises:
         UserError: no such name (with the close matches), or its module cannot be imported.
     """
-    points = _entry_points(kind)
-    if name not in points:
-        raise unknown(kind, name, points)
+    point = entry_point(kind, name)
     try:
-        found = points[name].load()
+        found = point.load()
         if kind == "baseline":
             from bench.baseline import Baseline
 

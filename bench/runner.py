@@ -23,6 +23,12 @@ from bench.repository import resolve
 from bench.tasks import train_revision
 
 FREE = ("out", "workers")  # plan keys that change no result
+KINDS = {  # what two runs in one directory may differ in, as a refusal says it
+    "plan": "is of another plan",
+    "facts": "was made from other data, another backbone or device",
+    "made with": "was made with other code or packages",
+}
+TOLD = 4  # changed keys that a refusal names
 LISTED = 12  # tasks left out that are told one by one
 
 
@@ -45,13 +51,15 @@ def _check_same(root: Path, run: dict[str, Any], kinds: Sequence[str]) -> None:
     if not isinstance(old, dict) or not isinstance(old.get("plan"), dict):
         raise UserError(f"{path}: damaged, it holds no plan; name another --out or delete {root}")
     for kind in kinds:
-        _refuse_changed(str(root), {kind: _fixed(old)[kind]}, {kind: _fixed(run)[kind]})
+        before, now = ({kind: _fixed(side)[kind]} for side in (old, run))
+        _refuse_changed(f"{root} {KINDS[kind]}", before, now)
 
 
 def _fixed(run: Mapping[str, Any]) -> dict[str, Any]:
     """The parts of `run.json` that results depend on."""
     facts = dict(run.get("facts") or {})
-    made_with = {"facts.code": facts.pop("code", None), "packages": run.get("packages")}
+    code = {f"facts.{key}": facts.pop(key, None) for key in ("code", "plug_ins")}
+    made_with = {**code, "packages": run.get("packages")}
     plan = {key: value for key, value in run["plan"].items() if key not in FREE}
     return {"plan": plan, "facts": facts, "made with": made_with}
 
@@ -69,16 +77,16 @@ def _kept(context: Context, cells: Sequence[Cell]) -> set[Cell]:
         expected = shared_header(context, cell)
         keys = expected.keys() - free
         old, new = ({key: side.get(key) for key in keys} for side in (header, expected))
-        _refuse_changed(str(cell.path(context.root)), old, new)
+        _refuse_changed(f"{cell.path(context.root)} {KINDS['plan']}", old, new)
     return set(kept)
 
 
-def _refuse_changed(where: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    changed = [line if len(line) < 120 else f"{line[:117]}..." for line in differences(old, new)]
+def _refuse_changed(what: str, old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    changed = differences(old, new)
+    more = f"; and {len(changed) - TOLD} more" if len(changed) > TOLD else ""
     if changed:
         raise UserError(
-            f"{where} is of another plan ({'; '.join(changed[:4])}); name another --out or "
-            "delete it"
+            f"{what} ({'; '.join(changed[:TOLD])}{more}); name another --out or delete it"
         )
 
 

@@ -34,7 +34,7 @@ class Row:
         cells: (train seed, seed) to records.
         headers: one a cell.
         directories: the run directory of each cell.
-        failures: reasons of failed cells.
+        failed: (train seed, seed) to the reason of each cell that failed.
         planned: (train seed, seed) of every cell that the row's plans ask for.
     """
 
@@ -43,7 +43,7 @@ class Row:
     cells: dict[tuple[int | None, int], list[dict[str, Any]]] = field(default_factory=dict)
     headers: list[dict[str, Any]] = field(default_factory=list)
     directories: list[Path] = field(default_factory=list)
-    failures: list[str] = field(default_factory=list)
+    failed: dict[tuple[int | None, int], str] = field(default_factory=dict)
 
     def records(self) -> list[dict[str, Any]]:
         """All records of the row."""
@@ -52,6 +52,16 @@ class Row:
     def plan(self, train_seed: int | None, seeds: list[int], train_seeds: list[int]) -> None:
         """Adds the cells that a run's plan asks for, given the train seed of one of them."""
         self.planned.update(product([None] if train_seed is None else train_seeds, seeds))
+
+    @property
+    def failures(self) -> list[str]:
+        """The reasons of the cells that failed and that no other directory finished."""
+        return [reason for place, reason in self.failed.items() if place not in self.cells]
+
+    @property
+    def missing(self) -> int:
+        """How many cells neither ended well nor failed."""
+        return len(self.planned - self.cells.keys() - self.failed.keys())
 
     @property
     def complete(self) -> bool:
@@ -114,7 +124,8 @@ def read_rows(directories: Iterable[Path]) -> list[Row]:
             failure = read_json(path)
             row = rows.setdefault(_row_key(failure["cell"]), Row(failure["cell"]))
             row.plan(failure["cell"]["train_seed"], seeds, train_seeds)
-            row.failures.append(failure["reason"])
+            place = (failure["cell"]["train_seed"], failure["cell"]["seed"])
+            row.failed.setdefault(place, failure["reason"])
     return list(rows.values())
 
 
@@ -226,7 +237,7 @@ def _line(row: Row) -> dict[str, Any]:
         },
         **{key: head.get(key) for key in ("device", "dtype", "threads", "workers")},
         **_learned_from(records),
-        "missing": len(row.planned - set(row.cells)) - len(row.failures),
+        "missing": row.missing,
         "failed": len(row.failures),
         "reason": row.failures[0] if row.failures else "",
         "signature": "; ".join(f"{k}={v}" for k, v in head.get("signatures", {}).items()),
@@ -368,17 +379,28 @@ def ranked(
     directories: "Sequence[str | Path]", metric: str | None = None, compare: Compare = "all"
 ) -> list[Block]:
     """The blocks of some run directories, compared; see `leaderboard`."""
-    rows = read_rows(Path(directory) for directory in directories)
+    from bench.merged import apart, made_otherwise
+    from bench.unfinished import planned_rows
+
+    rows = planned_rows([Path(directory) for directory in directories])
     if not rows:
         raise UserError(f"no finished cell in {', '.join(map(str, directories))}")
     for row in rows:
         if metric and row.cells:
             _check_ranking(metric, row.header["signatures"])
     made = [_block(members, metric) for members in blocks(rows)]
-    made.sort(key=lambda block: [block.lines[0][key] for key in ("suite", "dataset", "shots")])
+    made.sort(
+        key=lambda block: (
+            not any(row.cells or row.failed for row in block.rows),  # where no cell has ended
+            *(block.lines[0][key] for key in ("suite", "dataset", "shots")),
+        )
+    )
     for number, block in enumerate(made, 1):
         for line in block.lines:
             line["block"] = str(number)
+            # Only where there is something to say: most tables have no such columns.
+            line |= {"apart": why} if (why := apart(block, made[: number - 1])) else {}
+            line |= {"made_otherwise": how} if (how := made_otherwise(block.rows)) else {}
     _compare(made, compare)
     return made
 

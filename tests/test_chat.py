@@ -158,7 +158,7 @@ def test_another_template_is_another_run(chat: Path, tmp_path: Path) -> None:
     (chat / "chat_template.jinja").write_text(TEMPLATE.replace("[assistant]", "[me]"))
     again = run(chat, tmp_path / "run", "--chat")
     assert again.exit_code == 2
-    assert "is of another plan (facts.backbone" in again.output
+    assert "another backbone or device (facts.backbone" in again.output
 
 
 BASE = ["--suite", "translation", "--baseline", "zero-shot"]

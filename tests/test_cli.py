@@ -1,6 +1,7 @@
 """The command line: light, helpful, never a traceback."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,6 +31,18 @@ def test_light_commands_import_nothing_heavy(words: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_a_users_own_folders_do_not_hide_ours(tmp_path: Path) -> None:
+    """`python -m` puts the working directory before everything else."""
+    for name in ("baselines", "suites"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "__init__.py").write_text("raise SystemExit(7)")
+    words = [sys.executable, "-m", "bench.cli", "show", "maml"]
+    where = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    done = subprocess.run(words, cwd=tmp_path, env=where, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "inner_steps" in done.stdout
 
 
 def test_a_checkout_works_where_nothing_is_installed(tmp_path: Path) -> None:

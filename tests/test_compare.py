@@ -193,7 +193,7 @@ def test_plans_may_differ_and_it_is_said(tmp_path: Path) -> None:
     head = add(tmp_path / "b", FULL, plan={"dtype": "bfloat16", "out": "y"}, dtype="bfloat16")
     done = command(base, head)
     assert done.exit_code == 0
-    assert "differs: plan.dtype: 'float32' -> 'bfloat16'" in done.output
+    assert "differs: plan.dtype: float32 -> bfloat16" in done.output
     assert "plan.out" not in done.output
 
 

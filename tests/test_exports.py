@@ -120,7 +120,7 @@ def test_failed_cells_stay_failed(copy: Path, tmp_path: Path) -> None:
     path.unlink()
     failure = {"cell": header, "reason": "no memory in /home/me/x.py"}
     write_json(path.with_suffix(".failed.json"), failure)
-    assert export(copy, "--to", "records", "--out", tmp_path / "slim").exit_code == 0
+    assert export(copy, "--to", "records", "--out", tmp_path / "slim").exit_code == 3
     failed = leaderboard([tmp_path / "slim"])
     assert failed["failed"].sum() == 1
     assert failed["reason"].max() == "no memory in x.py"

@@ -128,4 +128,21 @@ def test_a_setting_of_the_wrong_form(text: str) -> None:
 
 def test_differences_name_what_changed() -> None:
     old, new = {"a": 1, "b": {"c": 2, "d": 3}}, {"a": 1, "b": {"c": 5, "d": 3}, "e": 0}
-    assert differences(old, new) == ["b.c: 2 -> 5", "e: None -> 0"]
+    assert differences(old, new) == ["b.c: 2 -> 5", "e: not set -> 0"]
+
+
+def test_differences_are_told_in_plain_words() -> None:
+    """Tables that one side lacks, long lists and long texts: no dictionary, nothing hidden by a
+    cut."""
+    many = [f"method-{number}" for number in range(30)]
+    old = {"pretrain": None, "suites": {"a": {"tasks": [1]}}, "names": many, "data": "x" * 300}
+    new = {"pretrain": {"tokens": 10, "suites": []}, "suites": {}, "names": many[:-1], "data": ""}
+    found = differences(old, new)
+    assert found[:-3] == ["data: " + "x" * 77 + '... -> ""', "names: without method-29"]
+    assert found[-3:] == [
+        "pretrain.suites: not set -> []",
+        "pretrain.tokens: not set -> 10",
+        "suites.a.tasks: [1] -> not set",
+    ]
+    assert differences({"x": many}, {"x": many[::-1]}) == ["x: in another order"]
+    assert differences({"x": True}, {"x": False}) == ["x: true -> false"]

@@ -172,6 +172,41 @@ def test_cells_of_another_plan_are_refused_without_run_json(
     assert bench.run(values(checkpoint, out)).repeated == len(names("baseline"))
 
 
+def test_a_refusal_names_what_changed_in_plain_words(finished: Path, checkpoint: str) -> None:
+    """No dictionaries, no quotes, no list that is cut before the difference."""
+    some = [name for name in names("baseline") if name != "maml"]
+    more = {"baselines": some, "episodes": 3}
+    with pytest.raises(UserError) as refused:
+        bench.run(values(checkpoint, finished, **more))
+    told = refused.value.message
+    assert "plan.baselines: without maml" in told
+    assert "plan.episodes: 2 -> 3" in told
+    assert not set("{}'") & set(told)
+
+
+def test_a_refused_run_leaves_nothing_behind(checkpoint: str, tmp_path: Path) -> None:
+    """It is refused after its directory was taken: a K that no task has."""
+    mine = tmp_path / "mine"
+    mine.mkdir()
+    (mine / "notes.txt").write_text("mine")
+    for out in (tmp_path / "far" / "away", mine):
+        with pytest.raises(UserError, match="support examples"):
+            bench.run(values(checkpoint, out, shots=[100_000]))
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]
+    assert [path.name for path in mine.iterdir()] == ["notes.txt"]
+
+
+def test_a_refused_run_takes_nothing_from_an_older_one(
+    finished: Path, checkpoint: str, tmp_path: Path
+) -> None:
+    out = shutil.copytree(finished, tmp_path / "copy")
+    before = sorted(path.name for path in out.iterdir())
+    assert ".lock" in before
+    with pytest.raises(UserError, match="another plan"):
+        bench.run(values(checkpoint, out, episodes=3))
+    assert sorted(path.name for path in out.iterdir()) == before
+
+
 def test_a_held_directory_is_refused(finished: Path, checkpoint: str) -> None:
     with (finished / ".lock").open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)

@@ -115,7 +115,7 @@ def test_finished_runs_are_told_again_by_other_code_and_others_are_not(
         n: b for n, b in first.items() if n != "floors.md"
     }
     next((tmp_path / "runs" / "many" / "cells").rglob("*.jsonl")).unlink()
-    with pytest.raises(UserError, match=r"facts\.code: .* -> 'another'"):
+    with pytest.raises(UserError, match=r"facts\.code: .* -> another"):
         execute_study(Floors(), PLAN, tmp_path)
 
 

@@ -19,6 +19,7 @@ from bench.artefacts import initialisation_folder, make_initialisation, pretrain
 from bench.blocks import blocks
 from bench.cells import shared_header
 from bench.cli import main
+from bench.code_state import own_digest
 from bench.context import Context
 from bench.errors import UserError
 from bench.exports.runs import read_cells
@@ -156,7 +157,7 @@ def test_validation_tasks_are_those_of_the_sources(tmp_path: Path) -> None:
 
 
 def old_digest(context: Context, suite: str, seed: int) -> str:
-    """What named an initialisation before plans could name sources."""
+    """What names an initialisation of a plan that names no sources."""
     plan, data = context.plan, context.dataset(suite)
     return digest_of(
         version(),
@@ -165,6 +166,7 @@ def old_digest(context: Context, suite: str, seed: int) -> str:
         ["fomaml", plan.options["fomaml"], plan.shots, plan.train_budget, seed],
         [context.backbone(None).identity, plan.dtype],
         ["cpu", 1, plan.loss_mean, plan.tasks_at_once, plan.tokens_at_once, False],
+        [own_digest(), {}, {}],  # no plug-in, no file that a baseline reads
     )
 
 
@@ -184,7 +186,7 @@ def test_digests_are_what_they_were_without_the_key(tmp_path: Path) -> None:
     from bench.recipe import read_recipe
 
     recipe = read_recipe("tiny").model_dump()
-    key = digest_of(version(), recipe, {"tokens": 50}, sources, {}, 2)
+    key = digest_of(version(), recipe, {"tokens": 50}, sources, {}, 2, [own_digest(), {}, {}])
     assert pretrained_folder(pre, 2).name == f"backbone-{key[:16]}"
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.tables import Row, entries, metrics, read_rows
+from bench.tables import Row, entries, metrics
+from bench.unfinished import planned_rows
 
 LEVEL = 0.95
 UNIT = "resampled by task, crossed with train seeds"
@@ -43,7 +44,7 @@ def complete_rows(directories: Sequence[Path]) -> tuple[list[Row], list[str]]:
     Raises:
         UserError: no row is finished, or the directories cannot be read.
     """
-    rows = read_rows(directories)
+    rows = planned_rows(directories)
     notes = [
         f"left out: {title(row)}: {len(row.planned - set(row.cells))} cell(s) not finished"
         for row in rows
