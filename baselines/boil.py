@@ -28,7 +28,7 @@ class Boil(Maml):
     class Options(Maml.Options):
         """Chosen by `fewgen tune`, see results/tuning.md."""
 
-        test_steps: int | None = Field(36, ge=0, description="steps on a test episode")
+        test_factor: ClassVar[int] = 9
         inner_rate: float = Field(5e-4, ge=0, description="step size of the inner loop")
         outer_rate: float = Field(1e-3, gt=0, description="step size of the outer loop, to 0")
         tasks_per_step: int = Field(2, ge=1, description="tasks in one outer step")

@@ -29,7 +29,7 @@ class Fomaml(MetaLearner):
     class Options(MetaLearner.Options):
         """Chosen by `fewgen tune`, see results/tuning.md."""
 
-        test_steps: int | None = Field(36, ge=0, description="steps on a test episode")
+        test_factor: ClassVar[int] = 9
         inner_rate: float = Field(1e-3, ge=0, description="step size of the inner loop")
         outer_rate: float = Field(3e-4, gt=0, description="step size of the outer loop, to 0")
         tasks_per_step: int = Field(2, ge=1, description="tasks in one outer step")

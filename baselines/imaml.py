@@ -104,7 +104,7 @@ class Imaml(MetaLearner):
         )
         cg_tolerance: float = Field(1e-2, gt=0, description="relative residual that is enough")
         inner_steps: int = Field(8, ge=0, description="n, gradient steps on the support set")
-        test_steps: int | None = Field(24, ge=0, description="steps on a test episode")
+        test_factor: ClassVar[int] = 3
         outer_rate: float = Field(1e-3, gt=0, description="step size of the outer loop, to 0")
         tasks_per_step: int = Field(2, ge=1, description="tasks in one outer step")
 

@@ -38,13 +38,9 @@ class Joint(MetaLearner):
 
         inner_rate: float = Field(1e-3, ge=0, description="step size of the inner loop")
         inner_steps: int = Field(24, ge=0, description="n, gradient steps on the support set")
-        test_steps: int | None = Field(
-            None, ge=0, description="steps on a test episode; inner_steps if not given"
-        )
+        # Training has no inner loop to keep short.
+        test_factor: ClassVar[int] = 1
         outer_rate: float = Field(1e-3, gt=0, description="step size of the outer loop, to 0")
-
-    # Training has no inner loop to keep short.
-    test_factor = 1
 
     def direction(self, start: "Initialisation", task: "TaskLoss") -> "Sequence[Tensor]":
         """The gradient of the loss on support and query together; no inner loop."""

@@ -66,7 +66,6 @@ class MetaCurvature(LearnedStep):
     class Options(LearnedStep.Options):
         """Chosen by `fewgen tune`, see results/tuning.md."""
 
-        test_steps: int | None = Field(24, ge=0, description="steps on a test episode")
         outer_rate: float = Field(3e-4, gt=0, description="step size of the outer loop, to 0")
         inner_rate: float = Field(0.2, ge=0, description="step size of the inner loop")
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field
 
@@ -44,7 +44,7 @@ class MetaSgd(LearnedStep):
     class Options(LearnedStep.Options):
         """Chosen by `fewgen tune`, see results/tuning.md."""
 
-        test_steps: int | None = Field(36, ge=0, description="steps on a test episode")
+        test_factor: ClassVar[int] = 9
         outer_rate: float = Field(3e-4, gt=0, description="step size of the outer loop, to 0")
         inner_rate: float = Field(0.2, ge=0, description="step size of the inner loop")
 

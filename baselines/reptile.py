@@ -40,7 +40,7 @@ class Reptile(MetaLearner):
     class Options(MetaLearner.Options):
         """Chosen by `fewgen tune`, see results/tuning.md."""
 
-        test_steps: int | None = Field(36, ge=0, description="steps on a test episode")
+        test_factor: ClassVar[int] = 9
         inner_rule: Literal["sgd", "adam", "adam-beta1-0"] = Field(
             "adam-beta1-0", description="step rule of the inner loop"
         )

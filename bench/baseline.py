@@ -9,7 +9,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -39,6 +39,18 @@ EFFECTIVE = {
 Space = Mapping[str, Sequence[str | int | float]]
 
 
+class Derived(NamedTuple):
+    """The default of an option that follows from other options.
+
+    Attributes:
+        value: of the options at hand.
+        rule: how it follows, as `6 x inner_steps`.
+    """
+
+    value: Any
+    rule: str
+
+
 class Baseline:
     """A method, made from its options.
 
@@ -56,6 +68,17 @@ class Baseline:
         """What a plan may set; `fewgen show BASELINE` prints it."""
 
         model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+        def derived(self) -> dict[str, Derived]:
+            """The options whose default follows from others; in the class it is None."""
+            return {}
+
+        @model_validator(mode="after")
+        def _fill_derived(self) -> Self:
+            for name, default in self.derived().items():
+                if getattr(self, name) is None:
+                    self.__dict__[name] = default.value  # `setattr` refuses: options are frozen
+            return self
 
     def __init__(self, options: BaseModel) -> None:
         self.options = options
@@ -148,10 +171,13 @@ class GradientLearner(Learner):
         @model_validator(mode="after")
         def _has_an_effect(self) -> Self:
             """Refuses what `adapt` leaves without an effect."""
-            part = self.adapt
+            part, derived = self.adapt, self.derived()
             for option, parts in EFFECTIVE.items():
                 field = type(self).model_fields.get(option)
-                if field and part not in parts and getattr(self, option) != field.default:
+                if not field or part in parts:
+                    continue
+                usual = derived[option].value if option in derived else field.default
+                if getattr(self, option) != usual:
                     needed = " or ".join(parts)
                     raise ValueError(f"{option} has an effect with adapt = {needed} only")
             return self
@@ -292,23 +318,30 @@ class MetaLearner(MetaTrained, GradientLearner):
     class Options(MetaTrained.Options, GradientLearner.Options):
         """Inner and outer loop."""
 
-        test_steps: int | None = Field(
-            None, ge=0, description="steps on a test episode; 6 x inner_steps if not given"
+        test_steps: int | None = Field(None, ge=0, description="steps on a test episode")
+        base: Literal["meta-learned", "frozen"] | None = Field(
+            None, description="with lora: whether meta-training changes the base model"
         )
-        base: Literal["meta-learned", "frozen"] = Field(
-            "meta-learned", description="with lora: whether the outer loop changes the base"
-        )
+
+        #: Steps on a test episode for each of `inner_steps`. More than in training, which has to
+        #: pay for each of them many times.
+        test_factor: ClassVar[int] = 6
+
+        def derived(self) -> dict[str, Derived]:
+            """`test_steps` follows `inner_steps`, `base` follows `adapt`."""
+            steps = Derived(
+                self.test_factor * self.inner_steps, f"{self.test_factor} x inner_steps"
+            )
+            base = Derived("frozen" if self.adapt == "lora" else "meta-learned", "frozen with lora")
+            return {**super().derived(), "test_steps": steps, "base": base}
 
     options: Options
 
-    #: Steps on a test episode for each of `inner_steps`.
-    test_factor: ClassVar[int] = 6
-
     @property
     def steps_at_test(self) -> int:  # type: ignore[override]
-        """More than in training, which has to pay for each of them many times."""
-        chosen = self.options.test_steps
-        return self.test_factor * self.options.inner_steps if chosen is None else chosen
+        """Those of a test episode."""
+        assert self.options.test_steps is not None
+        return self.options.test_steps
 
     def start(self, backbone: "Backbone", seed: int) -> "Initialisation":
         """As `GradientLearner.start`; a frozen base stays out of meta-training."""

@@ -1,7 +1,7 @@
 """Plan keys on the command line: the options that several commands share, and what they say."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,25 @@ def _setting(text: str) -> tuple[str, str, Any]:
         return baseline, option, tomllib.loads(f"v = {value}")["v"]
     except tomllib.TOMLDecodeError:
         return baseline, option, value
+
+
+def set_options(
+    options: Mapping[str, Mapping[str, Any]], texts: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """Options by baseline with BASELINE.OPTION=VALUE texts laid over them. One of `*` takes the
+    place of the plan's own; one of a baseline that of `*`, in whatever order they are given."""
+    from bench.options import ALL, without_derived
+
+    settings = [_setting(text) for text in texts]
+    everywhere = {option for baseline, option, _ in settings if baseline == ALL}
+    touched = set(options) if everywhere else {baseline for baseline, _, _ in settings}
+    laid = {name: dict(given) for name, given in options.items()}
+    for name in touched & set(laid):
+        given = without_derived(name, laid[name])
+        laid[name] = {option: value for option, value in given.items() if option not in everywhere}
+    for baseline, option, value in settings:
+        laid.setdefault(baseline, {})[option] = value
+    return laid
 
 
 def level_of(text: str, form: str) -> tuple[str, float]:
@@ -136,12 +155,14 @@ def plan_values(source: str | None, flags: dict[str, Any]) -> dict[str, Any]:
 
 def lay_over(values: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
     """Plan keys with the flags that were given laid over them."""
+    from bench.options import ALL
+
     settings, columns = flags.pop("settings", ()), flags.pop("columns", ())
     dials = flags.pop("dials", ())
     if flags.get("baselines"):  # a plan file may speak of baselines that are left out
         for key in ("options", "tuning"):
-            kept = values.get(key, {}).items()
-            values[key] = {name: given for name, given in kept if name in flags["baselines"]}
+            kept, known = values.get(key, {}).items(), {*flags["baselines"], ALL}
+            values[key] = {name: given for name, given in kept if name in known}
     if flags.get("suites") and "dials" in values:  # and of suites
         kept = values["dials"].items()
         values["dials"] = {name: given for name, given in kept if name in flags["suites"]}
@@ -150,9 +171,8 @@ def lay_over(values: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
             values[key] = list(value) if isinstance(value, tuple) else value
     if columns:
         values["columns"] = column_map(columns)
-    for text in settings:
-        baseline, option, value = _setting(text)
-        values.setdefault("options", {}).setdefault(baseline, {})[option] = value
+    if settings:
+        values["options"] = set_options(values.get("options", {}), settings)
     for suite, levels in dial_levels(dials).items():
         values.setdefault("dials", {}).setdefault(suite, {}).update(levels)
     return values

@@ -5,11 +5,20 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+    field_validator,
+)
 
 from bench.dials import check_dials
 from bench.errors import UserError, unknown
 from bench.languages import normalised
+from bench.options import ALL, spread
 from bench.probes import PROBES
 from bench.registry import load, names, preset_path
 
@@ -173,10 +182,21 @@ class Plan(Strict):
     )
     workers: Count = Field(default=2, description="processes that work on cells side by side")
     out: str | None = Field(default=None, description="the run directory")
-    options: dict[str, dict[str, Any]] = Field(default={}, description="BASELINE.OPTION = value")
+    options: dict[str, dict[str, Any]] = Field(
+        default={},
+        description="BASELINE.OPTION = value; '*' for every baseline that has the option",
+    )
     tuning: dict[str, Tuning] = Field(
         default={}, description="what `fewgen tune` charges each baseline; shown beside its row"
     )
+
+    #: What `make_plan` found notable, a line each.
+    _notes: list[str] = PrivateAttr(default_factory=list)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is notable about how the plan was resolved, a line each."""
+        return self._notes
 
     @property
     def trained_shots(self) -> list[int]:
@@ -318,12 +338,15 @@ def make_plan(values: Mapping[str, Any], where: str = "plan") -> Plan:
             )
     for key in ("options", "tuning"):
         for name in getattr(plan, key):
-            if name not in baselines:
+            if name not in baselines and (key, name) != ("options", ALL):
                 raise UserError(f"{where}: {key} for {name!r}, which is not among the baselines")
-    options = {name: resolve_options(name, plan.options.get(name, {}), where) for name in baselines}
+    given, notes = spread(plan.options, baselines)
+    options = {name: resolve_options(name, given.get(name, {}), where) for name in baselines}
     dials = check_dials(plan.dials or {}, [*suites, *trained], where)
     update = {"suites": suites, "baselines": baselines, "options": options, "dials": dials}
-    return plan.model_copy(update=update)
+    resolved = plan.model_copy(update=update)
+    resolved._notes = notes
+    return resolved
 
 
 def resolve_options(name: str, values: Mapping[str, Any], where: str = "plan") -> dict[str, Any]:

@@ -111,8 +111,9 @@ def _listed(what: str, reasons: Iterable[str]) -> list[str]:
 
 
 def warnings_of(plan: Plan) -> list[str]:
-    """What the plan lets a checkpoint do, a line each; said before anything is loaded."""
-    lines = []
+    """What a user should know before anything is loaded, a line each: how the plan was resolved,
+    and what it lets a checkpoint do."""
+    lines = list(plan.notes)
     if plan.allow_pickle:
         lines.append("warning: --allow-pickle: reading pickled weights can run any code")
     if plan.trust_remote_code:

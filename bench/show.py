@@ -80,8 +80,11 @@ def _episode_text(episode: Episode) -> str:
 def _baseline_page(name: str) -> str:
     kind: type[Baseline] = load("baseline", name)
     text = inspect.cleandoc(kind.__doc__ or "")
+    defaults = kind.Options()
+    derived = defaults.derived() if isinstance(defaults, Baseline.Options) else {}
     rows = [
-        f"  {name}.{option} = {field.default!r}  {field.description or ''}".rstrip()
+        f"  {name}.{option} = {getattr(defaults, option)!r}  {field.description or ''}".rstrip()
+        + (f"; {derived[option].rule} if not given" if option in derived else "")
         for option, field in kind.Options.model_fields.items()
     ]
     options = "\n".join(rows) if rows else "  none"

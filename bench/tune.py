@@ -11,6 +11,7 @@ from bench import records
 from bench.baseline import Space
 from bench.context import Context
 from bench.errors import UserError, unknown
+from bench.options import changed
 from bench.plan import Plan, Tuning, make_plan, plan_text
 from bench.registry import load, names
 from bench.runner import Begun, begin, finish, pinned, warnings_of
@@ -59,12 +60,8 @@ def settings(baseline: str, space: Space, given: Mapping[str, Any], count: int) 
 
 
 def given_options(baseline: str, options: Mapping[str, Any]) -> Setting:
-    """All options of a baseline as a plan gives them; the number of test steps as it follows."""
-    kind = load("baseline", baseline)
-    learner = kind(kind.Options(**options))
-    given: Setting = learner.options.model_dump()
-    if "test_steps" in given:
-        given["test_steps"] = learner.steps_at_test
+    """All options of a baseline: those that a plan gives, and its defaults."""
+    given: Setting = load("baseline", baseline).Options(**options).model_dump()
     return given
 
 
@@ -198,7 +195,7 @@ class _Studies:
                 f"{self.root}: trial {number} of {baseline} was another setting "
                 f"({study.trials[number].params}); name another --out or delete it"
             )
-        options = {**self.base.options[baseline], **setting}
+        options = changed(baseline, self.base.options[baseline], setting)
         update: dict[str, Any] = {
             "baselines": [baseline],
             "options": {baseline: options},
@@ -268,7 +265,7 @@ def _write(root: Path, base: Plan, made: Sequence[Trial], say: Callable[[str], N
     lost = [name for name in base.baselines if name not in best]
     if lost:
         raise UserError(f"no trial of {', '.join(lost)} ended well; see {root / 'trials'}")
-    options = {n: {**base.options[n], **t.setting} for n, t in sorted(best.items())}
+    options = {n: changed(n, base.options[n], t.setting) for n, t in sorted(best.items())}
     update = {"split": "meta-test", "options": options, "tuning": charges, "out": None}
     plan = root / "plan.toml"
     records.write_whole(plan, plan_text(base.model_copy(update=update)))

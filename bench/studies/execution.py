@@ -7,6 +7,7 @@ from pathlib import Path
 from bench import records
 from bench.context import Context
 from bench.errors import UserError
+from bench.options import spread
 from bench.plan import Plan, make_plan
 from bench.publish import write_tables
 from bench.runner import Begun, begin, finish, pinned, warnings_of
@@ -39,7 +40,10 @@ def execute_study(
     Raises:
         UserError: a plan cannot be run here, or `out` holds another study.
     """
-    plans = _plans(study, values, out)
+    options, notes = spread(values.get("options", {}), values["baselines"])
+    for line in notes:
+        say(line)
+    plans = _plans(study, {**values, "options": options} if options else values, out)
     for line in dict.fromkeys(line for plan in plans.values() for line in warnings_of(plan)):
         say(line)
     with ExitStack() as held:
