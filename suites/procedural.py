@@ -3,7 +3,7 @@
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cache, cached_property, lru_cache, partial
+from functools import cache, cached_property, partial
 from typing import Generic, TypeVar, overload
 
 from bench.errors import UserError, unknown
@@ -18,7 +18,6 @@ POOL = {"meta-train": 2048, "meta-validation": 1024, "meta-test": 1024}
 BOUNDS = {"meta-train": (0.0, 0.6), "meta-validation": (0.6, 0.8), "meta-test": (0.8, 1.0)}
 PARTS = {"train": 512, "validation": 32, "test": 128}
 DRAWS = 100  # for each content of a pool, before it is given up
-KEPT = 256  # tasks in memory
 
 
 class Part(Sequence[Example]):
@@ -81,7 +80,7 @@ class Procedural(Generic[C]):
     def __post_init__(self) -> None:
         """Pools are made once, tasks when they are asked for."""
         self.train_revision = self.train_revision or self.revision
-        self.task = lru_cache(maxsize=KEPT)(self._task)
+        self.task = cache(self._task)  # some 20 KiB each: a shuffled list of its contents
         self._pool = cache(self._make_pool)
 
     @cached_property

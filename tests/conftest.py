@@ -4,6 +4,7 @@ import atexit
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from bench.prompt import Prompt
 from bench.tasks import Example
 from bench.tokenizer import train_tokenizer
 from bench.training import TaskLoss
+from tests.in_process import PROCESS, InProcessWorker, workers_are
 
 # What `evaluate` makes of a metric's script goes to one folder a test run, not to the user's
 # cache; both are read when the libraries are imported, in worker processes too.
@@ -36,6 +38,20 @@ PAIRS = [
     ("the lamp moves a bird", "lod vo kanu mira"),
     ("a goat runs", "rima mira"),
 ]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _jobs_in_process() -> Iterator[None]:
+    """Runs work in this process, unless a test asks for `worker_processes`."""
+    with workers_are(InProcessWorker):
+        yield
+
+
+@pytest.fixture
+def worker_processes() -> Iterator[None]:
+    """Real workers, for tests of what only processes do."""
+    with workers_are(PROCESS):
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -127,14 +127,19 @@ def test_records_hold_what_they_promise(finished: Path) -> None:
     assert run["facts"]["backbone"] == header["backbone_identity"]
 
 
-def test_the_plan_of_a_run_repeats_it_with_one_worker(finished: Path, tmp_path: Path) -> None:
-    out = tmp_path / "again"
-    words = ["run", str(finished / "plan.toml"), "--out", str(out), "--workers", "1"]
+@pytest.mark.usefixtures("worker_processes")
+def test_the_plan_of_a_run_repeats_it_in_two_processes(finished: Path, tmp_path: Path) -> None:
+    out, chosen = tmp_path / "again", ["nearest", "in-context", "fine-tuned", "maml", "reptile"]
+    narrowed = [word for name in chosen for word in ("--baseline", name)]
+    words = ["run", str(finished / "plan.toml"), "--out", str(out), "--workers", "2", *narrowed]
     result = command(*words)
     assert result.exit_code == 0, result.output
-    first, second = (pd.read_csv(d / "leaderboard.csv", dtype=str) for d in (finished, out))
-    keep = ["baseline", *QUALITY]
-    pd.testing.assert_frame_equal(first[keep], second[keep])
+    first, second = (
+        pd.read_csv(d / "leaderboard.csv", dtype=str).set_index("baseline").sort_index()
+        for d in (finished, out)
+    )
+    assert sorted(second.index) == sorted(chosen)
+    pd.testing.assert_frame_equal(first.loc[second.index, QUALITY], second[QUALITY])
 
     with pytest.raises(UserError, match="repeats translation"):
         leaderboard([finished, out])
