@@ -9,11 +9,16 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 leaderboard: $(READY)
 	$(BIN)/fewgen run quick
 
+# One test process per core, each with one thread. Tests of a file share what they prepare; slow
+# tests are so unlike in length that each goes to the process that is free.
+JOBS ?= $(shell getconf _NPROCESSORS_ONLN 2> /dev/null || echo 2)
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(JOBS) --benchmark-disable
+
 test: lint
-	$(BIN)/python -m pytest -q
+	$(PYTEST) --dist loadfile
 
 check: gate
-	$(BIN)/python -m pytest -q -m slow --ignore tests/performance
+	$(PYTEST) --dist load --maxschedchunk 1 -m slow --ignore tests/performance
 
 # The working tree against the commit before its own, run in turn; what cannot be decided warns.
 RUNS := bench suites baselines pyproject.toml constraints.txt

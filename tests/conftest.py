@@ -54,6 +54,14 @@ def worker_processes() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """Some commands set the number of threads of their process, which is that of all later tests;
+    threads of several test processes would wait for one another."""
+    yield
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(scope="session")
 def examples() -> list[Example]:
     return [Example(text, (target,), f"e{i}", f"g{i}") for i, (text, target) in enumerate(PAIRS)]

@@ -14,6 +14,7 @@ from bench import worker
 from bench.context import Context
 from bench.errors import CellError, UserError
 from bench.plan import Plan
+from bench.pool import Job
 
 PROCESS = bench.pool.Worker
 
@@ -46,10 +47,14 @@ class InProcessWorker:
     def progress(self, fraction: float) -> None:
         self.send(kind="progress", fraction=fraction)
 
-    def tell(self, message: dict[str, Any]) -> None:
-        job = json.loads(json.dumps(message))
-        if "kind" not in job:  # the first line, the number of threads
-            return
+    def assign(self, job: Job) -> None:
+        self.job, self.fraction = job, 0.0
+        self._work(json.loads(json.dumps(job.message)))
+
+    def release(self) -> None:
+        self.job = None
+
+    def _work(self, job: dict[str, Any]) -> None:
         try:
             self.send(kind="done", **worker._work(self._of(job), job, self))  # type: ignore[arg-type]
         except (CellError, UserError) as error:

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -422,7 +423,10 @@ def test_what_pytest_benchmark_saves_is_read_and_reads_ours(tmp_path: Path) -> N
     (tmp_path / "test_it.py").write_text("def test_it(benchmark):\n    benchmark(sum, range(99))\n")
     run = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider"]
     more = ["--benchmark-json", "theirs.json", "--benchmark-max-time", "0.05"]
-    subprocess.run([*run, *more, "test_it.py"], cwd=tmp_path, check=True, capture_output=True)
+    # Under pytest-xdist, which it is not run by, pytest-benchmark would measure nothing.
+    alone = {key: value for key, value in os.environ.items() if "XDIST" not in key}
+    words = [*run, *more, "test_it.py"]
+    subprocess.run(words, cwd=tmp_path, env=alone, check=True, capture_output=True)
     assert command(tmp_path / "theirs.json", tmp_path / "theirs.json").exit_code == 0
     for side in ("base", "head"):
         saved(tmp_path / f"{side}.json", {"fine-tuned adapt": [10.0, 11.0, 12.5]})

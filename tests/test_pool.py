@@ -97,6 +97,7 @@ def reason_of_death(tmp_path: Path) -> str:
     return reason
 
 
+@pytest.mark.usefixtures("worker_processes")
 def test_the_last_error_of_a_worker_is_in_the_reason(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -110,6 +111,7 @@ def test_the_last_error_of_a_worker_is_in_the_reason(
     assert str(tmp_path / "log" / "worker-0.txt") in reason
 
 
+@pytest.mark.usefixtures("worker_processes")
 def test_a_killed_worker_is_probably_one_without_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -120,6 +122,7 @@ def test_a_killed_worker_is_probably_one_without_memory(
     assert "--workers" in reason
 
 
+@pytest.mark.usefixtures("worker_processes")
 def test_modules_of_the_working_directory_do_not_reach_a_worker(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
