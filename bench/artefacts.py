@@ -44,7 +44,7 @@ def initialisation_folder(
         trained_on[0] if len(trained_on) == 1 else trained_on,
         [plan.columns, plan.configs, plan.layout],
         [baseline, plan.options[baseline], plan.trained_shots, plan.train_budget, train_seed],
-        [context.backbone(train_seed if plan.pretrain else None).identity, plan.dtype],
+        [context.backbone(train_seed).identity, plan.dtype],
         *([plan.language] if plan.language else []),  # whose code a multilingual model reads
         [
             context.device.type,
@@ -79,7 +79,7 @@ def make_initialisation(
     learner = context.baseline(baseline)
     assert isinstance(learner, Learner)
     plan = context.plan
-    backbone = learner.prepare(context.backbone(train_seed if plan.pretrain else None))
+    backbone = learner.prepare(context.backbone(train_seed))
     training = Training(
         backbone,
         context.training_data(tuple(sources)),

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.records import Cell, read_json
+from bench.records import Cell, read_failure, read_json
 from bench.tables import Row
 
 Place = tuple[int | None, int]  # train seed and seed
@@ -48,8 +48,8 @@ def failures(directory: Path, row: Row) -> dict[Place, str]:
     """The reason of each cell of a row that a run tried in vain."""
     head = row.header
     cell = Cell(head["suite"], head["baseline"], head["shots"], None, 0)
-    found = (read_json(path) for path in cell.path(directory).parent.glob("*.failed.json"))
-    return {(one["cell"]["train_seed"], one["cell"]["seed"]): one["reason"] for one in found}
+    found = map(read_failure, cell.path(directory).parent.glob("*.failed.json"))
+    return {(header["train_seed"], header["seed"]): reason for header, reason in found}
 
 
 def unfinished(directory: Path, row: Row) -> list[str]:

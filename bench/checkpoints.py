@@ -9,9 +9,9 @@ from bench.adapters import CONFIG as ADAPTER
 from bench.adapters import adapter_folder, base_of, merged
 from bench.backbone import Backbone
 from bench.causal import CausalBackbone
-from bench.errors import UserError, unknown
+from bench.errors import UserError
 from bench.prompt import Prompt, chat_prompt
-from bench.registry import backbone_path, names
+from bench.registry import backbone_path, check_backbone_name
 
 if TYPE_CHECKING:
     import torch
@@ -268,8 +268,7 @@ def locate(source: str) -> str:
         if not (Path(source) / "config.json").is_file():
             raise UserError(f"backbone {source!r}: no config.json in that directory")
         return source
-    if source.count("/") != 1 or source.startswith((".", "/", "~")):
-        raise unknown("backbone", source, names("backbone"))
+    check_backbone_name(source)
     _check_hub(source)
     return source
 

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from bench.progress import progress_bar
 from bench.registry import names, version
 from bench.terminal import check_utf8, replace_lacking
 
+CLOSE = 0.75  # least similarity of an option that is suggested
 KINDS = {"suites": "suite", "baselines": "baseline", "backbones": "backbone", "presets": "preset"}
 
 
@@ -38,6 +40,24 @@ class _Commands(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         check_utf8(args)
         return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            raise _close_options(error) from None
+
+
+def _close_options(error: click.NoSuchOption) -> click.NoSuchOption:
+    """The error with the options of its command that are spelled alike: click compares the dashes
+    too, which makes short options look alike."""
+    ctx = error.ctx
+    known = [name for param in ctx.command.get_params(ctx) for name in param.opts] if ctx else []
+    bare = {name.lstrip("-"): name for name in known}
+    close = get_close_matches(error.option_name.lstrip("-"), bare, cutoff=CLOSE)
+    made = click.NoSuchOption(error.option_name, ctx=ctx)
+    made.possibilities = [bare[name] for name in close]  # type: ignore[misc]
+    return made
 
 
 @click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})

@@ -67,7 +67,7 @@ class Context:
         self.languages = lru_cache(maxsize=None)(self._languages)
         self.metrics = lru_cache(maxsize=None)(self._metrics)
         self.baseline = lru_cache(maxsize=None)(self._baseline)
-        self.backbone = lru_cache(maxsize=1)(self._backbone)
+        self._loaded = lru_cache(maxsize=1)(self._backbone)
 
     def next(self, plan: Plan, root: Path, backbones: Path | None = None) -> "Context":
         """The context of another plan; one that differs in its baselines and suites alone, and in
@@ -84,7 +84,7 @@ class Context:
             ):
                 setattr(other, name, getattr(self, name))
             if not (self.plan.pretrain or plan.pretrain):
-                other.backbone = self.backbone
+                other._loaded = self._loaded
         return other
 
     def _dataset(self, suite: str) -> Dataset:
@@ -244,8 +244,12 @@ class Context:
             chosen = "cuda" if torch.cuda.is_available() else "cpu"
         return torch.device(chosen)
 
+    def backbone(self, train_seed: int | None) -> "Backbone":
+        """The backbone of a train seed, the last one loaded; one for all unless the plan
+        pre-trains."""
+        return self._loaded(train_seed if self.plan.pretrain else None)
+
     def _backbone(self, train_seed: int | None) -> "Backbone":
-        """The backbone of a train seed; one for all (None) unless the plan pre-trains."""
         from bench.artefacts import pretrained_folder
         from bench.asking import check_languages
         from bench.checkpoints import load_backbone

@@ -2,21 +2,14 @@
 
 import os
 import platform
+import re
 import sys
 from collections.abc import Iterator
 from importlib import metadata
 
-from bench.registry import backbone_path, names, version
+from packaging.requirements import Requirement
 
-NEEDED = (
-    "torch transformers tokenizers sacrebleu rouge-score pandas click rich pydantic safetensors "
-    "scipy regex tomli-w"
-).split()
-SOMETIMES = {
-    "datasets": "hub data sets and folders written by save_to_disk",
-    "evaluate": "metrics that a plan adds",
-    "nvidia-ml-py": "the energy that a GPU takes",
-}
+from bench.registry import backbone_path, names, requirements, version
 
 
 def report() -> Iterator[tuple[str, bool]]:
@@ -33,13 +26,27 @@ def report() -> Iterator[tuple[str, bool]]:
 
 
 def _packages() -> Iterator[tuple[str, bool]]:
-    for name in [*NEEDED, *SOMETIMES]:
+    for required in map(Requirement, requirements()):
+        extra = _extra_of(required)
+        if required.marker and not required.marker.evaluate({"extra": extra}):
+            continue  # of another Python or system
         try:
-            yield f"{name} {metadata.version(name)}", True
+            found = metadata.version(required.name)
         except metadata.PackageNotFoundError:
-            use = SOMETIMES.get(name)
-            why = f"only needed for {use}; " if use else ""
-            yield f"{name}: MISSING; {why}pip install -c constraints.txt {name}", use is not None
+            found = ""
+        if found and required.specifier.contains(found, prereleases=True):
+            yield f"{required.name} {found}", True
+            continue
+        problem = f"{found}, but {required.specifier} is needed" if found else "MISSING"
+        use = f"only needed for the extra {extra!r}; " if extra else ""
+        line = f"{required.name}: {problem}; {use}pip install -c constraints.txt "
+        yield line + f"'{required.name}{required.specifier}'", bool(extra)
+
+
+def _extra_of(required: Requirement) -> str:
+    """The extra that asks for a package; empty for what fewgen always needs."""
+    found = re.search(r"extra == ['\"]([^'\"]+)", str(required.marker or ""))
+    return found[1] if found else ""
 
 
 def _devices() -> Iterator[tuple[str, bool]]:

@@ -35,8 +35,22 @@ class Rounds:
     head: list[Path]
 
 
-def _output(command: list[str], what: str, **more: Any) -> str:
+def last_lines(text: str, count: int = 3) -> str:
+    """The end of what a program printed, on one line."""
+    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
+    return " | ".join(lines[-count:]) or "it failed and said nothing"
+
+
+def _output(
+    command: list[str], what: str, reason: Callable[[str], str] = last_lines, **more: Any
+) -> str:
     """What a command printed.
+
+    Args:
+        command: program and arguments.
+        what: begins the message of a failure.
+        reason: why it failed, from what it printed.
+        more: for `subprocess.run`.
 
     Raises:
         UserError: it failed or is not there; with the last lines it printed.
@@ -46,14 +60,8 @@ def _output(command: list[str], what: str, **more: Any) -> str:
     except OSError as error:
         raise UserError(f"{what}: cannot run {command[0]}: {error.strerror}") from None
     if done.returncode:
-        raise UserError(f"{what}: {last_lines(done.stderr or done.stdout)}")
+        raise UserError(f"{what}: {reason(done.stderr or done.stdout)}")
     return str(done.stdout)
-
-
-def last_lines(text: str, count: int = 3) -> str:
-    """The end of what a program printed, on one line."""
-    lines = [" ".join(line.split()) for line in text.splitlines() if line.strip()]
-    return " | ".join(lines[-count:]) or "it failed and said nothing"
 
 
 def _git(repository: Path, *words: str, **more: Any) -> str:
@@ -107,9 +115,17 @@ def install(source: Path, target: Path, revision: str) -> None:
     Raises:
         UserError: it cannot be installed.
     """
-    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet"]
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install"]
     apart = ["--no-deps", "--no-build-isolation", "--no-index", "--target", str(target)]
-    _output([*pip, *apart, str(source)], f"{revision} cannot be installed")
+    _output([*pip, *apart, str(source)], f"{revision} cannot be installed", reason=_of_a_build)
+
+
+def _of_a_build(text: str) -> str:
+    """The last lines of what a build printed, without what pip says around them."""
+    lines = [line.strip().removeprefix("|").strip() for line in text.splitlines()]
+    around = ("note:", "hint:", "error: subprocess-exited", "[end of output]", "[notice]")
+    told = [line for line in lines if line.isascii() and not line.startswith(around)]
+    return last_lines("\n".join(told))
 
 
 def run(installed: Path, plan: Path, out: Path, revision: str) -> None:

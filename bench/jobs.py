@@ -65,7 +65,8 @@ def _cell_job(context: Context, cell: Cell) -> Job:
 
 
 def jobs_for(context: Context, cells: Sequence[Cell]) -> list[Job]:
-    """The jobs that finish `cells`: pre-training, then meta-training, the longest first."""
+    """The jobs that finish `cells`: pre-training, then meta-training, the longest first. Where each
+    train seed has a backbone of its own, seed by seed: a worker holds one backbone at a time."""
     plan = context.plan
     work = [_cell_job(context, cell) for cell in cells]
     needed = {key for cell in cells for key in _needs(context, cell)}
@@ -84,4 +85,11 @@ def jobs_for(context: Context, cells: Sequence[Cell]) -> list[Job]:
             after = [("pretrain", seed)] if plan.pretrain else []
             first.append(_job(context, key, message, 3.0 * slow * plan.train_budget, *after))
     first.sort(key=lambda job: -job.weight)
-    return [*first, *work]
+    jobs = [*first, *work]
+    return sorted(jobs, key=_train_seed) if plan.pretrain else jobs
+
+
+def _train_seed(job: Job) -> int:
+    """Of a job's message; -1 for a cell that has none."""
+    seed = job.message.get("cell", job.message).get("train_seed")
+    return -1 if seed is None else int(seed)

@@ -2,6 +2,8 @@
 tasks, effect size, and tests that take segments for independent, as sacreBLEU's do."""
 
 import math
+import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -9,6 +11,7 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.errors import UserError
 from bench.metrics import Metric
 from bench.ranks import FEWEST_TASKS
 from bench.statistics import Entry, Interval, Scorer, corpus_score
@@ -146,6 +149,22 @@ def _swaps(tasks: int, swaps: int, seed: int) -> NDArray[np.bool_]:
     return drawn
 
 
+def sacrebleu_seed() -> int | None:
+    """The seed of sacreBLEU's tests: 12345, or what SACREBLEU_SEED says; None draws a new one.
+
+    Raises:
+        UserError: the variable holds neither an integer of 0 or more nor `none`.
+    """
+    value = os.environ.get("SACREBLEU_SEED", "12345")
+    if value.lower() == "none":
+        return None
+    if not re.fullmatch("[0-9]+", value):
+        raise UserError(
+            f"SACREBLEU_SEED = {value!r} is no seed; set an integer of 0 or more, or none"
+        )
+    return int(value)
+
+
 def segment_bootstrap_p(
     a: Array, b: Array, metric: Metric, repeats: int = 1000, seed: int | None = 12345
 ) -> float:
@@ -159,7 +178,7 @@ def segment_bootstrap_p(
         b: those of the other, in the same order.
         metric: scores their sums.
         repeats: resamples.
-        seed: sacreBLEU's, 12345 unless SACREBLEU_SEED says otherwise.
+        seed: see `sacrebleu_seed`.
     """
     draws = np.random.default_rng(seed).choice(len(a), size=(repeats, len(a)), replace=True)
     scores = [

@@ -128,6 +128,7 @@ def _compared(row: Row, other: Row, metric: "Metric", segments: bool) -> dict[st
     from bench.paired import (
         effect,
         randomised_p,
+        sacrebleu_seed,
         segment_bootstrap_p,
         segment_randomised_p,
     )
@@ -157,8 +158,9 @@ def _compared(row: Row, other: Row, metric: "Metric", segments: bool) -> dict[st
         line |= {"p_randomised": None, "g": None, "g_low": None, "g_high": None}
     if segments:
         first, second = _segments(row, other, metric)
-        line["p_segments_bootstrap"] = segment_bootstrap_p(first, second, metric)
-        line["p_segments_randomised"] = segment_randomised_p(first, second, metric)
+        seed = sacrebleu_seed()
+        line["p_segments_bootstrap"] = segment_bootstrap_p(first, second, metric, seed=seed)
+        line["p_segments_randomised"] = segment_randomised_p(first, second, metric, seed=seed)
     return line
 
 

@@ -15,12 +15,13 @@ from pydantic import (
     field_validator,
 )
 
+from bench.baseline import Learner
 from bench.dials import check_dials
 from bench.errors import UserError, unknown
 from bench.languages import normalised
 from bench.options import ALL, spread
 from bench.probes import PROBES
-from bench.registry import load, names, preset_path
+from bench.registry import check_backbone_name, load, names, preset_path
 
 SHORT = 6  # items of two lists that a difference shows whole
 LONGEST = 80  # characters of a value that a difference shows
@@ -340,6 +341,8 @@ def make_plan(values: Mapping[str, Any], where: str = "plan") -> Plan:
         for name in getattr(plan, key):
             if name not in baselines and (key, name) != ("options", ALL):
                 raise UserError(f"{where}: {key} for {name!r}, which is not among the baselines")
+    if any(issubclass(load("baseline", name), Learner) for name in baselines):
+        check_backbone_name(plan.backbone)
     given, notes = spread(plan.options, baselines)
     options = {name: resolve_options(name, given.get(name, {}), where) for name in baselines}
     dials = check_dials(plan.dials or {}, [*suites, *trained], where)

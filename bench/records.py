@@ -116,11 +116,15 @@ def read_json(path: Path) -> Any:
     """A JSON file.
 
     Raises:
-        UserError: the file is not JSON.
+        UserError: there is no such file, it cannot be read, or it is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: {error}; the file is damaged: delete it and run again") from None
 
 
@@ -142,6 +146,25 @@ def failed_path(root: Path, cell: Cell) -> Path:
 def write_failure(root: Path, cell: Cell, header: dict[str, Any], reason: str) -> None:
     """Notes why a cell could not be finished; the next run tries it again."""
     write_json(failed_path(root, cell), {"cell": {**asdict(cell), **header}, "reason": reason})
+
+
+def read_failure(path: Path) -> tuple[dict[str, Any], str]:
+    """The header of a failed cell, and why it failed.
+
+    Raises:
+        UserError: the file cannot be read, or is not what `write_failure` wrote.
+    """
+    note = read_json(path)
+    try:
+        header, reason = note["cell"], note["reason"]
+        known = {field.name: header[field.name] for field in fields(Cell)}
+        whole = isinstance(reason, str) and isinstance(header["settings"], dict)
+        whole = whole and Cell(**known).path(Path()).parts[-5:-1] == path.parts[-5:-1]
+    except (KeyError, TypeError):
+        whole = False
+    if not whole:
+        raise UserError(f"{path}: damaged or changed by hand; delete the file and run again")
+    return header, reason
 
 
 def read_cell(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:

@@ -3,6 +3,7 @@
 Built-in and third-party suites and baselines alike are entry points of the groups below.
 """
 
+import re
 import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
@@ -36,6 +37,26 @@ def version() -> str:
         return metadata.version("fewgen")
     except metadata.PackageNotFoundError:
         return str(_project().get("version", "unknown"))
+
+
+def requirements() -> list[str]:
+    """What fewgen needs, as written in its metadata; extras have a marker."""
+    try:
+        return metadata.requires("fewgen") or []
+    except metadata.PackageNotFoundError:
+        project = _project()
+        extras = project.get("optional-dependencies", {}).items()
+        return [
+            *project.get("dependencies", []),
+            *(_of_extra(text, extra) for extra, texts in extras for text in texts),
+        ]
+
+
+def _of_extra(text: str, extra: str) -> str:
+    """A requirement with the marker that metadata gives it."""
+    name, _, marker = text.partition(";")
+    condition = f'extra == "{extra}"'
+    return f"{name.strip()}; " + (f"({marker.strip()}) and {condition}" if marker else condition)
 
 
 @lru_cache(maxsize=2)
@@ -132,6 +153,22 @@ def preset_path(name: str) -> Path:
 def display_name(backbone: str) -> str:
     """A backbone as a table shows it: a shipped name, a directory's last part, a hub id."""
     return Path(backbone).resolve().name if Path(backbone).is_dir() else backbone
+
+
+def check_backbone_name(name: str) -> None:
+    """Whether a backbone's name can stand for something, without importing or asking anything.
+
+    Raises:
+        UserError: it is neither a shipped name, a path that exists here, nor in the form of a hub
+            id.
+    """
+    if name in names("backbone") or Path(name).exists():
+        return
+    if name.startswith((".", "/", "~")) or name.count("/") > 1 or "\\" in name:
+        hint = "; a shell expands ~, a plan file does not" if name.startswith("~") else ""
+        raise UserError(f"backbone {name!r}: no such directory (from {Path.cwd()}){hint}")
+    if not re.fullmatch(r"\w[\w.-]*/[\w.-]+", name):
+        raise unknown("backbone", name, names("backbone"))
 
 
 def backbone_path(name: str) -> Path | None:

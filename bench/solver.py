@@ -59,7 +59,7 @@ class Solver:
 
     def __init__(self, context: Context, cell: Cell, method: Learner) -> None:
         self.context, self.cell, self.method = context, cell, method
-        given = context.backbone(cell.train_seed if context.plan.pretrain else None)
+        given = context.backbone(cell.train_seed)
         self.identity = given.identity
         self.backbone: Backbone = method.prepare(given)
         self.train_cost: dict[str, Any] = {}

@@ -13,7 +13,7 @@ from bench.costs import costs, training
 from bench.errors import UserError, unknown
 from bench.probed import loss_columns
 from bench.ranks import ALPHA, FEWEST_TASKS, Point, front, letters
-from bench.records import read_cell, read_json
+from bench.records import read_cell, read_failure, read_json
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -121,11 +121,10 @@ def read_rows(directories: Iterable[Path]) -> list[Row]:
             row.headers.append(header)
             row.directories.append(directory)
         for path in sorted((directory / "cells").rglob("*.failed.json")):
-            failure = read_json(path)
-            row = rows.setdefault(_row_key(failure["cell"]), Row(failure["cell"]))
-            row.plan(failure["cell"]["train_seed"], seeds, train_seeds)
-            place = (failure["cell"]["train_seed"], failure["cell"]["seed"])
-            row.failed.setdefault(place, failure["reason"])
+            header, reason = read_failure(path)
+            row = rows.setdefault(_row_key(header), Row(header))
+            row.plan(header["train_seed"], seeds, train_seeds)
+            row.failed.setdefault((header["train_seed"], header["seed"]), reason)
     return list(rows.values())
 
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -107,6 +108,61 @@ def test_show_prints_an_episode_and_options() -> None:
     assert "support (8)" in page
     assert "velari-570, seed 3" in page
     assert "maml.inner_steps" in command("show", "maml").output
+
+
+@pytest.mark.parametrize(
+    ("words", "suggested"),
+    [
+        (["run", "--lr", "1"], []),
+        (["run", "--seedz", "1"], ["--seeds"]),
+        (["run", "--outt", "x"], ["--out"]),
+        (["export", "--basline", "x"], ["--baseline"]),
+        (["leaderboard", "--zz", "x"], []),
+    ],
+)
+def test_only_options_spelled_alike_are_suggested(words: list[str], suggested: list[str]) -> None:
+    result = command(*words)
+    assert result.exit_code == 2
+    assert "No such option" in result.output
+    found = re.findall(r"'(--[a-z-]+)'", result.output.partition("Did you mean")[2])
+    assert found == suggested, result.output
+
+
+@pytest.mark.parametrize("name", ["./no-such", "/no/such", "~/model", "a/b/c"])
+def test_a_missing_directory_is_named_before_anything_heavy(name: str, tmp_path: Path) -> None:
+    code = (
+        "import sys\nfrom bench.cli import main\n"
+        f"try: main(['run', 'smoke', '--backbone', {name!r}, '--out', 'out'])\n"
+        "except SystemExit as end: assert end.code == 2\n"
+        f"print('HEAVY', [name for name in {HEAVY!r} if name in sys.modules])"
+    )
+    where = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    words = [sys.executable, "-P", "-c", code]
+    done = subprocess.run(words, cwd=tmp_path, env=where, capture_output=True, text=True)
+    assert f"backbone {name!r}: no such directory" in done.stderr
+    assert len(done.stderr.strip().splitlines()) == 1
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("required", "line", "fine"),
+    [
+        ("fewgen-nothing>=1", "fewgen-nothing: MISSING; pip install", False),
+        ("click>=999", "but >=999 is needed", False),
+        ('fewgen-nothing>=1; extra == "tune"', "only needed for the extra 'tune'", True),
+        ("fewgen-nothing; python_version < '3'", "", True),
+    ],
+)
+def test_doctor_reads_what_fewgen_requires(
+    monkeypatch: pytest.MonkeyPatch, required: str, line: str, fine: bool
+) -> None:
+    monkeypatch.setattr("bench.doctor.requirements", lambda: ["click>=8", required])
+    result = command("doctor")
+    assert (result.exit_code == 0) == fine
+    assert line in result.output
+    other_python = "python_version" in required
+    assert ("fewgen-nothing" in result.output) != ("click>" in required or other_python)
 
 
 def test_doctor_is_content_here() -> None:

@@ -11,10 +11,12 @@ from sacrebleu.metrics.chrf import CHRF
 from sacrebleu.significance import PairedTest
 from scipy import stats
 
+from bench.errors import UserError
 from bench.metrics import Bleu, build_metrics
 from bench.paired import (
     effect,
     randomised_p,
+    sacrebleu_seed,
     segment_bootstrap_p,
     segment_randomised_p,
     task_differences,
@@ -54,6 +56,17 @@ def test_segment_tests_are_sacrebleus_own(monkeypatch, texts, kind, test, ours, 
     )
     assert ours(first, second, metric, count) == expected
     assert 1 / (count + 1) < expected < 0.9
+
+
+@pytest.mark.parametrize("kind", ["77", "none"])
+def test_the_seed_of_segment_tests_is_sacrebleus(monkeypatch, texts, kind):
+    monkeypatch.setenv("SACREBLEU_SEED", kind)
+    a, b, references = texts
+    made = PairedTest([("a", a), ("b", b)], {"bleu": BLEU()}, [references], "ar", n_samples=10)
+    assert sacrebleu_seed() == made._seed
+    monkeypatch.setenv("SACREBLEU_SEED", "first")
+    with pytest.raises(UserError, match="SACREBLEU_SEED = 'first'"):
+        sacrebleu_seed()
 
 
 def test_whole_tasks_are_swapped_as_by_hand():

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 import bench
+from bench.checkpoints import load_backbone
 from bench.cli import main
 from bench.errors import UserError
 from bench.records import Cell, read_cell, write_cell
@@ -259,10 +260,18 @@ def test_a_cell_that_fails_does_not_stop_the_others(checkpoint: str, tmp_path: P
     assert table.loc["fine-tuned", "failed"] == 0
 
 
-def test_pretraining_per_train_seed(tmp_path: Path) -> None:
+def test_pretraining_per_train_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded: list[str] = []
+
+    def load_and_count(source: str, *words: Any, **more: Any) -> Any:
+        loaded.append(source)
+        return load_backbone(source, *words, **more)
+
+    monkeypatch.setattr("bench.checkpoints.load_backbone", load_and_count)
     more = {"train_seeds": [0, 1], "pretrain": {"tokens": 2000}, "baselines": ["copy", "fomaml"]}
-    outcome = bench.run(values("tiny", tmp_path / "out", episodes=1, **more))
+    outcome = bench.run(values("tiny", tmp_path / "out", episodes=1, workers=1, **more))
     assert outcome.failures == {}
+    assert len(loaded) == len(set(loaded)) == 2, "each train seed's backbone is loaded once"
     headers = {
         (h["baseline"], h["train_seed"]): h.get("backbone_identity")
         for h, _ in map(read_cell, (tmp_path / "out" / "cells").rglob("*.jsonl"))

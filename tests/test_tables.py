@@ -16,14 +16,16 @@ import pandas as pd
 import pytest
 import sacrebleu
 import scipy.stats
+from click.testing import CliRunner
 
+from bench.cli import main
 from bench.errors import UserError
 from bench.publish import READ, USED, render, to_markdown
 from bench.ranks import ALPHA
-from bench.records import Cell, finished, write_cell, write_failure, write_json
+from bench.records import Cell, finished, read_json, write_cell, write_failure, write_json
 from bench.statistics import Estimate
 from bench.tables import leaderboard
-from tests.runs import METRICS, header
+from tests.runs import METRICS, header, write_run
 
 REFERENCES = [
     ["the goat sees a lamp today", "a bird finds the old rope here"],
@@ -436,3 +438,27 @@ def test_one_train_seed_of_two_digits_is_one(tmp_path: Path) -> None:
 def test_a_name_is_not_changed_in_the_caption(tmp_path: Path) -> None:
     add(tmp_path, "good", GOOD, backbone="finance-nano")
     assert "Backbone: finance-nano (llama-1)" in to_markdown(leaderboard([tmp_path]))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{}", "[]", '{"cell": {}, "reason": "x"}', '{"cell": null, "reason": "x"}', '{"reason": 3}'],
+)
+def test_a_damaged_note_of_a_failure_is_named(tmp_path: Path, text: str) -> None:
+    root = write_run(tmp_path / "run", {"copy": 0.5})
+    path = root / "cells" / "translation" / "copy" / "k8" / "s9.failed.json"
+    path.write_text(text)
+    with pytest.raises(UserError, match=r"s9\.failed\.json: damaged"):
+        leaderboard([root])
+    result = CliRunner().invoke(main, ["leaderboard", str(root)])
+    assert (result.exit_code, len(result.output.strip().splitlines())) == (2, 1)
+
+
+def test_a_file_that_is_missing_is_not_called_damaged(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"x\.json: no such file$"):
+        read_json(tmp_path / "x.json")
+    with pytest.raises(UserError, match="cannot be read"):
+        read_json(tmp_path)
+    (tmp_path / "y.json").write_text("{")
+    with pytest.raises(UserError, match="damaged"):
+        read_json(tmp_path / "y.json")
