@@ -229,7 +229,10 @@ class Trial:
         found = torch.autograd.grad(losses.sum(), list(own.values()), materialize_grads=True)
         for number, (wanted, gradients) in enumerate(reference):
             if not torch.isfinite(wanted):
-                raise UserError(f"the loss of a short text is {float(wanted)}")
+                raise UserError(
+                    "NaN or infinite logits: the loss of a short text is "
+                    f"{float(wanted)} with its own weights"
+                )
             apart = float((losses[number].detach() - wanted).abs() / wanted.abs())
             if not apart <= self.tolerance.loss:
                 return f"losses differ by {apart:.1e}"

@@ -313,7 +313,9 @@ def lora(name: str, material: Material) -> Work:
         torch.manual_seed(0)
         model = GPT2LMHeadModel(config).to(material.device).eval()
     plain = CausalBackbone(model, tokenizer, Prompt())
+    plain.use(plain.fastest)  # gradients are compared below
     backbone = with_adapters(plain, RANK, 2 * RANK)
+    backbone.use(backbone.fastest)
     del plain, model
     generator = torch.Generator().manual_seed(0)
     names = adapter_names(backbone)

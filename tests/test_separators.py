@@ -104,6 +104,7 @@ def test_an_answer_ends_at_the_text_of_the_separator(
     word, hashes, more = (plain_t5.text_ids(text) for text in ("mira", stop, "lod ## kanu"))
     rows = [[*word, *hashes, *more], [*more, *hashes], [*more, plain_t5.eos], more * 2]
     most = max(map(len, rows))
+    assert plain_t5.steps_hold, "checked before its steps are replaced"
     monkeypatch.setattr(plain_t5, "steps", lambda *args: Scripted(rows, len(plain_t5.tokenizer)))
     (made,) = plain_t5.generate(plain_t5.weights(), [["a"] * 4], most, [[EXAMPLE]])
     assert made.texts == ["mira", "lod ## kanu", "lod ## kanu", plain_t5.tokenizer.decode(more * 2)]
@@ -122,8 +123,10 @@ def test_both_ways_to_write_end_at_the_same_text(plain_t5: Backbone, beams: int)
     pairs = [text[i : i + 2] for text in free.texts for i in range(len(text) - 1)]
     stop = max((p for p in pairs if " " not in p), key=pairs.count)
     ends = []
-    for hold in (True, False):
-        plain_t5.__dict__["steps_hold"] = hold
+    assert plain_t5.steps_hold
+    for by_steps in (True, False):
+        if not by_steps:
+            plain_t5.use(plain_t5.ways.without("transformers generates", answers="padded"))
         writer, made = Writer(plain_t5, 12, stop), Generation()
         prompts = [[plain_t5._prompt_ids(text, 64)[0] for text in asked[0]]]
         for rows in writer.answers(drawn, prompts, None):

@@ -1,10 +1,12 @@
 """A baseline's page: what it does, what it costs, when to use it, its options and their source."""
 
+import re
 import subprocess
 import sys
 
 import pytest
 
+from bench.baseline import Baseline
 from bench.registry import load, names
 from bench.show import page
 
@@ -16,8 +18,15 @@ def test_a_baselines_page_is_whole(name: str) -> None:
     assert "\nCost" in text
     assert "\nUse it" in text
     assert f"order of the gradient: {kind.order}; starts from: {kind.init}" in text
+    defaults = kind.Options()
+    derived = defaults.derived() if isinstance(defaults, Baseline.Options) else {}
     for option, field in kind.Options.model_fields.items():
-        assert f"{name}.{option} = {field.default!r}  {field.description}" in text
+        value, rule = field.default, ""
+        if option in derived:
+            value, rule = getattr(defaults, option), "if not given"
+        (line,) = re.findall(rf"^ *{name}.{option} = (.*)$", text, re.MULTILINE)
+        assert line.startswith(f"{value!r}  {field.description}")
+        assert rule in line
     for option, values in kind.search.items():
         assert f"\n  {option}: {', '.join(map(str, values))}" in text
     assert ("results/tuning.md" in text) == bool(kind.search)

@@ -34,7 +34,7 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     """Little of everything."""
     small: dict[str, Any] = {"VOCABULARY": 300, "TASKS": 2, "SHOTS": 2, "STEPS": 2}
     small |= {"EPISODES": 3, "QUERIES": 2, "MOST": 3}
-    small |= {"MEDIUM": {"n_embd": 16, "n_layer": 2, "n_head": 2, "vocab_size": 50}}
+    small |= {"MEDIUM": {"n_embd": 16, "n_layer": 2, "n_head": 2, "vocab_size": 320}}
     small |= {"RANK": 2, "LENGTH": 8, "LORA_TASKS": 2}
     for name, value in small.items():
         monkeypatch.setattr(works, name, value)

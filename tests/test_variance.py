@@ -233,7 +233,7 @@ def test_what_a_design_cannot_tell_apart_stands_together() -> None:
 def test_values_meet_where_both_rows_have_them() -> None:
     def row(trained: tuple[int | None, ...], count: int) -> list[Entry]:
         return [
-            Entry(f"t{i}", s, 0, i, np.array([i + (s or 0), 1.0]))
+            Entry(f"t{i}", s, 0, i, np.array([0.1 * (i + (s or 0)), 1.0]))
             for s in trained
             for i in range(count)
         ]
@@ -243,7 +243,7 @@ def test_values_meet_where_both_rows_have_them() -> None:
     untrained = values_of({None: row((None,), 3)}, scorer)
     both = trained.minus(untrained)
     assert both.train_seeds == (0, 1)
-    assert both.scores[:, :, 0] == pytest.approx(np.array([[0, 100]] * 3), abs=1e-6)
+    assert both.scores[:, :, 0] == pytest.approx(np.array([[0, 10]] * 3), abs=1e-6)
     sampled = values_of({0: row((None,), 3), 1: row((None,), 3)}, scorer)
     assert untrained.minus(sampled).decodings == (0, 1)
     with pytest.raises(ValueError, match="share no train seed"):
@@ -337,7 +337,7 @@ def test_other_draws_of_answers_are_joined(run: Path, tmp_path: Path) -> None:
     """What the decoding seed alone divides is one row; other settings are not."""
     base = header()["settings"]
     known = {**KNOWN, "decoding": 30.0}
-    drawn_anew = drawn(np.random.default_rng(5), [2] * 12, 1, 3, known).scores[:, 0]
+    drawn_anew = 50 + drawn(np.random.default_rng(5), [2] * 12, 1, 3, known).scores[:, 0]
     for seed in range(3):
         told = "sample, temperature = 1.0, top_p = 1.0" + f", decoding_seed = {seed}" * bool(seed)
         settings = {**base, "decoding": told}
