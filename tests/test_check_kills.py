@@ -14,7 +14,7 @@ import pytest
 from tests.test_run import QUALITY
 
 pytestmark = pytest.mark.slow
-MOMENTS = 20
+MOMENTS = 8
 
 
 def start(checkpoint: str, out: Path, workers: int) -> subprocess.Popen[bytes]:
