@@ -45,7 +45,10 @@ LENGTH = 4  # tokens of an answer
 LONG = 40  # tokens that prompts have in common, so that they are read once
 OWN = 2**24  # a weight of more numbers is not copied for each task
 NAMES = ("torch", "transformers", "tokenizers")
-PARTS = ("load_check", "ways", "per_task", "packing", "steps", "backbone", "causal", "seq2seq")
+PARTS = (
+    *("load_check", "ways", "per_task", "packing", "steps", "backbone", "causal", "seq2seq"),
+    *("wrapping", "special_tokens", "prompt", "generation", "batches", "beams"),
+)
 
 
 @dataclass(frozen=True)

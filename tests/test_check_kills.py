@@ -141,7 +141,7 @@ def test_an_interrupt_ends_with_one_line(checkpoint: str, tmp_path: Path) -> Non
     time.sleep(3)
     workers = children(process.pid)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=30)
+    _, errors = process.communicate(timeout=120)
     assert process.returncode == 130
     assert b"Traceback" not in errors
     assert b"run the same command again" in errors
