@@ -12,7 +12,7 @@ CONFIG, WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
 
 
 def adapter_folder(source: str) -> Path | None:
-    """The folder of an adapter, if a backbone's name stands for one."""
+    """The folder of an adapter, if a backbone's name is one."""
     folder = Path(source)
     found = (folder / CONFIG).is_file() and not (folder / "config.json").is_file()
     return folder if found else None

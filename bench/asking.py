@@ -65,7 +65,7 @@ def _demonstrates(context: "Context") -> bool:
 
 
 def _language_notes(context: "Context", backbone: "Backbone") -> Iterator[str]:
-    """Which targets a multilingual backbone is not told the language of."""
+    """Targets whose language a multilingual backbone cannot know."""
     wrappings = getattr(backbone, "wrappings", None)
     if wrappings is None or not wrappings.multilingual or wrappings.target:
         return

@@ -296,7 +296,7 @@ class Backbone(ABC):
         return self._losses(weights, batch)
 
     def check_finite(self, task: str, examples: Sequence[Example]) -> None:
-        """Tells a backbone whose logits are NaN from training or adaptation that diverged.
+        """Distinguishes a backbone with NaN logits from training or adaptation that diverged.
 
         Raises:
             CellError: the loss of a task's examples is not finite with the model's own weights.

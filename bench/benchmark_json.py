@@ -26,7 +26,7 @@ from bench.statistics import Estimate
 VERSION = "5.1.0"  # of pytest-benchmark whose format is written
 NEEDED = "JSON of pytest-benchmark is needed, or two run directories"
 
-LEAST = 4  # rounds from which an error can be told
+LEAST = 4  # fewest rounds that an error is estimated from
 TRIM = 0.2  # of the rounds at each end
 NORMAL_IQR = 1.349  # standard deviations of a normal distribution
 IQR_EFFICIENCY = 0.37  # of the interquartile range, beside the standard deviation, as its estimate

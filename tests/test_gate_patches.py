@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from bench.interleave import export
+from bench.errors import UserError
+from bench.interleave import export, install
 
 pytestmark = pytest.mark.slow
 
@@ -151,6 +152,17 @@ def test_a_revision_that_cannot_run_exits_with_2(checkout: Path) -> None:
         assert done.returncode == 2, done.stdout
         assert told in done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_a_build_that_fails_shows_its_own_error(tmp_path: Path) -> None:
+    """Not pip's advice around it, which says to look above."""
+    (tmp_path / "pyproject.toml").write_text(
+        '[build-system]\nrequires = []\nbuild-backend = "no_such_backend"\n'
+    )
+    with pytest.raises(UserError, match="No module named 'no_such_backend'") as error:
+        install(tmp_path, tmp_path / "installed", "base HEAD")
+    assert error.value.message.startswith("base HEAD cannot be installed: ")
+    assert "See above" not in error.value.message
 
 
 @pytest.mark.parametrize("asked", [signal.SIGTERM, signal.SIGINT])
