@@ -17,6 +17,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST = -1, -3, 32 * 2**20
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 WAITED = Path("/proc/thread-self/schedstat")  # ns: run, ready but not run; times it ran
 PRODUCTS = 10  # of `matrix_rate`
+DTYPES = ("float32", "bfloat16")
+SMALL = 256  # rows of a small matrix
 
 
 class Stopwatch:
@@ -55,9 +57,10 @@ class Stopwatch:
         return sum(self.laps())
 
 
-def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """Floating-point operations a second of a large square matrix product here and now."""
-    side = 4096 if device.type == "cuda" else 768
+def matrix_rate(device: torch.device, dtype: torch.dtype, side: int | None = None) -> float:
+    """Floating-point operations a second of a square matrix product here and now, of a large one
+    unless its `side` is given."""
+    side = side or (4096 if device.type == "cuda" else 768)
     generator = torch.Generator(device).manual_seed(0)  # not the run's own randomness
     factor = torch.randn(side, side, generator=generator, device=device, dtype=dtype)
     product = torch.empty_like(factor)
@@ -71,6 +74,24 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 #: `matrix_rate`, measured when a process first asks.
 process_rate = cache(matrix_rate)
+
+
+@cache
+def dtype_rates() -> dict[str, float]:
+    """GFLOP/s of the CPU in each dtype of a plan. The product is small, as a CPU that has no
+    instructions for bfloat16 computes it a hundred times more slowly."""
+    cpu = torch.device("cpu")
+    return {name: matrix_rate(cpu, getattr(torch, name), SMALL) / 1e9 for name in DTYPES}
+
+
+def slow_dtype(dtype: str) -> str | None:
+    """How slow this CPU is in a dtype; None where it reaches a quarter of its rate in float32."""
+    if dtype == "float32":
+        return None
+    rates = dtype_rates()
+    if 4 * rates[dtype] >= rates["float32"]:
+        return None
+    return f"{rates[dtype]:.3g} GFLOP/s in {dtype}, {rates['float32']:.3g} in float32"
 
 
 def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:

@@ -12,7 +12,8 @@ from bench.baseline import Space
 from bench.context import Context
 from bench.errors import UserError, unknown
 from bench.options import changed
-from bench.plan import Plan, Tuning, make_plan, plan_text
+from bench.plan import FREE, Plan, Tuning, by_field_name, make_plan, plan_text
+from bench.progress import Progress, unseen
 from bench.registry import load, names
 from bench.runner import Begun, begin, finish, pinned, warnings_of
 from bench.streams import Stream, digest_of
@@ -69,7 +70,7 @@ def tune(
     values: Mapping[str, Any],
     trials: int = 8,
     say: Callable[[str], None] = lambda line: None,
-    progress: Callable[[float, float], None] = lambda done, total: None,
+    progress: Progress = unseen,
 ) -> Path:
     """Runs the trials that are not there yet and writes the plan with the best settings.
 
@@ -86,6 +87,7 @@ def tune(
         UserError: a baseline has nothing to tune, optuna is missing, the plan cannot be run here,
             or the directory holds trials of another plan.
     """
+    values = by_field_name(values, "tune")
     chosen = list(values.get("baselines") or tunable())
     for name in chosen:
         if name not in tunable():
@@ -110,7 +112,7 @@ def tune(
             if all(_has_ended(run, other) for other in run.cells):
                 studies.tell(by_root[run.context.root])
 
-        finish([trial.run for trial in made], progress, ended)
+        finish([trial.run for trial in made], progress, ended, say)
         for trial in made:
             if trial.scores is None and not trial.run.left:
                 studies.tell(trial)
@@ -169,7 +171,7 @@ class _Studies:
                 "give --trials as many or more, or name another --out"
             )
         self._studies[baseline] = study
-        plan = digest_of(self.base.model_dump(exclude={"out", "workers", "baselines", "options"}))
+        plan = digest_of(self.base.model_dump(exclude={*FREE, "baselines", "options"}))
         if study.user_attrs.setdefault("plan", plan) != plan:
             raise UserError(
                 f"{self.root} holds trials of another plan; name another --out or delete it"
