@@ -57,10 +57,14 @@ class Stopwatch:
         return sum(self.laps())
 
 
-def matrix_rate(device: torch.device, dtype: torch.dtype, side: int | None = None) -> float:
-    """Floating-point operations a second of a square matrix product here and now, of a large one
-    unless its `side` is given."""
-    side = side or (4096 if device.type == "cuda" else 768)
+def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
+    """Floating-point operations a second of a large square matrix product here and now."""
+    side = 4096 if device.type == "cuda" else 768
+    return 2 * side**3 / (statistics.median(_product_ms(device, dtype, side)) / 1e3)
+
+
+def _product_ms(device: torch.device, dtype: torch.dtype, side: int) -> list[float]:
+    """Milliseconds of each of some products of square matrices with so many rows."""
     generator = torch.Generator(device).manual_seed(0)  # not the run's own randomness
     factor = torch.randn(side, side, generator=generator, device=device, dtype=dtype)
     product = torch.empty_like(factor)
@@ -68,8 +72,7 @@ def matrix_rate(device: torch.device, dtype: torch.dtype, side: int | None = Non
     for _ in range(PRODUCTS):
         torch.mm(factor, factor, out=product)
         watch.mark()
-    _, *laps = watch.laps()  # the first call also loads
-    return 2 * side**3 / (statistics.median(laps) / 1e3)
+    return watch.laps()[1:]  # the first call also loads
 
 
 #: `matrix_rate`, measured when a process first asks.
@@ -78,10 +81,16 @@ process_rate = cache(matrix_rate)
 
 @cache
 def dtype_rates() -> dict[str, float]:
-    """GFLOP/s of the CPU in each dtype of a plan. The product is small, as a CPU that has no
-    instructions for bfloat16 computes it a hundred times more slowly."""
-    cpu = torch.device("cpu")
-    return {name: matrix_rate(cpu, getattr(torch, name), SMALL) / 1e9 for name in DTYPES}
+    """GFLOP/s that one thread of the CPU reaches in each dtype of a plan, in its fastest product:
+    others may have the cores meanwhile. The product is small, as a CPU that has no instructions
+    for bfloat16 computes it a hundred times more slowly."""
+    threads, cpu = torch.get_num_threads(), torch.device("cpu")
+    torch.set_num_threads(1)
+    try:
+        fastest = {name: min(_product_ms(cpu, getattr(torch, name), SMALL)) for name in DTYPES}
+    finally:
+        torch.set_num_threads(threads)
+    return {name: 2 * SMALL**3 / (ms * 1e6) for name, ms in fastest.items()}
 
 
 def slow_dtype(dtype: str) -> str | None:
