@@ -1,7 +1,9 @@
 """Chooses options on meta-validation tasks: the same number of trials for every baseline, one
 setting for all suites, what it cost beside it."""
 
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -20,6 +22,7 @@ from bench.streams import Stream, digest_of
 
 Setting = dict[str, Any]
 LOG = "studies.log"
+TRIALS = "trials"  # the folder of their runs
 
 
 @dataclass
@@ -104,8 +107,9 @@ def tune(
     assert base.out
     root = Path(base.out)
     with records.locked(root):
-        studies = _Studies(root, base)
-        made = [trial for name in chosen for trial in studies.trials(name, trials)]
+        with _leaving_nothing(root):
+            studies = _Studies(root, base)
+            made = [trial for name in chosen for trial in studies.trials(name, trials)]
         by_root = {trial.run.context.root: trial for trial in made}
 
         def ended(run: Begun, cell: records.Cell) -> None:
@@ -117,6 +121,19 @@ def tune(
             if trial.scores is None and not trial.run.left:
                 studies.tell(trial)
         return _write(root, base, made, say)
+
+
+@contextmanager
+def _leaving_nothing(root: Path) -> Iterator[None]:
+    """A tuning that is refused before its first trial ran leaves no log and no trials."""
+    fresh = not ((root / LOG).exists() or (root / TRIALS).exists())
+    try:
+        yield
+    except UserError:
+        if fresh:
+            (root / LOG).unlink(missing_ok=True)
+            shutil.rmtree(root / TRIALS, ignore_errors=True)
+        raise
 
 
 def _has_ended(run: Begun, cell: records.Cell) -> bool:
@@ -201,7 +218,7 @@ class _Studies:
         update: dict[str, Any] = {
             "baselines": [baseline],
             "options": {baseline: options},
-            "out": str(self.root / "trials" / f"{baseline}-{number}"),
+            "out": str(self.root / TRIALS / f"{baseline}-{number}"),
             "probes": [],  # for what is chosen
             "probe_episodes": None,
         }
@@ -266,7 +283,7 @@ def _write(root: Path, base: Plan, made: Sequence[Trial], say: Callable[[str], N
             best[trial.baseline] = trial
     lost = [name for name in base.baselines if name not in best]
     if lost:
-        raise UserError(f"no trial of {', '.join(lost)} ended well; see {root / 'trials'}")
+        raise UserError(f"no trial of {', '.join(lost)} ended well; see {root / TRIALS}")
     options = {n: changed(n, base.options[n], t.setting) for n, t in sorted(best.items())}
     update = {"split": "meta-test", "options": options, "tuning": charges, "out": None}
     plan = root / "plan.toml"
