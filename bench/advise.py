@@ -87,7 +87,7 @@ class Candidate:
     @property
     def directories(self) -> list[str]:
         """The run directories of its cells."""
-        return sorted({str(path) for path in self.row.row.directories})
+        return sorted({path.resolve().name for path in self.row.row.directories})
 
 
 @dataclass

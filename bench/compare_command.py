@@ -15,6 +15,7 @@ import click
 from bench.clocks import Clock
 from bench.errors import UserError
 from bench.outcome import Outcome, as_json, failure_json, judge
+from bench.places import without_places
 from bench.records import check_files, read_cell, write_json, write_whole
 from bench.verdicts import as_junit, as_markdown, as_text, failure_junit, failure_markdown
 
@@ -80,7 +81,7 @@ def compare(
             say(as_text(outcome))
     except click.ClickException as error:
         say(f"Error: {error.format_message()}\n", err=True)
-        _write_failure((base, head), error.format_message(), files)
+        _write_failure((base, head), without_places(error.format_message()), files)
         return CANNOT
     except Exception:  # Python's own exit code would read as a regression
         lines = f"{traceback.format_exc()}fewgen compare met an error of its own"
@@ -121,7 +122,12 @@ def _directories(base: Path, head: Path, margin: float) -> Outcome:
 
     found = match(base, head, margin)
     quality, _ = judge(found.pairs)
-    return Outcome(str(base), str(head), quality=quality, **_told(found))
+    return Outcome(*_named(base, head), quality=quality, **_told(found))
+
+
+def _named(base: Path, head: Path) -> tuple[str, str]:
+    """What two paths are called: by their last parts, as reports of a comparison are published."""
+    return base.resolve().name, head.resolve().name
 
 
 def _told(found: "Match") -> dict[str, Any]:
@@ -151,8 +157,7 @@ def _benchmark_files(base: Path, head: Path, margin: float) -> Outcome:
         "and a machine that was slower at one hour reads as a slower head"
     )
     return Outcome(
-        str(base),
-        str(head),
+        *_named(base, head),
         speed=judge(clocks=clocks)[1],
         unmeasured=unmeasured,
         left_out=[f"only in head: {name}" for name in more],
@@ -217,6 +222,7 @@ def _unstable(side: str, directories: Sequence[Path]) -> list[str]:
 def _write_failure(sides: tuple[str, str], reason: str, files: Mapping[str, Path | None]) -> None:
     """Writes why nothing was compared to the files that were asked for, so that none of an earlier
     comparison is taken for this one's; a file that cannot be written is let go."""
+    sides = _named(*map(Path, sides)) if any(map(os.path.exists, sides)) else sides
     made: dict[str, Callable[[], str]] = {
         "json": lambda: json.dumps(failure_json(*sides, reason), indent=1) + "\n",
         "junit": lambda: failure_junit(reason),

@@ -23,7 +23,7 @@ def made_otherwise(rows: "Iterable[Row]") -> str:
     names = [directory.resolve().name for directory in directories]
     called = dict(zip(directories, names, strict=True))
     if len(set(names)) < len(names):
-        called = {directory: str(directory) for directory in directories}
+        called = {directory: f"run {number}" for number, directory in enumerate(directories, 1)}
     found = []
     for key in dict.fromkeys(key for made in runs.values() for key in made):
         values: dict[str, list[str]] = {}

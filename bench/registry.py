@@ -151,8 +151,10 @@ def preset_path(name: str) -> Path:
 
 
 def display_name(backbone: str) -> str:
-    """A backbone as a table shows it: a shipped name, a directory's last part, a hub id."""
-    return Path(backbone).resolve().name if Path(backbone).is_dir() else backbone
+    """A backbone as a table shows it: a shipped name, the last part of a path, a hub id."""
+    if backbone in names("backbone") or not Path(backbone).exists():
+        return backbone
+    return Path(backbone).resolve().name
 
 
 def check_backbone_name(name: str) -> None:

@@ -14,6 +14,7 @@ from bench.dials import dial_flags
 from bench.errors import UserError
 from bench.facts import describe
 from bench.jobs import grid, jobs_for
+from bench.places import places_in
 from bench.plan import Plan, differences, plan_text
 from bench.pool import Events, Job, pool
 from bench.readers import is_hub_id
@@ -282,7 +283,7 @@ def finish(
         root, cell = job.key
         if isinstance(cell, Cell):
             header = shared_header(by_root[root].context, cell)
-            records.write_failure(Path(root), cell, header, reason)
+            records.write_failure(Path(root), cell, header, places_in(Path(root)).shown(reason))
             failures.setdefault(Path(root), {})[cell] = reason
             ended(by_root[root], cell)
 

@@ -140,7 +140,7 @@ def _open(
         if not (layout or source.configs) and not (path.is_dir() and is_repository(path, files)):
             if path.is_dir() and (others := unread(path, files)):
                 names = ", ".join(other.relative_to(path).as_posix() for other in others[:5])
-                notes.append(f"{path}: {len(others)} file(s) not read: {names}")
+                notes.append(f"{name}: {len(others)} file(s) not read: {names}")
             revision = digest_of_files(files, path)
             if path.is_dir() and (parted := read_named_parts(files, notes)):
                 return name, revision, [(name, parted)]

@@ -36,7 +36,7 @@ def export(directories: Sequence[Path], out: Path) -> Export:
         slim = _write_records(folder / "records.parquet", directories)
         write_whole(folder / "README.md", _card(runs))
         return [
-            f"{directory}: slim records, one row an episode, without predictions"
+            f"{directory.resolve().name}: slim records, one row an episode, without predictions"
             for directory in slim
         ]
 

@@ -156,7 +156,7 @@ def _model(made: Made) -> dict[str, Any]:
             "model_availability": "open_weights" if shipped else "unknown",
             **_texts({key: head.get(key) for key in known}),
             **_texts({key: value for key, value in trained.items() if value}),
-            **setting_texts(head),
+            **setting_texts(head, run.places),
             **_texts({f"tuning.{key}": told for key, told in (head.get("tuning") or {}).items()}),
         },
     }
@@ -195,16 +195,16 @@ def _generation(made: Made) -> dict[str, Any]:
 
 
 def _data(made: Made) -> dict[str, Any]:
-    """Where the tasks are from; a data set of the hub has an owner in its name."""
+    """Where the tasks are from."""
     head = made.header
     details = {key: head.get(key) for key in ("revision", "split", "language", "shots")}
     details["language"] = details["language"] or ", ".join(head.get("languages", [])) or None
     details |= {"tasks": len({record["task"] for record in made.row.records()})}
-    if "/" in head["dataset"]:
+    if hub_id := made.runs[-1].places.hub_id("data"):
         return {
-            "dataset_name": f"{head['suite']} of {head['dataset']}",
+            "dataset_name": f"{head['suite']} of {hub_id}",
             "source_type": "hf_dataset",
-            "hf_repo": head["dataset"],
+            "hf_repo": hub_id,
             "hf_split": "test",
             "additional_details": _texts(details),
         }

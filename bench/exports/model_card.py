@@ -12,6 +12,7 @@ from bench.exports import Export
 from bench.exports.folder import make_folder
 from bench.exports.runs import Run, check_cells
 from bench.exports.scored import LEVEL, Score, complete_rows, model_name, scores, title
+from bench.places import Places
 from bench.probed import loss_columns
 from bench.publish import LOST
 from bench.records import write_whole
@@ -104,9 +105,14 @@ def _write(path: Path, name: str, rows: Sequence[Row], runs: Sequence[Run]) -> N
     from huggingface_hub import ModelCard
 
     measured = [(row, scores(row)) for row in rows]
-    results = [result for row, found in measured for result in _results(row, found)]
-    places = [(r.unique_identifier, r.metric_type) for r in results]
-    if len(set(places)) < len(places):
+    places = {run.directory: run.places for run in runs}
+    results = [
+        result
+        for row, found in measured
+        for result in _results(row, found, places[row.directories[0]].hub_id("data"))
+    ]
+    told_of = [(r.unique_identifier, r.metric_type) for r in results]
+    if len(set(told_of)) < len(told_of):
         raise UserError(
             f"{title(rows[0])} stands there twice, with other settings; export the runs apart"
         )
@@ -133,13 +139,12 @@ def _data(name: str, rows: Sequence[Row], runs: Sequence[Run], results: list[Any
     """The card's metadata as YAML."""
     from huggingface_hub import ModelCardData
 
-    head, plan = rows[0].header, runs[-1].plan
-    shipped = plan.get("backbone") in names("backbone")
-    hub = not shipped and "/" in head["backbone"]
+    head, run = rows[0].header, runs[-1]
+    shipped = run.plan.get("backbone") in names("backbone")
     data = ModelCardData(
         model_name=name,
         eval_results=results,
-        base_model=head["backbone"] if hub else None,
+        base_model=run.places.hub_id("backbone"),
         language=_languages(rows) or None,
         library_name="fewgen",
         license="apache-2.0" if shipped else None,
@@ -149,17 +154,16 @@ def _data(name: str, rows: Sequence[Row], runs: Sequence[Run], results: list[Any
     return data.to_yaml()
 
 
-def _results(row: Row, found: Mapping[str, Score]) -> "list[EvalResult]":
-    """The row's metrics for `model-index`."""
+def _results(row: Row, found: Mapping[str, Score], hub_id: str | None) -> "list[EvalResult]":
+    """The row's metrics for `model-index`; `hub_id` is that of its data, if it has one."""
     from huggingface_hub import EvalResult
 
     head = row.header
-    hub = "/" in head["dataset"]
     return [
         EvalResult(
             task_type=TASK,
             task_name=f"few-shot {head['suite']}",
-            dataset_type=head["dataset"] if hub else f"fewgen-{head['suite']}",
+            dataset_type=hub_id or f"fewgen-{head['suite']}",
             dataset_name=f"fewgen {head['suite']} ({head['dataset']})",
             dataset_config=f"{head['suite']}-k{head['shots']}",
             dataset_split=head["split"],
@@ -195,7 +199,7 @@ The method `{head["baseline"]}` on the backbone `{head["backbone"]}`
 benchmark of few-shot text generation. {_page(head["baseline"])}
 
 Adaptation starts from weights that are {head["init"]}; order of the gradient of meta-training:
-{head["order"]}. {_options(head)}
+{head["order"]}. {_options(head, runs[-1].places)}
 
 ## Results
 
@@ -241,8 +245,9 @@ def _limits(measured: Sequence[tuple[Row, Mapping[str, Score]]]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _options(head: Mapping[str, Any]) -> str:
-    told = ", ".join(f"`{key} = {value}`" for key, value in head["options"].items())
+def _options(head: Mapping[str, Any], places: Places) -> str:
+    options = places.shown(head["options"])
+    told = ", ".join(f"`{key} = {value}`" for key, value in options.items())
     decoding = head["settings"].get("decoding") or "greedy"
     return f"Options: {told or 'none'}. Answers are written by {decoding} decoding."
 

@@ -1,28 +1,16 @@
 """What `run.json` tells of a run, fit to be published: no path of the machine it was made on."""
 
-import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bench.errors import UserError
+from bench.places import Places, places_of
 from bench.records import Cell, read_cell, read_json
-
-# An absolute path inside a text: what comes before its last part.
-PLACE = re.compile(r"""(?:file://|(?<![\w./:~-])~?)/(?:[^\s/"':,;()=]+/)*(?=[^\s/])""")
-
-
-def without_places(value: Any) -> Any:
-    """A JSON value whose absolute paths are their last part alone."""
-    if isinstance(value, str):
-        whole = PurePosixPath(value)
-        return whole.name if whole.is_absolute() and ": " not in value else PLACE.sub("", value)
-    if isinstance(value, Mapping):
-        return {without_places(key): without_places(item) for key, item in value.items()}
-    return [without_places(item) for item in value] if isinstance(value, list) else value
 
 
 def commit_of(git: Mapping[str, Any]) -> str:
@@ -52,6 +40,16 @@ class Run:
         return plan
 
     @property
+    def name(self) -> str:
+        """The directory's own name."""
+        return self.directory.resolve().name
+
+    @cached_property
+    def places(self) -> Places:
+        """The local paths of the plan."""
+        return places_of(self.content)
+
+    @property
     def when(self) -> str:
         """`started`, in ISO 8601 and UTC."""
         return datetime.fromtimestamp(self.started, UTC).isoformat()
@@ -64,7 +62,7 @@ class Run:
             return "unknown"
         program = PurePosixPath(words[0])
         first = "fewgen" if program.stem in ("fewgen", "cli", "__main__") else program.name
-        return shlex.join([first, *map(without_places, _without_out(words[1:]))])
+        return shlex.join([first, *map(self.places.word, _without_out(words[1:]))])
 
     @property
     def commit(self) -> str:

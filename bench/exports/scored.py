@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.places import Places
 from bench.tables import Row, entries, metrics
 from bench.unfinished import planned_rows
 
@@ -79,7 +80,8 @@ def queries(row: Row) -> int:
     return sum(queries_of(record) for record in row.records())
 
 
-def setting_texts(header: Mapping[str, Any]) -> dict[str, str]:
-    """Options and settings that are set, as texts."""
-    told = {**header["settings"], **{f"option.{k}": v for k, v in header["options"].items()}}
+def setting_texts(header: Mapping[str, Any], places: Places) -> dict[str, str]:
+    """Options and settings that are set, as texts without the run's local paths."""
+    options = places.shown(header["options"])
+    told = {**header["settings"], **{f"option.{k}": v for k, v in options.items()}}
     return {key: str(value) for key, value in told.items() if value not in (None, [], {})}

@@ -9,7 +9,7 @@ from bench.costs import inner_step_ms, inner_steps
 from bench.errors import UserError
 from bench.exports import Export
 from bench.exports.folder import make_folder
-from bench.exports.runs import check_cells, read_cells, without_places
+from bench.exports.runs import check_cells, read_cells
 from bench.records import read_json, write_cell, write_json
 
 LEFT_OUT = ("predictions", "support_ids", "query_ids", "losses")
@@ -60,15 +60,15 @@ def export(directories: Sequence[Path], out: Path) -> Export:
     run = check_cells([directory])[0]
 
     def fill(folder: Path) -> None:
-        content = without_places({**run.content, "started": run.when})
+        content = run.places.shown({**run.content, "started": run.when})
         content["plan"] = {**content["plan"], "out": None}
         content["command"] = shlex.split(run.command)
         write_json(folder / "run.json", content)
         for cell, header, records in read_cells(directory):
             slimmed = [slim_record(record) for record in records]
-            write_cell(folder, cell, {**header, "slim": True}, slimmed)
+            write_cell(folder, cell, {**run.places.shown(header), "slim": True}, slimmed)
         for path in sorted((directory / "cells").rglob("*.failed.json")):
-            failure = without_places(read_json(path))
+            failure = run.places.shown(read_json(path))
             write_json(folder / path.relative_to(directory), failure)
 
     make_folder(out, directories, fill)

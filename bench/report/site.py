@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.episodes import Episode
 from bench.errors import UserError
-from bench.exports.runs import read_run, without_places
+from bench.exports.runs import read_run
 from bench.exports.slim import queries_of
 from bench.report.blocks import Block, Line, Place, families, read_blocks
 from bench.report.figures import colour, marker
@@ -88,6 +88,7 @@ class Site:
 
         self.directories, self.blocks, self.say = directories, blocks, say
         self._texts = Texts(directories)
+        self._places = [read_run(directory).places for directory in directories]
         self._jinja = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -180,6 +181,7 @@ class Site:
     def _drawn(self, block: Block, places: Sequence[Place]) -> Iterator[tuple[Episode | None, str]]:
         """Of each episode of one seed: its texts, or why they are not shown."""
         found, reason = self._texts.episodes(block.suite, block.shots, places[0], block.digests)
+        reason = self._shown(reason)
         if reason:
             self.say(f"{block.suite}, K = {block.shots}, seed {places[0][0]}: no texts: {reason}")
         for place in places:
@@ -187,11 +189,17 @@ class Site:
             try:
                 episode = next((e for e in found if e.index == place[1]), None)
             except UserError as error:
-                reason = error.message
+                reason = self._shown(error.message)
             if episode and episode.digest != block.digests[place]:
                 yield None, OTHER_DIGEST
             else:
-                yield episode, without_places(reason) or ("" if episode else FEWER)
+                yield episode, reason or ("" if episode else FEWER)
+
+    def _shown(self, reason: str) -> str:
+        """A message without local paths."""
+        for places in self._places:
+            reason = places.shown(reason)
+        return reason
 
 
 def _plots(block: Block) -> list[Plot]:
@@ -245,7 +253,7 @@ def _score(value: float | None) -> str:
 def _run(directory: Path) -> dict[str, Any]:
     """What was run."""
     run = read_run(directory)
-    plan = without_places(run.plan)
+    plan = run.places.shown(run.plan)
     told = {
         "Command": run.command,
         "Commit": run.commit,
@@ -260,7 +268,7 @@ def _run(directory: Path) -> dict[str, Any]:
     }
     rest = {key: value for key, value in plan.items() if key not in {"out", *PLAN.values()}}
     return {
-        "name": directory.resolve().name,
+        "name": run.name,
         "told": told,
         "plan": json.dumps(rest, ensure_ascii=False, indent=1),
     }
