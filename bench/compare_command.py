@@ -189,7 +189,7 @@ def _revisions(
             *_unstable("base", ran.base),
             *_unstable("head", ran.head),
             *timed.notes,
-            f"speed: {rounds} round(s) of the plan {plan}, base and head in turn; "
+            f"speed: {rounds} round(s) of the plan {Path(plan).name}, base and head in turn; "
             f"{MEASURES[timed.own]}",
         ]
     quality, speeds = judge(found.pairs, timed.clocks)
