@@ -223,15 +223,20 @@ def export(directories: tuple[Path, ...], kind: str, out: Path, **flags: Any) ->
 @DIRECTORIES
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The site's folder.")
 @click.option("--metric", help="Ranks in place of each suite's primary metric.")
-def report(directories: tuple[Path, ...], out: Path, metric: str | None) -> None:
+@click.option("--no-texts", is_flag=True, help="Of private data: scores and figures alone.")
+def report(directories: tuple[Path, ...], out: Path, metric: str | None, no_texts: bool) -> None:
     """A static web site of one or more run directories: tables, figures, every episode's texts.
+
+    With --no-texts it holds no text of the data and no answer: no inputs, targets, support, ids,
+    prompts, commands or error messages. Tasks of your own data are numbered in the order of their
+    names; names of suites, data, backbones and baselines stay.
 
     Opens from its folder, asks for nothing outside it, and replaces an older report there. Exit
     status 3: cells of the directories' plans are missing or failed.
     """
     from bench.report import build
 
-    pages = build(directories, out, metric, lambda line: click.echo(line, err=True))
+    pages = build(directories, out, metric, lambda line: click.echo(line, err=True), not no_texts)
     click.echo(f"{pages:,} pages; open {out / 'index.html'}")
     _end(directories)
 

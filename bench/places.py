@@ -119,7 +119,7 @@ class Places:
     @cached_property
     def _said(self) -> set[str]:
         """The texts of the plan."""
-        return set(_strings(self.plan))
+        return set(strings(self.plan))
 
     @cached_property
     def _ids(self) -> set[str]:
@@ -130,7 +130,7 @@ def local_paths(plan: Mapping[str, Any]) -> dict[str, str]:
     """The paths of this machine that a plan names, each to its absolute form."""
     named = [] if plan["backbone"] in names("backbone") else [plan["backbone"]]
     named += [plan["data"]] if plan["data"] else []
-    named += [text for text in _strings([plan["metrics"], plan["options"]]) if "/" in text]
+    named += [text for text in strings([plan["metrics"], plan["options"]]) if "/" in text]
     return {text: os.path.abspath(text) for text in named if _exists(text)}
 
 
@@ -141,13 +141,13 @@ def _exists(text: str) -> bool:
         return False
 
 
-def _strings(value: Any) -> Iterator[str]:
+def strings(value: Any) -> Iterator[str]:
     """All texts in a JSON value but the keys."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, Mapping | list):
         for item in value.values() if isinstance(value, Mapping) else value:
-            yield from _strings(item)
+            yield from strings(item)
 
 
 def places_of(run: Mapping[str, Any]) -> Places:

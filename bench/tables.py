@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -392,13 +392,17 @@ def _point(line: Mapping[str, Any], metric: str) -> Point:
 
 
 def ranked(
-    directories: "Sequence[str | Path]", metric: str | None = None, compare: Compare = "all"
+    directories: "Sequence[str | Path]",
+    metric: str | None = None,
+    compare: Compare = "all",
+    change: Callable[[list[Row]], list[Row]] = list,
 ) -> list[Block]:
-    """The blocks of some run directories, compared; see `leaderboard`."""
+    """The blocks of some run directories, compared; see `leaderboard`. `change` makes of all rows
+    those that are shown."""
     from bench.merged import apart, made_otherwise
     from bench.unfinished import planned_rows
 
-    rows = planned_rows([Path(directory) for directory in directories])
+    rows = change(planned_rows([Path(directory) for directory in directories]))
     if not rows:
         raise UserError(f"no finished cell in {', '.join(map(str, directories))}")
     for row in rows:
