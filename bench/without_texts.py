@@ -1,7 +1,7 @@
 """Rows without a text of the data or of answers, for reports and exports of private data."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Literal, get_args, get_origin
 
@@ -12,9 +12,10 @@ from bench.tables import Row
 
 HIDDEN = "(not shown)"
 NAMES = ("task", "digest", "support_part")  # texts of a record that are kept
+# Facts of a suite in `run.json`.
+TOLD_OF_TASKS = ("tasks", "left_out", "left_out_of_training", "not_probed", "notes")
 TOLD = ("tasks", "columns")  # plan keys that hold names of the data
 _KIND = re.compile(r"(\w*(?:Error|Exception|Interrupt|Warning|Exit)): ")
-Names = Mapping[tuple[str, str], Mapping[str, str]]  # (suite, dataset) to the names of its tasks
 
 
 def without_texts(rows: Sequence[Row]) -> list[Row]:
@@ -24,8 +25,7 @@ def without_texts(rows: Sequence[Row]) -> list[Row]:
     Tasks of data of one's own are numbered in the order of their names, as these are the data's;
     those that a suite embeds keep their names.
     """
-    names = _numbered(rows)
-    return [_row(row, names[_data(row.header)]) for row in rows]
+    return list(map(Hidden(rows).row, rows))
 
 
 def plan_without_texts(plan: Mapping[str, Any]) -> dict[str, Any]:
@@ -57,57 +57,80 @@ def _data(header: Mapping[str, Any]) -> tuple[str, str]:
     return header["suite"], header["dataset"]
 
 
-def _numbered(rows: Sequence[Row]) -> Names:
-    """What each task is called."""
-    found: dict[tuple[str, str], set[str]] = {}
-    for row in rows:
-        asked = row.header["settings"].get("tasks") or []
-        known = found.setdefault(_data(row.header), set())
-        known.update([*asked, *(record["task"] for record in row.records())])
-    made = {}
-    for key, names in found.items():
-        width = len(str(len(names)))
-        made[key] = {
-            name: name if key[1] == "embedded" else f"task {number:0{width}}"
-            for number, name in enumerate(sorted(names), 1)
+class Hidden:
+    """What stands in place of the texts of some rows."""
+
+    def __init__(self, rows: Sequence[Row]) -> None:
+        found: dict[tuple[str, str], set[str]] = {}
+        for row in rows:
+            asked = row.header["settings"].get("tasks") or []
+            known = found.setdefault(_data(row.header), set())
+            known.update([*asked, *(record["task"] for record in row.records())])
+        self._tasks = {key: _numbered(key[1], names) for key, names in found.items()}
+
+    def row(self, row: Row) -> Row:
+        """A row without texts."""
+        return replace(
+            row,
+            header=self.header(row.header),
+            headers=[self.header(header) for header in row.headers],
+            cells={
+                place: [self.record(row.header, record) for record in records]
+                for place, records in row.cells.items()
+            },
+            failed={place: kind_of(reason) for place, reason in row.failed.items()},
+        )
+
+    def header(self, header: Mapping[str, Any]) -> dict[str, Any]:
+        """A cell's header without names of tasks and options that are free text."""
+        settings, names = header["settings"], self._tasks[_data(header)]
+        options = {
+            key: options_without_texts(header["baseline"], header[key])
+            for key in ("options", "changed")
+            if header.get(key)
         }
-    return made
+        tasks = (
+            {"tasks": [names[name] for name in settings["tasks"]]} if "tasks" in settings else {}
+        )
+        return {**header, **options, "settings": {**settings, **tasks}}
+
+    def record(self, header: Mapping[str, Any], record: Mapping[str, Any]) -> dict[str, Any]:
+        """A record of a cell: numbers, and in place of each prediction None."""
+        kept = {
+            key: value
+            for key, value in record.items()
+            if key in NAMES or not any(True for _ in strings(value))
+        }
+        kept["task"] = self._tasks[_data(header)][record["task"]]
+        if "predictions" in record:
+            kept["predictions"] = [None] * len(record["predictions"])
+        return kept
+
+    def run(self, content: Mapping[str, Any]) -> dict[str, Any]:
+        """The content of a `run.json` without what it tells of single tasks."""
+        facts = dict(content.get("facts") or {})
+        if "suites" in facts:
+            facts["suites"] = {name: _facts(told) for name, told in facts["suites"].items()}
+        told = {"plan": plan_without_texts(content["plan"]), "facts": facts}
+        return {**content, **told}
 
 
-def _row(row: Row, names: Mapping[str, str]) -> Row:
-    cells = {
-        place: [_record(record, names) for record in records]
-        for place, records in row.cells.items()
+def _facts(told: Mapping[str, Any]) -> dict[str, Any]:
+    """What a `run.json` tells of a suite, with how many tasks there are in place of their names;
+    all of what a suite embeds."""
+    if told.get("dataset") == "embedded":
+        return dict(told)
+    counted = {k: [HIDDEN] * len(names) for k, names in (told.get("tasks") or {}).items()}
+    return {**{k: v for k, v in told.items() if k not in TOLD_OF_TASKS}, "tasks": counted}
+
+
+def _numbered(dataset: str, names: Collection[str]) -> dict[str, str]:
+    """What each task is called."""
+    width = len(str(len(names)))
+    return {
+        name: name if dataset == "embedded" else f"task {number:0{width}}"
+        for number, name in enumerate(sorted(names), 1)
     }
-    return replace(
-        row,
-        header=_header(row.header, names),
-        headers=[_header(header, names) for header in row.headers],
-        cells=cells,
-        failed={place: kind_of(reason) for place, reason in row.failed.items()},
-    )
-
-
-def _header(header: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    settings, baseline = header["settings"], header["baseline"]
-    options, changed = (
-        options_without_texts(baseline, header.get(key) or {}) for key in ("options", "changed")
-    )
-    tasks = [names[name] for name in settings.get("tasks") or []]
-    told = {"options": options, "changed": changed, "settings": {**settings, "tasks": tasks}}
-    return {**header, **told}
-
-
-def _record(record: Mapping[str, Any], names: Mapping[str, str]) -> dict[str, Any]:
-    kept = {
-        key: value
-        for key, value in record.items()
-        if key in NAMES or not any(True for _ in strings(value))
-    }
-    kept["task"] = names[record["task"]]
-    if "predictions" in record:
-        kept["predictions"] = [None] * len(record["predictions"])
-    return kept
 
 
 def _choices(baseline: str, option: str) -> set[str]:

@@ -10,9 +10,10 @@ import pytest
 from click.testing import CliRunner, Result
 
 from bench.cli import main
+from bench.exports import KINDS
 from bench.exports.folder import files_in
 from bench.records import Cell, read_cell, read_json, write_failure, write_json
-from bench.tables import Row, read_rows
+from bench.tables import Row, leaderboard, read_rows
 from bench.without_texts import kind_of, options_without_texts, without_texts
 from tests.report_runs import floor_run, learner
 
@@ -99,6 +100,36 @@ def test_a_report_without_texts_has_all_scores_and_no_text(run: Path, tmp_path: 
     assert "task 0" in page or "task 1" in page
     assert "without texts" in page
     assert ">output<" not in page
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_export_without_texts_has_none(kind: str, run: Path, tmp_path: Path) -> None:
+    done = fewgen("export", run, "--to", kind, "--out", tmp_path / "plain")
+    assert done.exit_code == 3, done.output
+    assert with_marker(tmp_path / "plain") != []
+    done = fewgen("export", run, "--to", kind, "--out", tmp_path / "bare", "--no-texts")
+    assert done.exit_code == 3, done.output
+    assert with_marker(tmp_path / "bare") == []
+    assert MARK not in done.output
+    assert files_in(tmp_path / "bare") != []
+
+
+def test_data_and_slim_records_without_texts_have_the_same_numbers(
+    run: Path, tmp_path: Path
+) -> None:
+    for kind in ("records", "datasets"):
+        done = fewgen("export", run, "--to", kind, "--out", tmp_path / kind, "--no-texts")
+        assert done.exit_code == 3, done.output
+    whole, slim = leaderboard([run]), leaderboard([tmp_path / "records"])
+    told = pd.read_parquet(tmp_path / "datasets" / "leaderboard.parquet")
+    for column in whole.columns.drop(["options", "reason", "interval"]):
+        for other in (slim, told):
+            assert other[column].astype(str).tolist() == whole[column].astype(str).tolist(), column
+    records = pd.read_parquet(tmp_path / "datasets" / "records.parquet")
+    assert len(records) == 3 * 11 * 2
+    assert sorted(records["query"].unique()) == [0, 1]
+    assert records["prediction"].isna().all()
+    assert records["statistics_chrf"].map(len).min() > 1
 
 
 def test_tasks_are_numbered_in_the_order_of_their_names(run: Path) -> None:

@@ -11,7 +11,15 @@ from bench.errors import UserError, unknown
 from bench.exports import Export
 from bench.exports.folder import make_folder
 from bench.exports.runs import Run, check_cells
-from bench.exports.scored import LEVEL, Score, complete_rows, model_name, scores, title
+from bench.exports.scored import (
+    LEVEL,
+    Score,
+    complete_rows,
+    developer_of,
+    model_name,
+    scores,
+    title,
+)
 from bench.places import Places
 from bench.probed import loss_columns
 from bench.publish import LOST
@@ -33,7 +41,13 @@ MARKS = (
 OF_A_SUITE = ("max_new_tokens",)  # settings in which rows of one model differ
 
 
-def export(directories: Sequence[Path], out: Path, baselines: Sequence[str] = ()) -> Export:
+def export(
+    directories: Sequence[Path],
+    out: Path,
+    baselines: Sequence[str] = (),
+    developer: str | None = None,
+    texts: bool = True,
+) -> Export:
     """Writes `OUT/MODEL/README.md` for each model of the finished rows.
 
     A model is a baseline on a backbone with its options: what a row tells but for suite and shots.
@@ -43,20 +57,22 @@ def export(directories: Sequence[Path], out: Path, baselines: Sequence[str] = ()
         directories: written by `run`.
         out: the folder to be.
         baselines: only theirs, if any is named.
+        developer: who made the models; the owners of their backbones on the hub if not given.
+        texts: whether commands and options that are free text are written.
 
     Raises:
         UserError: nothing to export, an unknown baseline, rows that one card cannot tell apart, or
             a folder with other files.
     """
-    runs = {run.directory: run for run in check_cells(list(directories))}
+    runs = {run.directory: run for run in check_cells(list(directories), texts)}
 
     def fill(folder: Path) -> tuple[list[str], list[str]]:
-        rows, notes = complete_rows(directories)
+        rows, notes = complete_rows(directories, texts)
         models, floors = _models(rows, baselines)
         notes += [f"left out: {name}: a floor, without a model" for name in floors]
         for name, members in models.items():
             found = [runs[d] for d in dict.fromkeys(d for row in members for d in row.directories)]
-            _write(folder / name / "README.md", name, members, found)
+            _write(folder / name / "README.md", name, members, found, developer)
         return list(models), notes
 
     made, notes = make_folder(out, directories, fill)
@@ -96,7 +112,9 @@ def _key(header: Mapping[str, Any]) -> str:
     return json.dumps(told, sort_keys=True)
 
 
-def _write(path: Path, name: str, rows: Sequence[Row], runs: Sequence[Run]) -> None:
+def _write(
+    path: Path, name: str, rows: Sequence[Row], runs: Sequence[Run], developer: str | None
+) -> None:
     """Writes a card and reads it back.
 
     Raises:
@@ -116,7 +134,9 @@ def _write(path: Path, name: str, rows: Sequence[Row], runs: Sequence[Run]) -> N
         raise UserError(
             f"{title(rows[0])} stands there twice, with other settings; export the runs apart"
         )
-    card = ModelCard(f"---\n{_data(name, rows, runs, results)}\n---\n{_text(name, measured, runs)}")
+    card = ModelCard(
+        f"---\n{_data(name, rows, runs, results)}\n---\n{_text(name, measured, runs, developer)}"
+    )
     write_whole(path, card.content)
     told = ModelCard.load(path).data
     if (told.model_name, _sorted(told.eval_results)) != (name, _sorted(results)):
@@ -184,7 +204,10 @@ def _results(row: Row, found: Mapping[str, Score], hub_id: str | None) -> "list[
 
 
 def _text(
-    name: str, measured: Sequence[tuple[Row, Mapping[str, Score]]], runs: Sequence[Run]
+    name: str,
+    measured: Sequence[tuple[Row, Mapping[str, Score]]],
+    runs: Sequence[Run],
+    developer: str | None,
 ) -> str:
     head = measured[0][0].header
     train = sorted({t for row, _ in measured for t, _ in row.cells if t is not None})
@@ -197,6 +220,8 @@ def _text(
 The method `{head["baseline"]}` on the backbone `{head["backbone"]}`
 ({head["backbone_identity"] or "pre-trained anew for each train seed"}), measured by fewgen, a
 benchmark of few-shot text generation. {_page(head["baseline"])}
+
+Developed by: {developer_of(runs[-1], developer)}
 
 Adaptation starts from weights that are {head["init"]}; order of the gradient of meta-training:
 {head["order"]}. {_options(head, runs[-1].places)}

@@ -11,6 +11,7 @@ from typing import Any
 from bench.errors import UserError
 from bench.places import Places, places_of
 from bench.records import Cell, read_cell, read_json
+from bench.without_texts import HIDDEN
 
 
 def commit_of(git: Mapping[str, Any]) -> str:
@@ -25,6 +26,7 @@ class Run:
     """A run directory's `run.json`.
 
     Attributes:
+        texts: whether what is told of it may hold names and prompts of the data.
         started: when the run began, in seconds since 1970; of runs of older versions the time of
             the file, which they wrote first.
     """
@@ -32,6 +34,7 @@ class Run:
     directory: Path
     content: dict[str, Any]
     started: int
+    texts: bool = True
 
     @property
     def plan(self) -> dict[str, Any]:
@@ -57,6 +60,8 @@ class Run:
     @property
     def command(self) -> str:
         """The command that made the run, but for `--out`; `unknown` of a run that does not tell."""
+        if not self.texts:  # it may name tasks and prompts
+            return HIDDEN
         words = [str(word) for word in self.content.get("command") or []]
         if not words:
             return "unknown"
@@ -90,8 +95,8 @@ def _without_out(words: Sequence[str]) -> Iterator[str]:
             yield word
 
 
-def read_run(directory: Path) -> Run:
-    """What a run directory was made with.
+def read_run(directory: Path, texts: bool = True) -> Run:
+    """What a run directory was made with; `texts` as in `Run`.
 
     Raises:
         UserError: it is no run directory, or its `run.json` is damaged.
@@ -107,7 +112,7 @@ def read_run(directory: Path) -> Run:
         began = datetime.fromisoformat(content["started"]).timestamp()
     except (KeyError, TypeError, ValueError):
         began = path.stat().st_mtime
-    return Run(directory, content, int(began))
+    return Run(directory, content, int(began), texts)
 
 
 def cell_paths(directory: Path) -> list[Path]:
@@ -127,13 +132,13 @@ def read_cells(directory: Path) -> Iterator[tuple[Cell, dict[str, Any], list[dic
         yield Cell(**{key: header[key] for key in keys}), header, records
 
 
-def check_cells(directories: "list[Path]") -> list[Run]:
-    """The runs of some directories.
+def check_cells(directories: "list[Path]", texts: bool = True) -> list[Run]:
+    """The runs of some directories; `texts` as in `Run`.
 
     Raises:
         UserError: one is no run directory or is named twice, or none holds a finished cell.
     """
-    runs = [read_run(directory) for directory in directories]
+    runs = [read_run(directory, texts) for directory in directories]
     if len({directory.resolve() for directory in directories}) < len(directories):
         raise UserError("a run directory is named twice")
     if not any(cell_paths(directory) for directory in directories):

@@ -263,11 +263,11 @@ def _score(value: float | None) -> str:
 
 
 def _run(directory: Path, texts: bool) -> dict[str, Any]:
-    """What was run; without texts also without the command, which may name tasks and prompts."""
-    run = read_run(directory)
+    """What was run."""
+    run = read_run(directory, texts)
     plan = run.places.shown(run.plan if texts else plan_without_texts(run.plan))
     told = {
-        **({"Command": run.command} if texts else {}),
+        "Command": run.command,
         "Commit": run.commit,
         "Hardware": run.hardware,
         "Device": (run.content.get("facts") or {}).get("device") or "unknown",
