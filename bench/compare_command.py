@@ -16,6 +16,7 @@ from bench.clocks import Clock
 from bench.errors import UserError
 from bench.outcome import Outcome, as_json, failure_json, judge
 from bench.places import without_places
+from bench.readers import own_name
 from bench.records import check_files, read_cell, write_json, write_whole
 from bench.verdicts import as_junit, as_markdown, as_text, failure_junit, failure_markdown
 
@@ -127,7 +128,7 @@ def _directories(base: Path, head: Path, margin: float) -> Outcome:
 
 def _named(base: Path, head: Path) -> tuple[str, str]:
     """What two paths are called: by their last parts, as reports of a comparison are published."""
-    return base.resolve().name, head.resolve().name
+    return own_name(base), own_name(head)
 
 
 def _told(found: "Match") -> dict[str, Any]:

@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from bench.readers import DATA, is_hub_id
+from bench.readers import DATA, is_hub_id, own_name
 from bench.records import read_json
 from bench.registry import names
 
@@ -31,11 +31,6 @@ _QUOTED = re.compile(
 )
 _STARTS = ("/", "./", "../", "~/")
 _SEVERAL = re.compile(r": |\s[~.]*/")  # of a sentence, not of one path
-
-
-def last_part(path: str) -> str:
-    """The last part of a path, wherever it starts."""
-    return os.path.basename(os.path.abspath(path))
 
 
 def without_places(value: Any) -> Any:
@@ -111,7 +106,7 @@ class Places:
     def _names(self) -> dict[str, str]:
         """Each form in which a path may be written, to what is shown of it."""
         return {
-            form: last_part(whole)
+            form: own_name(whole)
             for given, whole in self.local.items()
             for form in (given, str(Path(given)), os.path.normpath(given), whole)
         }

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError, unknown
+from bench.readers import own_name
 
 if TYPE_CHECKING:
     from bench.tasks import Suite
@@ -154,7 +155,7 @@ def display_name(backbone: str) -> str:
     """A backbone as a table shows it: a shipped name, the last part of a path, a hub id."""
     if backbone in names("backbone") or not Path(backbone).exists():
         return backbone
-    return Path(backbone).resolve().name
+    return own_name(backbone)
 
 
 def check_backbone_name(name: str) -> None:

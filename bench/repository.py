@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.readers import SUFFIXES, Row, digest_of_files, first_line, read_file, unread
+from bench.readers import SUFFIXES, Row, digest_of_files, first_line, own_name, read_file, unread
 from bench.tasks import RawRow
 
 SAVED = ("dataset_info.json", "dataset_dict.json", "state.json")
@@ -48,7 +48,7 @@ def read_named_parts(files: Sequence[Path], notes: list[str]) -> Iterator[Row] |
         if len({name for name in names if name}) > 1:
             known = ", ".join(PART_NAMES)
             notes.append(
-                f"{files[0].parent.resolve().name}: some files are called as parts are and some "
+                f"{own_name(files[0].parent)}: some files are called as parts are and some "
                 f"are not, so all are taken as one; parts are called {known}"
             )
         return None
@@ -120,9 +120,7 @@ def read_rows(
     for config in configs or [""]:
         found = _load(source, commit, config, folders, notes)
         if others := [part for part in found if part not in parts]:
-            notes.append(
-                f"{config or Path(source).resolve().name}: part(s) not read: {', '.join(others)}"
-            )
+            notes.append(f"{config or own_name(source)}: part(s) not read: {', '.join(others)}")
         for part in [name for name in found if name in parts]:
             for where, values in found[part]:
                 yield RawRow(where, config, part, values)

@@ -24,7 +24,8 @@ from bench.merged import made_otherwise
 from bench.places import places_of, without_places
 from bench.plan import make_plan
 from bench.records import Cell, read_json, write_json
-from bench.registry import HERE
+from bench.registry import HERE, display_name
+from bench.sources import Source, open_dataset
 from bench.studies.page import _made
 from bench.tables import Row, read_rows
 from tests.runs import write_run
@@ -246,6 +247,18 @@ def test_recipes_of_one_name_are_two_backbones(tmp_path: Path) -> None:
     assert [head["backbone"] for head in made] == ["recipe.toml"] * 2
     assert made[0]["recipe"] != made[1]["recipe"]
     assert start(Row(made[0])) != start(Row(made[1]))
+
+
+def test_a_link_is_shown_by_its_own_name(
+    secret: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "current").symlink_to(secret)
+    (tmp_path / "link.jsonl").symlink_to(secret / "pairs.jsonl")
+    assert display_name(str(tmp_path / "current")) == "current"
+    assert open_dataset(Source(str(tmp_path / "link.jsonl"))).name == "link.jsonl"
+    assert open_dataset(Source(str(tmp_path / "link.jsonl"))).names("meta-test")
+    monkeypatch.chdir(secret / "model")
+    assert display_name(".") == "model"
 
 
 # -- what is a path ------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from bench.exports import Export
 from bench.exports.folder import make_folder
 from bench.exports.runs import Run, cell_paths, check_cells, read_cells
 from bench.exports.slim import is_slim
+from bench.readers import own_name
 from bench.records import Cell, write_whole
 from bench.without_texts import Hidden, without_texts
 
@@ -45,7 +46,7 @@ def export(directories: Sequence[Path], out: Path, texts: bool = True) -> Export
         slim = _write_records(folder / "records.parquet", directories, hidden)
         write_whole(folder / "README.md", _card(runs))
         return [
-            f"{directory.resolve().name}: slim records, one row an episode, without predictions"
+            f"{own_name(directory)}: slim records, one row an episode, without predictions"
             for directory in slim
         ]
 

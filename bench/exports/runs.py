@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.places import Places, places_of
+from bench.readers import own_name
 from bench.records import Cell, read_cell, read_json
 from bench.without_texts import HIDDEN
 
@@ -45,7 +46,7 @@ class Run:
     @property
     def name(self) -> str:
         """The directory's own name."""
-        return self.directory.resolve().name
+        return own_name(self.directory)
 
     @cached_property
     def places(self) -> Places:
