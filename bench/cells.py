@@ -34,9 +34,16 @@ def cell_episodes(context: Context, cell: Cell) -> list[Episode]:
 
 
 def run_cell(
-    context: Context, cell: Cell, progress: Progress = lambda fraction: None
+    context: Context,
+    cell: Cell,
+    progress: Progress = lambda fraction: None,
+    pace: Progress = lambda seconds: None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The header and the records of a cell.
+
+    Args:
+        progress: told the share of the work that is done.
+        pace: told the seconds that an episode takes, once the first are answered by a model.
 
     Raises:
         CellError: the cell cannot be finished.
@@ -58,7 +65,7 @@ def run_cell(
 
     solver = Solver(context, cell, method)
     parts = [len(episodes), *map(len, probed.values())]
-    solved = solver.solve(episodes, _part_of(progress, parts, 0))
+    solved = solver.solve(episodes, _part_of(progress, parts, 0), pace)
     records = [
         {
             **_record(context, cell, episode, predictions),

@@ -1,6 +1,5 @@
 """The commands that read finished runs. Nothing heavy is imported before a command needs it."""
 
-import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli_parts import Percent, Points, with_options
+from bench.cli_parts import Percent, Points, interruptible, list_option, with_options
 from bench.errors import UserError
 from bench.exports import KINDS as EXPORTS
 
@@ -172,7 +171,7 @@ def power(
 
 @click.command()
 @DIRECTORIES
-@click.option("--baseline", "baselines", multiple=True, help="Compared; repeatable, all if none.")
+@list_option("--baseline", "--baselines", "baselines", help="Compared; all if not given.")
 @click.option("--minus", help="Compared to; the best row of each block if not given.")
 @click.option("--metric", help="In place of each suite's primary metric.")
 @click.option("--segments", is_flag=True, help="Adds sacreBLEU's tests of single segments.")
@@ -198,7 +197,7 @@ def paired(directories: tuple[Path, ...], out: Path | None, **flags: Any) -> Non
 @DIRECTORIES
 @click.option("--to", "kind", type=click.Choice(EXPORTS), required=True, help="What is written.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder.")
-@click.option("--baseline", "baselines", multiple=True, help="Of model-card: only these.")
+@list_option("--baseline", "--baselines", "baselines", help="Of model-card: only these.")
 @click.option("--organization", help="Of every-eval-ever: who made the run.")
 @click.option("--developer", help="Of every-eval-ever and model-card: who made the model.")
 @click.option("--no-texts", is_flag=True, help="Of private data: no answers, ids, task names.")
@@ -273,17 +272,15 @@ def compare(base: str, head: str, **flags: Any) -> None:
     Exit status: 0 every loss is shown to be under its margin, and HEAD holds all that its own plan
     and BASE's clocks ask for; 1 a loss is shown, over all cells of quality and speed together, or
     a cell failed in HEAD alone; 3 neither, and it says what would decide; 2 they cannot be
-    compared; 130 it was interrupted. A screen that takes no text changes none of these.
+    compared; 130 it was interrupted, 143 terminated. A screen that takes no text changes none of
+    these.
     """
-    try:
+    with interruptible("nothing was compared; run the same command again"):
         from bench.compare_command import compare as run_comparison
 
         files = {name: flags.pop(name.replace("-", "_")) for name in COMPARED_FILES}
-        sys.exit(run_comparison(base, head, files=files, **flags))
-    except KeyboardInterrupt:  # click would exit with 1, which is a regression
-        with contextlib.suppress(OSError):
-            click.echo("interrupted; nothing was compared", err=True)
-        sys.exit(130)
+        status = run_comparison(base, head, files=files, **flags)
+    sys.exit(status)
 
 
 COMMANDS = (leaderboard, variance, power, paired, export, report, compare)

@@ -178,10 +178,10 @@ def _revisions(
     from bench.clocks import speed
     from bench.interleave import interleaved
     from bench.matched import match
-    from bench.progress import progress_bar
+    from bench.progress import shown_progress
 
     with (
-        progress_bar("fewgen compare --interleave") as update,
+        shown_progress("fewgen compare --interleave") as update,
         interleaved(repository, named, plan, rounds, update) as ran,
     ):
         found = match(ran.base[0], ran.head[0], quality_margin)

@@ -11,12 +11,11 @@ from bench.asked import Place, asks_for, failures, name_of, plan_of, told, unfin
 from bench.errors import UserError
 from bench.gate import UNKNOWN, Loss
 from bench.places import places_of
-from bench.plan import differences
+from bench.plan import FREE, differences
 from bench.records import read_json
 from bench.statistics import TIE, Estimate
 from bench.tables import Row, entries, metrics, read_rows
 
-FREE = ("out", "workers")  # plan keys that change no result
 FACTS = ("plan", "facts", "packages", "hardware", "git")  # of run.json
 NAMED = 3  # reasons in an error message
 DIGEST = re.compile(r"(facts\.\S+): '[0-9a-f]{32,}\S*' -> '[0-9a-f]{32,}\S*'")
