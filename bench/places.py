@@ -72,6 +72,12 @@ class Places:
             return None
         return text
 
+    @property
+    def shipped(self) -> bool:
+        """Whether the plan's backbone is one that comes with fewgen, not a directory so named."""
+        backbone = self.plan.get("backbone")
+        return backbone in names("backbone") and backbone not in self.local
+
     def shown(self, value: Any) -> Any:
         """A JSON value without the paths of the run's machine, each shown by its last part."""
         if isinstance(value, str):

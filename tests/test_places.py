@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
+from huggingface_hub import ModelCard
 
 import bench.cells
 from bench.blocks import start
@@ -192,6 +193,27 @@ def test_a_slim_run_is_shown_like_its_source(run: Path, tmp_path: Path) -> None:
             text = path.read_text()
             assert "base_model" not in text
             assert "hf_dataset" not in text
+
+
+def test_a_directory_with_the_name_of_a_shipped_backbone_is_not_shipped(
+    checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it in slim records, which have its name alone."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(checkpoint, "tiny")
+    words = ("--episodes", 1, "--queries", 1, "--shots", 2, "--max-new-tokens", 2, "--out", "run")
+    for backbone, licence in (("./tiny", None), ("tiny", "apache-2.0")):
+        shutil.rmtree("run", ignore_errors=True)
+        asked = ("--suite", "translation", "--baseline", "zero-shot", "--backbone", backbone)
+        assert fewgen("run", *asked, *words).exit_code == 0
+        shutil.rmtree("slim", ignore_errors=True)
+        assert fewgen("export", "run", "--to", "records", "--out", "slim").exit_code == 0
+        for place in ("run", "slim"):
+            shutil.rmtree("card", ignore_errors=True)
+            assert fewgen("export", place, "--to", "model-card", "--out", "card").exit_code == 0
+            card = ModelCard.load("card/tiny-zero-shot/README.md")
+            assert card.data.license == licence
+            assert card.data.base_model is None
 
 
 def test_a_page_of_a_study_names_the_backbone(run: Path) -> None:

@@ -29,7 +29,7 @@ from bench.exports.scored import (
 from bench.metrics import Metric, ranks
 from bench.probed import loss_columns
 from bench.records import write_json
-from bench.registry import names, version
+from bench.registry import version
 from bench.shown import SCORES
 from bench.streams import digest_of
 from bench.tables import metrics
@@ -158,7 +158,7 @@ def _model(made: Made) -> dict[str, Any]:
     head, run = made.header, made.runs[-1]
     weights = head["backbone"] is not None
     # What a run trains itself is not published by it.
-    shipped = head["init"] == "pretrained" and run.plan.get("backbone") in names("backbone")
+    shipped = head["init"] == "pretrained" and run.places.shipped
     known = (
         "baseline init order backbone backbone_identity adapted_params meta_params dtype".split()
     )

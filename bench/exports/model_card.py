@@ -160,14 +160,13 @@ def _data(name: str, rows: Sequence[Row], runs: Sequence[Run], results: list[Any
     from huggingface_hub import ModelCardData
 
     head, run = rows[0].header, runs[-1]
-    shipped = run.plan.get("backbone") in names("backbone")
     data = ModelCardData(
         model_name=name,
         eval_results=results,
         base_model=run.places.hub_id("backbone"),
         language=_languages(rows) or None,
         library_name="fewgen",
-        license="apache-2.0" if shipped else None,
+        license="apache-2.0" if run.places.shipped else None,
         metrics=sorted({metric for row in rows for metric in row.header["signatures"]}),
         tags=["fewgen", "few-shot", head["baseline"]],
     )

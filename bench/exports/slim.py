@@ -69,6 +69,7 @@ def export(directories: Sequence[Path], out: Path, texts: bool = True) -> Export
     def fill(folder: Path) -> None:
         hidden = None if texts else Hidden(read_rows([directory]))
         content = run.places.shown({**run.content, "started": run.when})
+        content["local"] = run.places.shown(dict(run.places.local))
         content["plan"] = {**content["plan"], "out": None}
         content["command"] = shlex.split(run.command)
         write_json(folder / "run.json", hidden.run(content) if hidden else content)
