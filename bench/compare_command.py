@@ -15,7 +15,7 @@ import click
 from bench.clocks import Clock
 from bench.errors import UserError
 from bench.outcome import Outcome, as_json, failure_json, judge
-from bench.places import without_places
+from bench.places import Places
 from bench.readers import own_name
 from bench.records import check_files, read_cell, write_json, write_whole
 from bench.verdicts import as_junit, as_markdown, as_text, failure_junit, failure_markdown
@@ -61,6 +61,7 @@ def compare(
     Raises:
         KeyboardInterrupt: what is temporary is then removed.
     """
+    sides = (base, head) if interleave else _named(Path(base), Path(head))
     try:
         check_files({option: path for option, path in files.items() if option != "benchmark-json"})
         revisions = {"repository": repository, "plan": plan, "rounds": rounds}
@@ -82,12 +83,13 @@ def compare(
             say(as_text(outcome))
     except click.ClickException as error:
         say(f"Error: {error.format_message()}\n", err=True)
-        _write_failure((base, head), without_places(error.format_message()), files)
+        paths = {} if interleave else {side: os.path.abspath(side) for side in (base, head)}
+        _write_failure(sides, Places(paths, {}).shown(error.format_message()), files)
         return CANNOT
     except Exception:  # Python's own exit code would read as a regression
         lines = f"{traceback.format_exc()}fewgen compare met an error of its own"
         say(f"{lines}; nothing was compared\n", err=True)
-        _write_failure((base, head), "fewgen compare met an error of its own", files)
+        _write_failure(sides, "fewgen compare met an error of its own", files)
         return CANNOT
     return outcome.exit_code
 
@@ -223,7 +225,6 @@ def _unstable(side: str, directories: Sequence[Path]) -> list[str]:
 def _write_failure(sides: tuple[str, str], reason: str, files: Mapping[str, Path | None]) -> None:
     """Writes why nothing was compared to the files that were asked for, so that none of an earlier
     comparison is taken for this one's; a file that cannot be written is let go."""
-    sides = _named(*map(Path, sides)) if any(map(os.path.exists, sides)) else sides
     made: dict[str, Callable[[], str]] = {
         "json": lambda: json.dumps(failure_json(*sides, reason), indent=1) + "\n",
         "junit": lambda: failure_junit(reason),

@@ -195,6 +195,17 @@ def test_a_slim_run_is_shown_like_its_source(run: Path, tmp_path: Path) -> None:
             assert "hf_dataset" not in text
 
 
+def test_a_comparison_that_failed_names_directories(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    files = ("--junit", "a.xml", "--markdown", "a.md", "--json", "a.json")
+    assert fewgen("compare", f"{SECRET}/base", f"{SECRET}/head", *files).exit_code == 2
+    for path in files_in(tmp_path):
+        assert SECRET not in path.read_text()
+        assert "base: no such run directory" in path.read_text()
+
+
 def test_a_directory_with_the_name_of_a_shipped_backbone_is_not_shipped(
     checkpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

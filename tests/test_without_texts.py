@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 from bench.cli import main
 from bench.exports import KINDS
 from bench.exports.folder import files_in
+from bench.exports.runs import read_run
 from bench.records import Cell, read_cell, read_json, write_failure, write_json
 from bench.tables import Row, leaderboard, read_rows
 from bench.without_texts import kind_of, options_without_texts, without_texts
@@ -120,6 +121,7 @@ def test_data_and_slim_records_without_texts_have_the_same_numbers(
     for kind in ("records", "datasets"):
         done = fewgen("export", run, "--to", kind, "--out", tmp_path / kind, "--no-texts")
         assert done.exit_code == 3, done.output
+    assert read_run(tmp_path / "records").command == "unknown"
     whole, slim = leaderboard([run]), leaderboard([tmp_path / "records"])
     told = pd.read_parquet(tmp_path / "datasets" / "leaderboard.parquet")
     for column in whole.columns.drop(["options", "reason", "interval"]):

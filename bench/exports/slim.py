@@ -71,7 +71,7 @@ def export(directories: Sequence[Path], out: Path, texts: bool = True) -> Export
         content = run.places.shown({**run.content, "started": run.when})
         content["local"] = run.places.shown(dict(run.places.local))
         content["plan"] = {**content["plan"], "out": None}
-        content["command"] = shlex.split(run.command)
+        content["command"] = shlex.split(run.command) if texts else []
         write_json(folder / "run.json", hidden.run(content) if hidden else content)
         for cell, header, records in read_cells(directory):
             if hidden:
