@@ -10,7 +10,8 @@ from bench.episodes import Episode, draw_episode, schedule
 from bench.plan import Plan, changed_options
 from bench.probes import probed_episodes
 from bench.records import Cell
-from bench.registry import display_name
+from bench.registry import display_name, names
+from bench.streams import digest_of
 
 Progress = Callable[[float], None]
 
@@ -117,6 +118,7 @@ def shared_header(context: Context, cell: Cell) -> dict[str, Any]:
         "init": "pretrained" if untrained else method.init,
         "backbone": display_name(plan.backbone) if uses_model else None,
         "backbone_identity": identity,
+        **(_recipe(plan) if uses_model else {}),
         "dataset": dataset.name,
         "revision": dataset.revision,
         "split": plan.split,
@@ -158,6 +160,16 @@ def _trained_there(context: Context, method: Baseline) -> bool:
     if not isinstance(method, Learner):
         return False
     return method.trains or (pretrain is not None and not pretrain.suites)
+
+
+def _recipe(plan: Plan) -> dict[str, str]:
+    """The digest of a recipe of the user's, whose name others may have; nothing of a shipped one,
+    or where nothing is pre-trained."""
+    if not plan.pretrain or plan.backbone in names("backbone"):
+        return {}
+    from bench.recipe import read_recipe
+
+    return {"recipe": digest_of(read_recipe(plan.backbone).model_dump())[:12]}
 
 
 def _probing(plan: Plan) -> dict[str, Any]:

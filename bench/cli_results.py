@@ -199,6 +199,8 @@ def paired(directories: tuple[Path, ...], out: Path | None, **flags: Any) -> Non
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder.")
 @list_option("--baseline", "--baselines", "baselines", help="Of model-card: only these.")
 @click.option("--organization", help="Of every-eval-ever: who made the run.")
+@click.option("--developer", help="Of every-eval-ever and model-card: who made the model.")
+@click.option("--no-texts", is_flag=True, help="Of private data: no answers, ids, task names.")
 @click.option("--push", metavar="OWNER/NAME", help="Shows what would be uploaded to the hub.")
 @click.option("--yes", is_flag=True, help="With --push: uploads it, with the token in HF_TOKEN.")
 def export(directories: tuple[Path, ...], kind: str, out: Path, **flags: Any) -> None:
@@ -207,6 +209,10 @@ def export(directories: tuple[Path, ...], kind: str, out: Path, **flags: Any) ->
     every-eval-ever: documents of that schema, 0.3.0, one a row. model-card: a README.md with
     model-index for each model. datasets: Parquet that `datasets` loads. records: what the tables
     of one run are made of, without texts.
+
+    every-eval-ever holds inputs, references and answers, datasets holds answers and ids, all hold
+    commands and most names of tasks. With --no-texts none does, and tasks of your own data are
+    numbered. --developer is the backbone's owner on the hub if not given, else unknown.
 
     Nothing is uploaded without --push and --yes. Exit status 3: rows of the directories' plans are
     unfinished.
@@ -222,15 +228,20 @@ def export(directories: tuple[Path, ...], kind: str, out: Path, **flags: Any) ->
 @DIRECTORIES
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The site's folder.")
 @click.option("--metric", help="Ranks in place of each suite's primary metric.")
-def report(directories: tuple[Path, ...], out: Path, metric: str | None) -> None:
+@click.option("--no-texts", is_flag=True, help="Of private data: scores and figures alone.")
+def report(directories: tuple[Path, ...], out: Path, metric: str | None, no_texts: bool) -> None:
     """A static web site of one or more run directories: tables, figures, every episode's texts.
+
+    With --no-texts it holds no text of the data and no answer: no inputs, targets, support, ids,
+    prompts, commands or error messages. Tasks of your own data are numbered in the order of their
+    names; names of suites, data, backbones and baselines stay.
 
     Opens from its folder, asks for nothing outside it, and replaces an older report there. Exit
     status 3: cells of the directories' plans are missing or failed.
     """
     from bench.report import build
 
-    pages = build(directories, out, metric, lambda line: click.echo(line, err=True))
+    pages = build(directories, out, metric, lambda line: click.echo(line, err=True), not no_texts)
     click.echo(f"{pages:,} pages; open {out / 'index.html'}")
     _end(directories)
 

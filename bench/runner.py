@@ -17,6 +17,7 @@ from bench.forecast import costs, pace_line, workers_for
 from bench.forecast import lines as cost_lines
 from bench.jobs import grid, jobs_for
 from bench.machine import gpus_here
+from bench.places import places_in
 from bench.plan import FREE, Plan, differences, plan_text
 from bench.pool import Events, Job, pool
 from bench.progress import Progress, unseen
@@ -310,7 +311,7 @@ def finish(
         root, cell = job.key
         if isinstance(cell, Cell):
             header = shared_header(by_root[root].context, cell)
-            records.write_failure(Path(root), cell, header, reason)
+            records.write_failure(Path(root), cell, header, places_in(Path(root)).shown(reason))
             failures.setdefault(Path(root), {})[cell] = reason
             _end(by_root[root], cell)
 
