@@ -303,7 +303,12 @@ def by_field_name(values: Mapping[str, Any], where: str) -> dict[str, Any]:
 def explain(error: ValidationError, where: str, known: Mapping[str, Any]) -> UserError:
     """The first fault of a validation as one line: the field, its value, what is allowed."""
     fault = error.errors(include_url=False)[0]
-    key = ".".join(part for part in fault["loc"] if isinstance(part, str))  # no places in a list
+    *where_in, last = fault["loc"] or ("",)
+    place = [
+        *where_in,
+        *([last] if isinstance(last, str) else []),
+    ]  # the value tells which of a list
+    key = ".".join(map(str, place))
     if fault["type"] == "extra_forbidden":
         return UserError(f"{where}: {unknown('key', key, known).message}")
     message = fault["msg"].removeprefix("Value error, ")
