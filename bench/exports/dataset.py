@@ -1,6 +1,5 @@
 """A folder that `datasets` loads: the records of runs and their leaderboard, as Parquet."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from bench.exports.folder import make_folder
 from bench.exports.runs import Run, cell_paths, check_cells, read_cells
 from bench.exports.slim import is_slim
 from bench.readers import own_name
-from bench.records import Cell, write_whole
+from bench.records import Cell, read_cell, write_whole
 from bench.without_texts import Hidden, without_texts
 
 if TYPE_CHECKING:
@@ -73,11 +72,10 @@ def _write_records(path: Path, directories: Sequence[Path], hidden: Hidden | Non
 
 
 def _metrics(directories: Sequence[Path]) -> list[str]:
-    """Every metric of some cell; their first lines tell."""
+    """Every metric of some cell."""
     found: dict[str, None] = {}
     for path in (path for directory in directories for path in cell_paths(directory)):
-        with path.open(encoding="utf-8") as file:
-            found |= dict.fromkeys(json.loads(file.readline())["cell"]["signatures"])
+        found |= dict.fromkeys(read_cell(path)[0]["signatures"])
     return list(found)
 
 
