@@ -8,6 +8,7 @@ from bench.cells import each_episode
 from bench.context import Context
 from bench.machine import cores, free_memory, gpus_here, workers_that_fit
 from bench.records import Cell
+from bench.shown import many
 
 PROCESS = 2**30  # bytes of a worker beside its weights: libraries and activations
 TRAINED = 4  # copies of the weights in meta-training: gradients, two moments of Adam, the best
@@ -44,17 +45,13 @@ class Cost:
         read = (
             f"{self.shots} examples" if self.tokens is None else f"{self.tokens:,} support tokens"
         )
-        steps = f"{_count(self.steps, 'inner step')} on {read}, then "
+        steps = f"{many(self.steps, 'inner step')} on {read}, then "
         shown = f" behind {self.demonstrations:,} tokens of demonstrations"
         return (
             f"an episode ({self.suite}, {self.shots} shots) takes {steps if self.steps else ''}"
-            f"{_count(self.answers, 'answer')} of at most {self.answer_tokens} tokens"
+            f"{many(self.answers, 'answer')} of at most {self.answer_tokens} tokens"
             f"{shown if self.demonstrations else ''}"
         )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def cost_of(context: Context, cell: Cell) -> Cost:
