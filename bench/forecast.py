@@ -76,7 +76,8 @@ def cost_of(context: Context, cell: Cell) -> Cost:
 
 
 def costs(context: Context, cells: Sequence[Cell]) -> dict[str, Cost]:
-    """Of each baseline with a model, the dearest of what `cost_of` tells of its cells."""
+    """Of each baseline with a model, the largest of what `cost_of` tells of its cells. A cell that
+    cannot be worked on is left out: it says why when it fails."""
     found: dict[str, Cost] = {}
     seen = set[tuple[str, str, int]]()
     for cell in cells:
@@ -84,7 +85,10 @@ def costs(context: Context, cells: Sequence[Cell]) -> dict[str, Cost]:
         if key in seen or not isinstance(context.baseline(cell.baseline), Learner):
             continue
         seen.add(key)
-        cost = cost_of(context, cell)
+        try:
+            cost = cost_of(context, cell)
+        except Exception:  # a plug-in's code may raise anything; its cell then fails for it
+            continue
         if cell.baseline not in found or cost.work > found[cell.baseline].work:
             found[cell.baseline] = cost
     return found

@@ -218,7 +218,7 @@ def _alternate(
     for number in range(rounds):
         for side in SIDES if number % 2 == 0 else SIDES[::-1]:
             done = sum(map(len, runs.values()))
-            progress(done, 2 * rounds, f"{done} of {2 * rounds} runs done")
+            progress(done, 2 * rounds, f"{done} of {2 * rounds} runs done, 1 running")
             out = root / side / f"round-{number}"
             run(root / side / "installed", root / "plan.toml", out, f"{side} {named[side]}")
             runs[side].append(out)

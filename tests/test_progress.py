@@ -18,6 +18,7 @@ from bench.plan import make_plan
 from bench.progress import Standing, duration
 from bench.progress import lines as progress_lines
 from bench.records import Cell, read_cell
+from bench.registry import load
 from bench.runner import execute
 
 
@@ -105,6 +106,23 @@ def test_what_a_run_says_of_its_costs(tmp_path: Path) -> None:
     again: list[str] = []
     execute(made, again.append)
     assert not again, "nothing is left, nothing will cost"
+
+
+def test_what_cannot_be_worked_on_has_no_forecast_and_fails_as_a_cell(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kind = load("baseline", "fine-tuned")
+
+    def minibatches(self: Any, task: Any, episode: Any) -> Any:
+        raise ZeroDivisionError("a plug-in's own fault")
+
+    monkeypatch.setattr(kind, "minibatches", minibatches)
+    said: list[str] = []
+    made = plan(baselines=["nearest", "fine-tuned"], shots=[2], out=str(tmp_path / "run"))
+    outcome = execute(made, said.append)
+    assert not said
+    assert list(outcome.failures.values()) == ["ZeroDivisionError: a plug-in's own fault"]
+    assert len(outcome.cells) == 2
 
 
 def test_the_pace() -> None:
