@@ -1,7 +1,9 @@
 """What an episode will cost, before a run starts: steps, tokens, and the memory of a worker."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 
 from bench.baseline import GradientLearner, Learner
 from bench.cells import each_episode
@@ -78,20 +80,25 @@ def cost_of(context: Context, cell: Cell) -> Cost:
 def costs(context: Context, cells: Sequence[Cell]) -> dict[str, Cost]:
     """Of each baseline with a model, the largest of what `cost_of` tells of its cells. A cell that
     cannot be worked on is left out: it says why when it fails."""
-    found: dict[str, Cost] = {}
+    found: list[dict[str, Cost]] = []
     seen = set[tuple[str, str, int]]()
     for cell in cells:
         key = cell.baseline, cell.suite, cell.shots
         if key in seen or not isinstance(context.baseline(cell.baseline), Learner):
             continue
         seen.add(key)
-        try:
-            cost = cost_of(context, cell)
-        except Exception:  # a plug-in's code may raise anything; its cell then fails for it
-            continue
-        if cell.baseline not in found or cost.work > found[cell.baseline].work:
-            found[cell.baseline] = cost
-    return found
+        with suppress(Exception):  # a plug-in's code may raise anything; its cell then fails for it
+            found.append({cell.baseline: cost_of(context, cell)})
+    return largest(found)
+
+
+def largest(found: Iterable[Mapping[str, Cost]]) -> dict[str, Cost]:
+    """Of each baseline, the largest cost over several runs."""
+    kept: dict[str, Cost] = {}
+    for name, cost in chain.from_iterable(costs.items() for costs in found):
+        if name not in kept or cost.work > kept[name].work:
+            kept[name] = cost
+    return kept
 
 
 def lines(found: dict[str, Cost]) -> list[str]:

@@ -13,7 +13,7 @@ from bench.context import Context
 from bench.dials import dial_flags
 from bench.errors import UserError
 from bench.facts import describe
-from bench.forecast import costs, pace_line, workers_for
+from bench.forecast import costs, largest, pace_line, workers_for
 from bench.forecast import lines as cost_lines
 from bench.jobs import grid, jobs_for
 from bench.machine import gpus_here
@@ -342,9 +342,9 @@ def finish(
 
 def _with_workers(runs: Sequence[Begun], say: Callable[[str], None]) -> list[Begun]:
     """The runs with the number of workers that all their plans allow, which headers record. Says
-    what an episode of each will cost."""
+    what an episode of each baseline will cost."""
     found = [costs(run.context, run.left) for run in runs]
-    for line in dict.fromkeys(line for each in found for line in cost_lines(each)):
+    for line in cost_lines(largest(found)):
         say(line)
     pairs = zip(runs, found, strict=True)
     workers = min((workers_for(run.context, each) for run, each in pairs), default=1)
