@@ -1,8 +1,5 @@
 """Training on other suites than those measured, and the study that makes a matrix of it."""
 
-import os
-import subprocess
-import sys
 from collections import Counter
 from pathlib import Path
 from types import SimpleNamespace
@@ -42,6 +39,7 @@ from bench.tasks import Example, Task
 from bench.training import Training, draw_training_task
 from bench.union import Union
 from tests.runs import header, write_run
+from tests.test_cli import command
 
 SMALL: dict[str, Any] = {
     "baselines": ["fomaml"],
@@ -557,14 +555,8 @@ def test_embedded_text_in_common() -> None:
 
 
 def ask(out: Path) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "bench.cli", "study", "transfer", "--out", str(out)],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)},
-        timeout=1800,
-    )
-    assert done.returncode == 0, done.stderr
+    done = command("study", "transfer", "--out", str(out))
+    assert done.exit_code == 0, done.output
     return done.stdout
 
 
