@@ -138,9 +138,11 @@ def test_a_metric_that_ranks_nothing_is_a_dash(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_study_leaves_its_files_and_makes_them_again(tmp_path: Path) -> None:
+def test_the_study_leaves_its_files_and_makes_them_again(pretrained: str, tmp_path: Path) -> None:
+    words = ["--backbone", pretrained, "--set", "fine-tuned.inner_steps=4"]
+
     def run() -> dict[str, bytes]:
-        done = command("study", "instruments", "--out", str(tmp_path))
+        done = command("study", "instruments", *words, "--out", str(tmp_path))
         assert done.exit_code == 0, done.output
         return {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
 
