@@ -18,9 +18,9 @@ test: lint
 	$(PYTEST) --dist loadfile
 
 check: gate
-	$(PYTEST) --dist load --maxschedchunk 1 -m slow --ignore tests/performance \
-	  --ignore tests/test_gate_patches.py
-	$(BIN)/python -m pytest -q -m slow tests/test_gate_patches.py  # it times; nothing beside it
+	$(PYTEST) --dist load --maxschedchunk 1 -m 'slow and not alone' \
+	  --ignore tests/performance
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m alone tests  # they time; nothing beside them
 
 # What needs a browser, a server, a cluster or a tracker; tests of what is not installed are skipped.
 check-extras: $(READY)
