@@ -70,7 +70,7 @@ findings: $(READY)
 
 # The pre-trained backbones that ship with the package, made anew; goes on where it was stopped.
 BACKBONES := tiny tiny-gpt2 tiny-t5 tiny-lstm tiny-gru
-SUITES := --suite translation --suite summarization --suite dialogue --suite writing
+SUITES := --suites translation,summarization,dialogue,writing
 backbones: $(READY)
 	for name in $(BACKBONES); do \
 	  $(BIN)/fewgen pretrain $(SUITES) --backbone $$name --threads 1 --out build/backbones/$$name && \

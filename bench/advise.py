@@ -14,6 +14,7 @@ from bench.costs import own_ms
 from bench.gate import GROWTH, MOST, grown
 from bench.likeness import Likeness, Pair, likeness, own_features, suite_tasks
 from bench.ranks import ALPHA
+from bench.readers import own_name
 from bench.registry import load_suite
 from bench.shown import title
 from bench.statistics import (
@@ -87,7 +88,7 @@ class Candidate:
     @property
     def directories(self) -> list[str]:
         """The run directories of its cells."""
-        return sorted({str(path) for path in self.row.row.directories})
+        return sorted({own_name(path) for path in self.row.row.directories})
 
 
 @dataclass

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.places import places_in
 from bench.records import Cell, read_failure, read_json
 from bench.tables import Row
 
@@ -49,7 +50,8 @@ def failures(directory: Path, row: Row) -> dict[Place, str]:
     head = row.header
     cell = Cell(head["suite"], head["baseline"], head["shots"], None, 0)
     found = map(read_failure, cell.path(directory).parent.glob("*.failed.json"))
-    return {(header["train_seed"], header["seed"]): reason for header, reason in found}
+    places = places_in(directory)
+    return {(head["train_seed"], head["seed"]): places.shown(reason) for head, reason in found}
 
 
 def unfinished(directory: Path, row: Row) -> list[str]:

@@ -57,7 +57,8 @@ def start(row: "Row") -> str:
     if not anew:
         return json.dumps(head["backbone_identity"])
     read = trained_on if trained_on and "suites" not in anew else []
-    return json.dumps([head["backbone"], anew, *read])
+    recipe = [head["recipe"]] if "recipe" in head else []
+    return json.dumps([head["backbone"], anew, *read, *recipe])
 
 
 def blocks(rows: "Sequence[Row]") -> "list[list[Row]]":

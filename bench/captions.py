@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.probed import LOSS, flagged, is_probed
 from bench.ranks import ALPHA, FEWEST_TASKS, fewest_tasks
-from bench.shown import FLAG, FRONT, SCORES, known, loss, outer_steps, title
+from bench.shown import FLAG, FRONT, SCORES, known, loss, many, outer_steps, title
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,17 +178,13 @@ def _mixed(block: "pd.DataFrame") -> list[str]:
     ]
 
 
-def _many(count: float, thing: str) -> str:
-    return f"{count:.0f} {thing}{'' if count == 1 else 's'}"
-
-
 def _asked(block: "pd.DataFrame") -> str:
     first, head = block.iloc[0], _scored(block).iloc[0]
     train = sorted({str(t) for t in block["train_seeds"] if t})
     return (
         f"{first['suite']} ({first['dataset']}, revision {first['revision']}, {first['split']}), "
-        f"K = {first['shots']}, {_many(head['episodes'], 'episode')} of "
-        f"{_many(head['tasks'], 'task')} over seeds {head['seeds']}"
+        f"K = {first['shots']}, {many(head['episodes'], 'episode')} of "
+        f"{many(head['tasks'], 'task')} over seeds {head['seeds']}"
         + (f", train seeds {'; '.join(train)}" if train else "")
     )
 

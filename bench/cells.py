@@ -10,7 +10,8 @@ from bench.episodes import Episode, draw_episode, schedule
 from bench.plan import Plan, changed_options
 from bench.probes import probed_episodes
 from bench.records import Cell
-from bench.registry import display_name
+from bench.registry import display_name, names
+from bench.streams import digest_of
 
 Progress = Callable[[float], None]
 
@@ -33,9 +34,16 @@ def cell_episodes(context: Context, cell: Cell) -> list[Episode]:
 
 
 def run_cell(
-    context: Context, cell: Cell, progress: Progress = lambda fraction: None
+    context: Context,
+    cell: Cell,
+    progress: Progress = lambda fraction: None,
+    pace: Progress = lambda seconds: None,
 ) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     """The header and the records of a cell.
+
+    Args:
+        progress: told the share of the work that is done.
+        pace: told the seconds that an episode takes, once the first are answered by a model.
 
     Raises:
         CellError: the cell cannot be finished.
@@ -57,7 +65,7 @@ def run_cell(
 
     solver = Solver(context, cell, method)
     parts = [len(episodes), *map(len, probed.values())]
-    solved = solver.solve(episodes, _part_of(progress, parts, 0))
+    solved = solver.solve(episodes, _part_of(progress, parts, 0), pace)
     records = [
         {
             **_record(context, cell, episode, predictions),
@@ -110,6 +118,7 @@ def shared_header(context: Context, cell: Cell) -> dict[str, Any]:
         "init": "pretrained" if untrained else method.init,
         "backbone": display_name(plan.backbone) if uses_model else None,
         "backbone_identity": identity,
+        **(_recipe(plan) if uses_model else {}),
         "dataset": dataset.name,
         "revision": dataset.revision,
         "split": plan.split,
@@ -151,6 +160,16 @@ def _trained_there(context: Context, method: Baseline) -> bool:
     if not isinstance(method, Learner):
         return False
     return method.trains or (pretrain is not None and not pretrain.suites)
+
+
+def _recipe(plan: Plan) -> dict[str, str]:
+    """The digest of a recipe of the user's, whose name others may have; nothing of a shipped one,
+    or where nothing is pre-trained."""
+    if not plan.pretrain or plan.backbone in names("backbone"):
+        return {}
+    from bench.recipe import read_recipe
+
+    return {"recipe": digest_of(read_recipe(plan.backbone).model_dump())[:12]}
 
 
 def _probing(plan: Plan) -> dict[str, Any]:

@@ -207,7 +207,12 @@ def _refuse_pickles(source: str, place: str, revision: str) -> None:
     if file("model.safetensors"):
         return
     if index := file("model.safetensors.index.json"):
-        shards = json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values()
+        try:
+            shards = json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values()
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            raise UserError(
+                f"backbone {source!r}: {Path(index).name} names no files of weights; get it again"
+            ) from None
         pickles = not all(name.endswith(".safetensors") for name in shards)
     else:
         pickles = any(Path(place).glob("pytorch_model*.bin"))

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from bench.cli_parts import IntegerList, with_options
+from bench.cli_parts import GO_ON, interruptible, list_option, with_options
 from bench.cli_plan import (
     DATA_OPTIONS,
     DIAL_OPTION,
@@ -22,7 +22,7 @@ from bench.cli_plan import (
 from bench.cli_results import COMMANDS
 from bench.cli_studies import STUDIES
 from bench.errors import UserError
-from bench.progress import progress_bar
+from bench.progress import shown_progress
 from bench.registry import names, version
 from bench.terminal import check_utf8, replace_lacking
 
@@ -91,9 +91,7 @@ def list_command(kind: str | None, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--task", help="Of a suite: the task to show.")
 @click.option("--seed", type=click.IntRange(min=0), default=0, help="Of the episode.")
-@click.option(
-    "--dial", "dials", multiple=True, metavar="DIAL=LEVEL", help="Of a suite; repeatable."
-)
+@list_option("--dial", "--dials", "dials", metavar="DIAL=LEVEL,...", help="Of a suite.")
 def show(name: str, task: str | None, seed: int, dials: tuple[str, ...]) -> None:
     """A suite's card and one episode, or a baseline's page."""
     from bench.show import page
@@ -105,12 +103,8 @@ def show(name: str, task: str | None, seed: int, dials: tuple[str, ...]) -> None
 RUN_OPTIONS = (
     *SHARED_OPTIONS,
     click.option("--split", help="meta-test, meta-validation or meta-train."),
-    click.option(
-        "--score-steps", type=IntegerList(), help="Inner steps after which to score, for curves."
-    ),
-    click.option(
-        "--probe", "probes", multiple=True, help="A wrong support to answer with; repeatable."
-    ),
+    list_option("--score-steps", item=int, help="Inner steps after which to score, for curves."),
+    list_option("--probe", "--probes", "probes", help="Wrong supports to answer with."),
     click.option("--probe-episodes", type=int, help="Of a cell, at most; 0 probes nothing."),
 )
 
@@ -127,12 +121,11 @@ def run(source: str | None, **flags: Any) -> None:
     from bench.runner import execute
 
     plan = make_plan(plan_values(source, flags), source or "plan")
-    try:
-        with progress_bar(f"fewgen run {source or ''}".strip()) as update:
-            outcome = execute(plan, say=lambda line: click.echo(line, err=True), progress=update)
-    except KeyboardInterrupt:
-        click.echo(f"interrupted; to go on, run the same command again ({plan.out})", err=True)
-        sys.exit(130)
+    with (
+        interruptible(f"{GO_ON} ({plan.out})"),
+        shown_progress(f"fewgen run {source or ''}".strip()) as update,
+    ):
+        outcome = execute(plan, say=lambda line: click.echo(line, err=True), progress=update)
     click.echo((outcome.root / "leaderboard.md").read_text(encoding="utf-8"))
     if outcome.repeated:
         click.echo(f"{outcome.repeated} finished cells were kept.", err=True)
@@ -156,18 +149,14 @@ def tune(source: str, trials: int, **flags: Any) -> None:
     from bench.tune import tune as choose
 
     values = plan_values(source, flags)
-    try:
-        with progress_bar("fewgen tune") as update:
-            plan = choose(values, trials, lambda line: click.echo(line, err=True), update)
-    except KeyboardInterrupt:
-        click.echo("interrupted; to go on, run the same command again", err=True)
-        sys.exit(130)
+    with interruptible(f"{GO_ON} ({values['out']})"), shown_progress("fewgen tune") as update:
+        plan = choose(values, trials, lambda line: click.echo(line, err=True), update)
     click.echo((plan.parent / "trials.md").read_text(encoding="utf-8"))
     click.echo(f"Written to {plan}; `fewgen run {plan}` measures it on meta-test tasks")
 
 
 @main.command()
-@click.option("--suite", "suites", multiple=True, required=True, help="Suites to train on.")
+@list_option("--suite", "--suites", "suites", required=True, help="Suites to train on.")
 @click.option("--backbone", required=True, help="A shipped name or a recipe.toml.")
 @with_options([*DATA_OPTIONS, DIAL_OPTION])
 @click.option("--tokens", type=click.IntRange(min=1), help="In place of the recipe's budget.")
@@ -194,7 +183,10 @@ def pretrain(
         raise UserError("--revision, --column, --config and --layout speak of data; add --data")
     source = Source(data, revision, column_map(columns), configs, layout) if data else None
     levels = dial_levels(dials)
-    with progress_bar(f"fewgen pretrain {backbone}") as update:
+    with (
+        interruptible(f"{GO_ON} ({out})"),
+        shown_progress(f"fewgen pretrain {backbone}") as update,
+    ):
         facts = pretrain_to(out, backbone, source=source, dials=levels, progress=update, **flags)
     for note in facts.get("notes", []):
         click.echo(note, err=True)
@@ -206,15 +198,15 @@ def pretrain(
 
 
 @main.command("time")
-@click.option("--over", "axes", multiple=True, metavar="AXIS", help="Repeatable; see above.")
+@list_option("--over", "axes", metavar="AXIS,...", help="See above.")
 @click.option("--backbone", help="A name, a directory or a hub id; tiny if not given.")
 @click.option("--suite", default="translation", help="Whose episodes, or whose kind --data is of.")
 @click.option("--data", help="A file whose tasks are used.")
 @click.option("--rounds", type=click.IntRange(min=1), help="Visits of every point; 7 by default.")
 @click.option("--plot", "picture", type=click.Path(path_type=Path), help="An SVG file.")
 @click.option("--peers", "beside", is_flag=True, help="Beside other libraries instead.")
-@click.option("--work", "works", multiple=True, help="Of --peers; repeatable, see above.")
-@click.option("--peer", "peers", multiple=True, help="Of --peers: loop, higher or torchopt.")
+@list_option("--work", "works", help="Of --peers, see above.")
+@list_option("--peer", "peers", help="Of --peers: loop, higher or torchopt.")
 @click.option("--pairs", type=click.IntRange(min=1), help="Of --peers: turns; 5 by default.")
 @click.option("--threads", type=click.IntRange(min=1), default=2, help="CPU threads.")
 @click.option("--device", type=click.Choice(["cpu", "cuda"]), default="cpu")

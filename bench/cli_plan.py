@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from bench.cli_parts import IntegerList
+from bench.cli_parts import list_option
 from bench.errors import UserError
 
 
@@ -81,42 +81,68 @@ def column_map(texts: Sequence[str]) -> dict[str, str]:
 DATA_OPTIONS: Sequence[Any] = (
     click.option("--data", help="A file, a folder or a hub data set."),
     click.option("--revision", help="Of a hub data set."),
-    click.option("--column", "columns", multiple=True, metavar="FIELD=COLUMN", help="Of --data."),
-    click.option("--config", "configs", multiple=True, help="Of --data that has several."),
+    click.option(
+        "--column",
+        "--columns",
+        "columns",
+        multiple=True,
+        metavar="FIELD=COLUMN",
+        help="Of --data; repeatable.",
+    ),
+    list_option("--config", "--configs", "configs", help="Of --data that has several."),
     click.option("--layout", help="The public data set whose layout --data has; see `show`."),
 )
-DIAL_OPTION = click.option(
+DIAL_OPTION = list_option(
     "--dial",
+    "--dials",
     "dials",
-    multiple=True,
-    metavar="SUITE.DIAL=LEVEL",
-    help="Of embedded data; repeatable, see `show SUITE`.",
+    metavar="SUITE.DIAL=LEVEL,...",
+    help="Of embedded data, see `show SUITE`.",
 )
+
+
+def _flag(name: str, text: str) -> Any:
+    """A switch that, if it is not given, leaves what the plan says."""
+    return click.option(name, is_flag=True, default=None, help=text)
+
+
+# An option of the same name for every plan key, but `options` (--set) and `tuning`, which `tune`
+# writes; a list also by its singular. Those that only `run` has are in `bench.cli`.
 SHARED_OPTIONS: Sequence[Any] = (
-    click.option("--suite", "suites", multiple=True, help="A suite; may be repeated."),
-    click.option(
+    list_option("--suite", "--suites", "suites", help="Suites; all if not given."),
+    list_option(
         "--train-suite",
+        "--train-suites",
         "train_suites",
-        multiple=True,
-        help="Train on this suite's tasks in place of each suite's own; may be repeated.",
+        help="Train on the tasks of these suites, not on each suite's own.",
     ),
-    click.option("--baseline", "baselines", multiple=True, help="A baseline; may be repeated."),
-    click.option("--shots", type=int, multiple=True, help="K, support examples; repeatable."),
-    click.option("--train-shots", type=IntegerList(), help="K of meta-training, if not --shots."),
+    list_option("--task", "--tasks", "tasks", help="Only these tasks of the split."),
+    list_option("--baseline", "--baselines", "baselines", help="Baselines; all if not given."),
+    list_option("--shots", item=int, help="K, support examples."),
+    list_option("--train-shots", item=int, help="K of meta-training, if not --shots."),
     click.option("--queries", type=int, help="Q, query examples of an episode at most."),
     click.option("--episodes", type=int, help="Episodes of a cell, spread over its tasks."),
-    click.option("--seeds", type=IntegerList(), help="Seeds of the episode draws."),
-    click.option("--train-seeds", type=IntegerList(), help="Seeds of meta-training."),
+    list_option("--seed", "--seeds", "seeds", item=int, help="Seeds of the episode draws."),
+    list_option(
+        "--train-seed", "--train-seeds", "train_seeds", item=int, help="Seeds of meta-training."
+    ),
     click.option("--train-budget", type=int, help="Tokens of each meta-training."),
     click.option("--backbone", help="A name, a directory or a hub id."),
+    click.option("--backbone-revision", help="Of a hub backbone."),
+    click.option(
+        "--pretrain",
+        type=int,
+        metavar="TOKENS",
+        help="Pre-train the backbone on so many tokens for each train seed.",
+    ),
     click.option("--source-language", help="Of all inputs, for a multilingual backbone."),
     click.option("--target-language", help="Of all targets, for a multilingual backbone."),
-    click.option("--chat", is_flag=True, default=None, help="Use the backbone's chat template."),
-    click.option("--allow-pickle", is_flag=True, default=None, help="Read pickled weights."),
-    click.option(
-        "--trust-remote-code", is_flag=True, default=None, help="Run a checkpoint's code."
-    ),
+    _flag("--chat", "Use the backbone's chat template."),
+    _flag("--allow-pickle", "Read pickled weights."),
+    _flag("--trust-remote-code", "Run a checkpoint's code."),
     *DATA_OPTIONS,
+    click.option("--language", help="Of the references, where the data do not say it."),
+    list_option("--metric", "--metrics", "metrics", help="`evaluate` metrics: hub names, paths."),
     DIAL_OPTION,
     click.option("--max-new-tokens", type=int, help="In place of the suite's own."),
     click.option("--decoding", help="How answers are written: greedy, sample or beam."),
@@ -126,20 +152,27 @@ SHARED_OPTIONS: Sequence[Any] = (
     click.option("--decoding-seed", type=int, help="Of a sample: another draw of its answers."),
     click.option("--device", help="auto, cpu or cuda."),
     click.option("--dtype", help="float32 or bfloat16."),
+    _flag("--allow-slow-dtype", "Use a --dtype that this CPU computes slowly."),
+    click.option("--loss-mean", help="Over each token, or each sequence: token or sequence."),
     click.option("--tasks-at-once", type=int, help="Tasks adapted in one batch, at most."),
     click.option("--tokens-at-once", type=int, help="Support tokens of one batch, at most."),
+    list_option("--length-edges", item=int, help="Support tokens; no batch spans one of them."),
+    _flag("--allow-rechunk", "Halve --tasks-at-once where memory is too small for it."),
+    _flag("--checkpoint-steps", "Order 2 alone: recompute inner steps, to save memory."),
+    click.option("--threads", type=int, help="CPU threads of a worker."),
     click.option(
-        "--allow-rechunk", is_flag=True, default=None, help="Halve it where memory does not do."
+        "--workers",
+        type=int,
+        help="Processes side by side; if not given, as many as fit.",
     ),
-    click.option(
-        "--checkpoint-steps",
-        is_flag=True,
-        default=None,
-        help="Order 2 alone: take inner steps anew, to save memory.",
-    ),
-    click.option("--workers", type=int, help="Processes side by side."),
     click.option("--out", type=click.Path(), help="The run directory."),
-    click.option("--set", "settings", multiple=True, metavar="BASELINE.OPTION=VALUE"),
+    click.option(
+        "--set",
+        "settings",
+        multiple=True,
+        metavar="BASELINE.OPTION=VALUE",
+        help="An option of a baseline, or of '*'; repeatable.",
+    ),
 )
 
 
@@ -158,7 +191,7 @@ def lay_over(values: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
     from bench.options import ALL
 
     settings, columns = flags.pop("settings", ()), flags.pop("columns", ())
-    dials = flags.pop("dials", ())
+    dials, pretrain = flags.pop("dials", ()), flags.pop("pretrain", None)
     if flags.get("baselines"):  # a plan file may speak of baselines that are left out
         for key in ("options", "tuning"):
             kept, known = values.get(key, {}).items(), {*flags["baselines"], ALL}
@@ -169,6 +202,8 @@ def lay_over(values: dict[str, Any], flags: dict[str, Any]) -> dict[str, Any]:
     for key, value in flags.items():
         if value not in (None, ()):
             values[key] = list(value) if isinstance(value, tuple) else value
+    if pretrain is not None:
+        values["pretrain"] = {**(values.get("pretrain") or {}), "tokens": pretrain}
     if columns:
         values["columns"] = column_map(columns)
     if settings:

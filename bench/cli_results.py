@@ -1,6 +1,5 @@
 """The commands that read finished runs. Nothing heavy is imported before a command needs it."""
 
-import contextlib
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bench.cli_parts import Percent, Points, with_options
+from bench.cli_parts import Percent, Points, interruptible, list_option, with_options
 from bench.errors import UserError
 from bench.exports import KINDS as EXPORTS
 
@@ -172,7 +171,7 @@ def power(
 
 @click.command()
 @DIRECTORIES
-@click.option("--baseline", "baselines", multiple=True, help="Compared; repeatable, all if none.")
+@list_option("--baseline", "--baselines", "baselines", help="Compared; all if not given.")
 @click.option("--minus", help="Compared to; the best row of each block if not given.")
 @click.option("--metric", help="In place of each suite's primary metric.")
 @click.option("--segments", is_flag=True, help="Adds sacreBLEU's tests of single segments.")
@@ -198,8 +197,10 @@ def paired(directories: tuple[Path, ...], out: Path | None, **flags: Any) -> Non
 @DIRECTORIES
 @click.option("--to", "kind", type=click.Choice(EXPORTS), required=True, help="What is written.")
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="A new folder.")
-@click.option("--baseline", "baselines", multiple=True, help="Of model-card: only these.")
+@list_option("--baseline", "--baselines", "baselines", help="Of model-card: only these.")
 @click.option("--organization", help="Of every-eval-ever: who made the run.")
+@click.option("--developer", help="Of every-eval-ever and model-card: who made the model.")
+@click.option("--no-texts", is_flag=True, help="Of private data: no answers, ids, task names.")
 @click.option("--push", metavar="OWNER/NAME", help="Shows what would be uploaded to the hub.")
 @click.option("--yes", is_flag=True, help="With --push: uploads it, with the token in HF_TOKEN.")
 def export(directories: tuple[Path, ...], kind: str, out: Path, **flags: Any) -> None:
@@ -208,6 +209,10 @@ def export(directories: tuple[Path, ...], kind: str, out: Path, **flags: Any) ->
     every-eval-ever: documents of that schema, 0.3.0, one a row. model-card: a README.md with
     model-index for each model. datasets: Parquet that `datasets` loads. records: what the tables
     of one run are made of, without texts.
+
+    every-eval-ever holds inputs, references and answers, datasets holds answers and ids, all hold
+    commands and most names of tasks. With --no-texts none does, and tasks of your own data are
+    numbered. --developer is the backbone's owner on the hub if not given, else unknown.
 
     Nothing is uploaded without --push and --yes. Exit status 3: rows of the directories' plans are
     unfinished.
@@ -223,15 +228,20 @@ def export(directories: tuple[Path, ...], kind: str, out: Path, **flags: Any) ->
 @DIRECTORIES
 @click.option("--out", type=click.Path(path_type=Path), required=True, help="The site's folder.")
 @click.option("--metric", help="Ranks in place of each suite's primary metric.")
-def report(directories: tuple[Path, ...], out: Path, metric: str | None) -> None:
+@click.option("--no-texts", is_flag=True, help="Of private data: scores and figures alone.")
+def report(directories: tuple[Path, ...], out: Path, metric: str | None, no_texts: bool) -> None:
     """A static web site of one or more run directories: tables, figures, every episode's texts.
+
+    With --no-texts it holds no text of the data and no answer: no inputs, targets, support, ids,
+    prompts, commands or error messages. Tasks of your own data are numbered in the order of their
+    names; names of suites, data, backbones and baselines stay.
 
     Opens from its folder, asks for nothing outside it, and replaces an older report there. Exit
     status 3: cells of the directories' plans are missing or failed.
     """
     from bench.report import build
 
-    pages = build(directories, out, metric, lambda line: click.echo(line, err=True))
+    pages = build(directories, out, metric, lambda line: click.echo(line, err=True), not no_texts)
     click.echo(f"{pages:,} pages; open {out / 'index.html'}")
     _end(directories)
 
@@ -262,17 +272,15 @@ def compare(base: str, head: str, **flags: Any) -> None:
     Exit status: 0 every loss is shown to be under its margin, and HEAD holds all that its own plan
     and BASE's clocks ask for; 1 a loss is shown, over all cells of quality and speed together, or
     a cell failed in HEAD alone; 3 neither, and it says what would decide; 2 they cannot be
-    compared; 130 it was interrupted. A screen that takes no text changes none of these.
+    compared; 130 it was interrupted, 143 terminated. A screen that takes no text changes none of
+    these.
     """
-    try:
+    with interruptible("nothing was compared; run the same command again"):
         from bench.compare_command import compare as run_comparison
 
         files = {name: flags.pop(name.replace("-", "_")) for name in COMPARED_FILES}
-        sys.exit(run_comparison(base, head, files=files, **flags))
-    except KeyboardInterrupt:  # click would exit with 1, which is a regression
-        with contextlib.suppress(OSError):
-            click.echo("interrupted; nothing was compared", err=True)
-        sys.exit(130)
+        status = run_comparison(base, head, files=files, **flags)
+    sys.exit(status)
 
 
 COMMANDS = (leaderboard, variance, power, paired, export, report, compare)

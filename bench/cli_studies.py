@@ -6,9 +6,9 @@ from typing import Any
 
 import click
 
-from bench.cli_parts import Points, with_options
+from bench.cli_parts import GO_ON, Points, interruptible, with_options
 from bench.cli_plan import DATA_OPTIONS, SHARED_OPTIONS, column_map, lay_over
-from bench.progress import progress_bar
+from bench.progress import shown_progress
 
 OUT = Path("results/studies")
 
@@ -32,14 +32,10 @@ def study(name: str, size: str, out: str | None, **flags: Any) -> None:
     made = load_study(name)
     root = Path(out) if out else OUT / f"{name}-{size}"
     values = lay_over(made.size(size), flags)
-    try:
-        with progress_bar(f"fewgen study {name}") as update:
-            failed = execute_study(
-                made, values, root, size, lambda line: click.echo(line, err=True), update
-            )
-    except KeyboardInterrupt:
-        click.echo(f"interrupted; to go on, run the same command again ({root})", err=True)
-        sys.exit(130)
+    with interruptible(f"{GO_ON} ({root})"), shown_progress(f"fewgen study {name}") as update:
+        failed = execute_study(
+            made, values, root, size, lambda line: click.echo(line, err=True), update
+        )
     for line in failed:
         click.echo(f"failed: {line}", err=True)
     if failed:

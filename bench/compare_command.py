@@ -15,6 +15,8 @@ import click
 from bench.clocks import Clock
 from bench.errors import UserError
 from bench.outcome import Outcome, as_json, failure_json, judge
+from bench.places import Places
+from bench.readers import own_name
 from bench.records import check_files, read_cell, write_json, write_whole
 from bench.verdicts import as_junit, as_markdown, as_text, failure_junit, failure_markdown
 
@@ -59,6 +61,7 @@ def compare(
     Raises:
         KeyboardInterrupt: what is temporary is then removed.
     """
+    sides = (base, head) if interleave else _named(Path(base), Path(head))
     try:
         check_files({option: path for option, path in files.items() if option != "benchmark-json"})
         revisions = {"repository": repository, "plan": plan, "rounds": rounds}
@@ -80,12 +83,13 @@ def compare(
             say(as_text(outcome))
     except click.ClickException as error:
         say(f"Error: {error.format_message()}\n", err=True)
-        _write_failure((base, head), error.format_message(), files)
+        paths = {} if interleave else {side: os.path.abspath(side) for side in (base, head)}
+        _write_failure(sides, Places(paths, {}).shown(error.format_message()), files)
         return CANNOT
     except Exception:  # Python's own exit code would read as a regression
         lines = f"{traceback.format_exc()}fewgen compare met an error of its own"
         say(f"{lines}; nothing was compared\n", err=True)
-        _write_failure((base, head), "fewgen compare met an error of its own", files)
+        _write_failure(sides, "fewgen compare met an error of its own", files)
         return CANNOT
     return outcome.exit_code
 
@@ -121,7 +125,12 @@ def _directories(base: Path, head: Path, margin: float) -> Outcome:
 
     found = match(base, head, margin)
     quality, _ = judge(found.pairs)
-    return Outcome(str(base), str(head), quality=quality, **_told(found))
+    return Outcome(*_named(base, head), quality=quality, **_told(found))
+
+
+def _named(base: Path, head: Path) -> tuple[str, str]:
+    """What two paths are called: by their last parts, as reports of a comparison are published."""
+    return own_name(base), own_name(head)
 
 
 def _told(found: "Match") -> dict[str, Any]:
@@ -151,8 +160,7 @@ def _benchmark_files(base: Path, head: Path, margin: float) -> Outcome:
         "and a machine that was slower at one hour reads as a slower head"
     )
     return Outcome(
-        str(base),
-        str(head),
+        *_named(base, head),
         speed=judge(clocks=clocks)[1],
         unmeasured=unmeasured,
         left_out=[f"only in head: {name}" for name in more],
@@ -172,10 +180,10 @@ def _revisions(
     from bench.clocks import speed
     from bench.interleave import interleaved
     from bench.matched import match
-    from bench.progress import progress_bar
+    from bench.progress import shown_progress
 
     with (
-        progress_bar("fewgen compare --interleave") as update,
+        shown_progress("fewgen compare --interleave") as update,
         interleaved(repository, named, plan, rounds, update) as ran,
     ):
         found = match(ran.base[0], ran.head[0], quality_margin)
@@ -184,7 +192,7 @@ def _revisions(
             *_unstable("base", ran.base),
             *_unstable("head", ran.head),
             *timed.notes,
-            f"speed: {rounds} round(s) of the plan {plan}, base and head in turn; "
+            f"speed: {rounds} round(s) of the plan {Path(plan).name}, base and head in turn; "
             f"{MEASURES[timed.own]}",
         ]
     quality, speeds = judge(found.pairs, timed.clocks)

@@ -10,7 +10,7 @@ from bench.dials import Levels, at_levels
 from bench.episodes import usable_tasks
 from bench.errors import UserError
 from bench.metrics import Metric, build_metrics
-from bench.plan import Plan
+from bench.plan import FREE, Plan
 from bench.registry import load, load_suite
 from bench.task_languages import one_of
 from bench.tasks import SPLITS, Dataset, Example
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from bench.sources import Source
 
 
-BY_BASELINE = {"baselines", "options", "tuning", "out", "workers"}  # plan keys
+BY_BASELINE = {"baselines", "options", "tuning", *FREE}  # plan keys
 BY_SUITE = {"suites", "train_suites", "pretrain"}
 
 
@@ -86,6 +86,11 @@ class Context:
             if not (self.plan.pretrain or plan.pretrain):
                 other._loaded = self._loaded
         return other
+
+    def with_workers(self, count: int) -> "Context":
+        """This context with a plan of so many workers."""
+        update = self.plan.model_copy(update={"workers": count})
+        return self.next(update, self.root, self.backbones)
 
     def _dataset(self, suite: str) -> Dataset:
         from bench.sources import Source

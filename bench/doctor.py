@@ -15,7 +15,7 @@ from bench.registry import backbone_path, names, requirements, version
 def report() -> Iterator[tuple[str, bool]]:
     """Lines to print, each with whether all is well."""
     yield f"fewgen {version()}, python {platform.python_version()} at {sys.executable}", True
-    yield f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores", True
+    yield f"{platform.system()} {platform.machine()}, {_cores()}", True
     yield from _packages()
     yield from _devices()
     for name in names("backbone"):
@@ -23,6 +23,17 @@ def report() -> Iterator[tuple[str, bool]]:
         made = folder is not None and (folder / "model.safetensors").is_file()
         yield f"backbone {name}: {'pre-trained' if made else 'MISSING; run `make backbones`'}", made
     yield from _caches()
+
+
+def _cores() -> str:
+    """The machine's cores and memory, and what of them a run may use."""
+    try:
+        from bench.machine import cores, free_memory
+
+        usable = f"{cores()} usable, {free_memory() / 2**30:.1f} GiB of memory free"
+    except ImportError as error:
+        usable = f"usable unknown: {error}"
+    return f"{os.cpu_count()} cores, {usable}"
 
 
 def _packages() -> Iterator[tuple[str, bool]]:
@@ -61,6 +72,11 @@ def _devices() -> Iterator[tuple[str, bool]]:
             yield f"cuda:{index} {facts.name}, {facts.total_memory / 2**30:.0f} GiB", True
     else:
         yield "no GPU that torch can use; everything runs on the CPU", True
+    from bench.timing import dtype_rates, slow_dtype
+
+    rates = ", ".join(f"{rate:.3g} GFLOP/s in {dtype}" for dtype, rate in dtype_rates().items())
+    slow = [dtype for dtype in dtype_rates() if slow_dtype(dtype)]
+    yield f"cpu: {rates}{f'; too slow for --dtype {slow[0]}' if slow else ''}", True
 
 
 def _caches() -> Iterator[tuple[str, bool]]:

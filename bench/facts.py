@@ -15,6 +15,7 @@ from bench.code_state import files_read, plug_ins
 from bench.code_state import own_digest as _code_digest
 from bench.context import Context
 from bench.errors import UserError
+from bench.places import local_paths
 from bench.probes import not_probed
 from bench.readers import digest_of_files
 from bench.registry import backbone_path, version
@@ -156,9 +157,11 @@ def _check_room(context: Context) -> None:
 
 def describe(context: Context) -> dict[str, Any]:
     """The content of `run.json`."""
+    plan = context.plan.model_dump()
     return {
-        "plan": context.plan.model_dump(),
+        "plan": plan,
         "facts": _facts(context),
+        "local": local_paths(plan),
         "git": git_state(),
         "packages": _versions(),
         "hardware": {

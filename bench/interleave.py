@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.errors import UserError
 from bench.plan import read_plan
+from bench.progress import Progress, unseen
 
 WORKING_TREE = "."
 SIDES = ("base", "head")
@@ -167,20 +168,6 @@ def _errors_of(command: list[str], environment: dict[str, str]) -> str:
             process.kill()
 
 
-@contextmanager
-def _ended_politely() -> Iterator[None]:
-    """A request to end, as CI sends it, also removes what is temporary."""
-
-    def leave(number: int, frame: Any) -> None:
-        raise SystemExit(128 + number)
-
-    old = signal.signal(signal.SIGTERM, leave)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, old)
-
-
 def write_plan(source: str, path: Path) -> None:
     """A preset of this fewgen, or a plan file, as a file that both revisions are given."""
     import tomli_w
@@ -194,7 +181,7 @@ def interleaved(
     revisions: tuple[str, str],
     plan: str,
     rounds: int,
-    progress: Callable[[float, float], None] = lambda done, total: None,
+    progress: Progress = unseen,
 ) -> Iterator[Rounds]:
     """Runs base and head alternately, each round in the other order than the one before; what was
     written is there inside the block.
@@ -211,7 +198,7 @@ def interleaved(
     """
     named = dict(zip(SIDES, revisions, strict=True))
     commits = {side: commit_of(repository, revision) for side, revision in named.items()}
-    with tempfile.TemporaryDirectory(prefix="fewgen-compare-") as name, _ended_politely():
+    with tempfile.TemporaryDirectory(prefix="fewgen-compare-") as name:
         root = Path(name)
         write_plan(plan, root / "plan.toml")
         for side, revision in named.items():
@@ -225,12 +212,13 @@ def _alternate(
     root: Path,
     named: Mapping[str, str],
     rounds: int,
-    progress: Callable[[float, float], None],
+    progress: Progress,
 ) -> dict[str, list[Path]]:
     runs: dict[str, list[Path]] = {side: [] for side in SIDES}
     for number in range(rounds):
         for side in SIDES if number % 2 == 0 else SIDES[::-1]:
-            progress(sum(map(len, runs.values())), 2 * rounds)
+            done = sum(map(len, runs.values()))
+            progress(done, 2 * rounds, f"{done} of {2 * rounds} runs done")
             out = root / side / f"round-{number}"
             run(root / side / "installed", root / "plan.toml", out, f"{side} {named[side]}")
             runs[side].append(out)

@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 from bench.asked import Place, asks_for, failures, name_of, plan_of, told, unfinished
 from bench.errors import UserError
 from bench.gate import UNKNOWN, Loss
-from bench.plan import differences
+from bench.places import places_of
+from bench.plan import FREE, differences
 from bench.records import read_json
 from bench.statistics import TIE, Estimate
 from bench.tables import Row, entries, metrics, read_rows
 
-FREE = ("out", "workers")  # plan keys that change no result
 FACTS = ("plan", "facts", "packages", "hardware", "git")  # of run.json
 NAMED = 3  # reasons in an error message
 DIGEST = re.compile(r"(facts\.\S+): '[0-9a-f]{32,}\S*' -> '[0-9a-f]{32,}\S*'")
@@ -297,4 +297,5 @@ def _described(directory: Path) -> dict[str, Any]:
     run = read_json(directory / "run.json")
     kept = {key: run[key] for key in FACTS if isinstance(run.get(key), dict)}
     kept["plan"] = {key: value for key, value in run["plan"].items() if key not in FREE}
-    return kept
+    shown: dict[str, Any] = places_of(run).shown(kept)
+    return shown

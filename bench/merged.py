@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from bench.blocks import decoding_of, questions, start
 from bench.exports.runs import commit_of
+from bench.readers import own_name
 from bench.records import read_json
 
 if TYPE_CHECKING:
@@ -20,10 +21,10 @@ def made_otherwise(rows: "Iterable[Row]") -> str:
     if len(directories) < 2:
         return ""
     runs = {directory: _made_with(directory) for directory in directories}
-    names = [directory.resolve().name for directory in directories]
+    names = list(map(own_name, directories))
     called = dict(zip(directories, names, strict=True))
     if len(set(names)) < len(names):
-        called = {directory: str(directory) for directory in directories}
+        called = {directory: f"run {number}" for number, directory in enumerate(directories, 1)}
     found = []
     for key in dict.fromkeys(key for made in runs.values() for key in made):
         values: dict[str, list[str]] = {}

@@ -1,7 +1,7 @@
 """A plan: everything that a run depends on, validated before anything starts."""
 
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -33,6 +33,10 @@ DECODED = {  # key: the decoding it is of
     "top_p": "sample",
     "decoding_seed": "sample",
 }
+
+
+#: Plan keys that change no result; two runs in one directory may differ in them.
+FREE = frozenset({"out", "workers", "allow_slow_dtype"})
 
 
 class Strict(BaseModel):
@@ -71,9 +75,9 @@ class Tuning(Strict):
 
 
 class Plan(Strict):
-    """What `fewgen run` does. Every flag of the command line is a key here.
+    """What `fewgen run` does. Every key has a flag of the command line.
 
-    `out` and `workers` do not change a result; all other keys do, so a run directory keeps them.
+    The keys of `FREE` do not change a result; all others do, so a run directory keeps them.
     """
 
     suites: list[str] = Field(default=[], description="suites; all registered ones if empty")
@@ -144,6 +148,9 @@ class Plan(Strict):
     decoding_seed: Seed = Field(default=0, description="of sampled answers, beside the episode's")
     device: Literal["auto", "cpu", "cuda"] = Field(default="auto", description="where models run")
     dtype: Literal["float32", "bfloat16"] = Field(default="float32", description="of the weights")
+    allow_slow_dtype: bool = Field(
+        default=False, description="use a dtype that this CPU computes slowly; see `fewgen doctor`"
+    )
     loss_mean: Literal["token", "sequence"] = Field(
         default="token", description="a loss is the mean over all target tokens, or over targets"
     )
@@ -181,7 +188,11 @@ class Plan(Strict):
     probe_episodes: Seed | None = Field(
         default=None, description="the first of each cell, which are probed; all if not given"
     )
-    workers: Count = Field(default=2, description="processes that work on cells side by side")
+    workers: Count | None = Field(
+        default=None,
+        description="processes that work on cells side by side; one for each GPU, on a CPU as many "
+        "as its cores and its free memory allow",
+    )
     out: str | None = Field(default=None, description="the run directory")
     options: dict[str, dict[str, Any]] = Field(
         default={},
@@ -262,10 +273,42 @@ class Plan(Strict):
         return value
 
 
+def _plurals(kinds: Sequence[str]) -> dict[str, str]:
+    """By its singular, each key that holds several values: `suites` by `suite`."""
+    fields = Plan.model_fields.items()
+    several = [
+        name for name, field in fields if any(kind in str(field.annotation) for kind in kinds)
+    ]
+    return {name[:-1]: name for name in several if name.endswith("s")}
+
+
+def by_field_name(values: Mapping[str, Any], where: str) -> dict[str, Any]:
+    """Plan keys where a list or a table may also be named in the singular, and a list of one be
+    its one value: `suite = "writing"` is `suites = ["writing"]`.
+
+    Raises:
+        UserError: both names are there.
+    """
+    plurals, lists = _plurals(["list", "dict"]), set(_plurals(["list["]).values())
+    named: dict[str, Any] = {}
+    for key, value in values.items():
+        name = plurals.get(key, key)
+        if name != key and name in values:
+            raise UserError(f"{where}: {key} and {name} are the same key; keep one")
+        alone = name in lists and isinstance(value, str | int)
+        named[name] = [value] if alone else value
+    return named
+
+
 def explain(error: ValidationError, where: str, known: Mapping[str, Any]) -> UserError:
     """The first fault of a validation as one line: the field, its value, what is allowed."""
     fault = error.errors(include_url=False)[0]
-    key = ".".join(str(part) for part in fault["loc"])
+    *where_in, last = fault["loc"] or ("",)
+    place = [
+        *where_in,
+        *([last] if isinstance(last, str) else []),
+    ]  # the value tells which of a list
+    key = ".".join(map(str, place))
     if fault["type"] == "extra_forbidden":
         return UserError(f"{where}: {unknown('key', key, known).message}")
     message = fault["msg"].removeprefix("Value error, ")
@@ -284,8 +327,12 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise UserError(f"no such plan file: {path}") from None
-    except (UnicodeDecodeError, tomllib.TOMLDecodeError, OSError) as error:
-        raise UserError(f"{path}: {error}") from None
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not UTF-8 ({error.reason}); save the file as UTF-8") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error})") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: not TOML: {error}") from None
 
 
 def check_plan(values: Mapping[str, Any], where: str) -> Plan:
@@ -295,7 +342,7 @@ def check_plan(values: Mapping[str, Any], where: str) -> Plan:
         UserError: an unknown key, a wrong type or value.
     """
     try:
-        return Plan.model_validate(dict(values))
+        return Plan.model_validate(by_field_name(values, where))
     except ValidationError as error:
         raise explain(error, where, Plan.model_fields) from None
 
@@ -373,9 +420,9 @@ def changed_options(name: str, values: Mapping[str, Any]) -> dict[str, Any]:
 def read_plan(source: str) -> dict[str, Any]:
     """The values of a preset or of a plan file, not yet validated."""
     path = Path(source)
-    if path.suffix == ".toml" or path.is_file():
-        return read_toml(path)
-    return read_toml(preset_path(source))
+    if not (path.suffix == ".toml" or path.is_file()):
+        path = preset_path(source)
+    return by_field_name(read_toml(path), source)
 
 
 def plan_text(plan: Plan) -> str:

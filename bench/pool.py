@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.machine import VISIBLE
 
 Message = dict[str, Any]
 GRACE = 10.0  # seconds that a worker has to end by itself once its output has ended
@@ -50,7 +51,10 @@ class Events:
 
     done: Callable[[Job, Message], None]
     failed: Callable[[Job, str], None]
-    progress: Callable[[float], None] = field(default=lambda work: None)
+    #: The weight of what is done, and how many jobs are running.
+    progress: Callable[[float, int], None] = field(default=lambda work, running: None)
+    #: Seconds that an episode of a job took, once they are known.
+    pace: Callable[[Job, float], None] = field(default=lambda job, seconds: None)
 
 
 class Worker:
@@ -60,7 +64,9 @@ class Worker:
     would hide ours. Plug-ins must be installed, or be on `PYTHONPATH`.
     """
 
-    def __init__(self, log: Path, inbox: "queue.Queue[Any]", threads: int) -> None:
+    def __init__(
+        self, log: Path, inbox: "queue.Queue[Any]", threads: int, gpu: str | None = None
+    ) -> None:
         self.log = log
         self.job: Job | None = None
         self.fraction = 0.0
@@ -73,6 +79,7 @@ class Worker:
             "TOKENIZERS_PARALLELISM": "false",
             "HF_HUB_DISABLE_PROGRESS_BARS": "1",
             "TRANSFORMERS_VERBOSITY": "error",
+            **({} if gpu is None else {VISIBLE: gpu}),
         }
         with log.open("ab") as errors:
             self._written = errors.tell()  # where what belongs to its job begins
@@ -157,8 +164,8 @@ class Worker:
 class Pool:
     """Keeps workers busy with jobs whose predecessors are done."""
 
-    def __init__(self, count: int, logs: Path, threads: int) -> None:
-        self._logs, self._threads = logs, threads
+    def __init__(self, count: int, logs: Path, threads: int, gpus: Sequence[str] = ()) -> None:
+        self._logs, self._threads, self._gpus = logs, threads, gpus
         self._inbox: queue.Queue[Any] = queue.Queue()
         try:
             logs.mkdir(parents=True, exist_ok=True)
@@ -168,7 +175,8 @@ class Pool:
 
     def _make(self, number: int) -> Worker:
         log = self._logs / f"worker-{number}.txt"
-        return Worker(log, self._inbox, self._threads)
+        gpu = self._gpus[number % len(self._gpus)] if self._gpus else None
+        return Worker(log, self._inbox, self._threads, gpu)
 
     def stop(self) -> None:
         """Ends all workers."""
@@ -198,7 +206,7 @@ class Pool:
                 for job, reason in _stuck(waiting, done):
                     waiting.remove(job)
                     fail(job, reason)
-                events.progress(finished)
+                events.progress(finished, 0)
                 continue
             worker, message = self._inbox.get()
             job = worker.job
@@ -208,6 +216,8 @@ class Pool:
                 continue
             if message["kind"] == "progress":
                 worker.fraction = message["fraction"]
+            elif message["kind"] == "pace":
+                events.pace(job, message["seconds"])
             else:
                 worker.release()
                 if message["kind"] == "done":
@@ -216,8 +226,9 @@ class Pool:
                     events.done(job, message)
                 else:
                     fail(job, message["reason"])
-            running = sum(w.job.weight * w.fraction for w in self._workers if w.job)
-            events.progress(finished + running)
+            busy = [(w.job, w.fraction) for w in self._workers if w.job]
+            begun = sum(job.weight * fraction for job, fraction in busy)
+            events.progress(finished + begun, len(busy))
 
     def _assign(self, waiting: list[Job], done: set[Hashable]) -> None:
         for worker in self._workers:
@@ -250,9 +261,16 @@ def _stuck(waiting: Sequence[Job], done: set[Hashable]) -> list[tuple[Job, str]]
 
 
 @contextmanager
-def pool(count: int, logs: Path, threads: int) -> Iterator[Pool]:
-    """A pool whose workers end with the block."""
-    made = Pool(count, logs, threads)
+def pool(count: int, logs: Path, threads: int, gpus: Sequence[str] = ()) -> Iterator[Pool]:
+    """A pool whose workers end with the block.
+
+    Args:
+        count: of workers.
+        logs: a folder for what they write on standard error.
+        threads: of each.
+        gpus: what `CUDA_VISIBLE_DEVICES` is set to, in turn; empty leaves it.
+    """
+    made = Pool(count, logs, threads, gpus)
     try:
         yield made
     finally:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
@@ -34,6 +35,12 @@ def read_file(path: Path) -> Iterator[Row]:
         raise UserError(f"{path}: cannot be read: {error.strerror or error}") from None
     if empty:
         raise UserError(f"{path}: the file is empty; it needs a record a line, or leave it out")
+
+
+def own_name(path: str | Path) -> str:
+    """What a file or directory is called where it is shown: the last part of its path, also of a
+    link, and of `.` or `..` that of the directory."""
+    return os.path.basename(os.path.abspath(path))
 
 
 def is_hub_id(source: str) -> bool:

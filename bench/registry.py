@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.errors import UserError, unknown
+from bench.readers import own_name
 
 if TYPE_CHECKING:
     from bench.tasks import Suite
@@ -151,8 +152,10 @@ def preset_path(name: str) -> Path:
 
 
 def display_name(backbone: str) -> str:
-    """A backbone as a table shows it: a shipped name, a directory's last part, a hub id."""
-    return Path(backbone).resolve().name if Path(backbone).is_dir() else backbone
+    """A backbone as a table shows it: a shipped name, the last part of a path, a hub id."""
+    if backbone in names("backbone") or not Path(backbone).exists():
+        return backbone
+    return own_name(backbone)
 
 
 def check_backbone_name(name: str) -> None:

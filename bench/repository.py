@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.readers import SUFFIXES, Row, digest_of_files, first_line, read_file, unread
+from bench.readers import SUFFIXES, Row, digest_of_files, first_line, own_name, read_file, unread
 from bench.tasks import RawRow
 
 SAVED = ("dataset_info.json", "dataset_dict.json", "state.json")
@@ -48,8 +48,8 @@ def read_named_parts(files: Sequence[Path], notes: list[str]) -> Iterator[Row] |
         if len({name for name in names if name}) > 1:
             known = ", ".join(PART_NAMES)
             notes.append(
-                f"{files[0].parent}: some files are called as parts are and some are not, so all "
-                f"are taken as one; parts are called {known}"
+                f"{own_name(files[0].parent)}: some files are called as parts are and some "
+                f"are not, so all are taken as one; parts are called {known}"
             )
         return None
     parts: dict[str, list[Path]] = {}
@@ -120,7 +120,7 @@ def read_rows(
     for config in configs or [""]:
         found = _load(source, commit, config, folders, notes)
         if others := [part for part in found if part not in parts]:
-            notes.append(f"{config or source}: part(s) not read: {', '.join(others)}")
+            notes.append(f"{config or own_name(source)}: part(s) not read: {', '.join(others)}")
         for part in [name for name in found if name in parts]:
             for where, values in found[part]:
                 yield RawRow(where, config, part, values)
@@ -172,7 +172,7 @@ def _unread(folder: Path, chosen: Collection[Path]) -> list[str]:
     """A note of the files that belong to no part."""
     left = unread(folder, chosen)
     names = ", ".join(path.relative_to(folder).as_posix() for path in left[:5])
-    return [f"{folder}: {len(left)} file(s) not read, in no part: {names}"] if left else []
+    return [f"{folder.name}: {len(left)} file(s) not read, in no part: {names}"] if left else []
 
 
 def _is_plain(config: Any, files: Collection[Path]) -> bool:
@@ -189,7 +189,8 @@ def _read_files(part: str, root: Path, files: Sequence[Path]) -> Iterator[Row]:
     """Rows of a part's files below `root`, their places named from there: many may have one
     name."""
     for file in files:
-        folder = file.parent.relative_to(root) if file.is_relative_to(root) else file.parent
+        below = file.is_relative_to(root)
+        folder = file.parent.relative_to(root) if below else Path(file.parent.name)
         for where, values in read_file(file):
             yield f"{part} {(folder / where).as_posix()}", values
 

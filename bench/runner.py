@@ -1,7 +1,7 @@
 """Runs a plan: the grid of cells, what is already there, what is left, and the tables."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,20 @@ from bench.context import Context
 from bench.dials import dial_flags
 from bench.errors import UserError
 from bench.facts import describe
+from bench.forecast import costs, pace_line, workers_for
+from bench.forecast import lines as cost_lines
 from bench.jobs import grid, jobs_for
-from bench.plan import Plan, differences, plan_text
+from bench.machine import gpus_here
+from bench.places import places_in
+from bench.plan import FREE, Plan, differences, plan_text
 from bench.pool import Events, Job, pool
+from bench.progress import Progress, unseen
 from bench.readers import is_hub_id
 from bench.records import Cell
 from bench.registry import backbone_path
 from bench.repository import resolve
 from bench.tasks import train_revision
 
-FREE = ("out", "workers")  # plan keys that change no result
 KINDS = {  # what two runs in one directory may differ in, as a refusal says it
     "plan": "is of another plan",
     "facts": "was made from other data, another backbone or device",
@@ -174,14 +178,14 @@ def _anew(suite: str, revision: str) -> str:
 def execute(
     plan: Plan,
     say: Callable[[str], None] = lambda line: None,
-    progress: Callable[[float, float], None] = lambda done, total: None,
+    progress: Progress = unseen,
 ) -> Outcome:
     """Runs a resolved plan in `plan.out` and writes its tables.
 
     Args:
         plan: from `make_plan`, with `out` set.
         say: told each notable fact in a line.
-        progress: told the work done and the whole, in one unit.
+        progress: told the work done and the whole, in one unit, and the cells in words.
 
     Raises:
         UserError: the plan cannot be run here, or the run directory cannot be used.
@@ -195,7 +199,7 @@ def execute(
     with records.locked(root):
         begun = begin(Context(pinned(plan), root), say)
         outcome = Outcome(root, begun.cells, len(begun.kept), {})
-        outcome.failures = finish([begun], progress).get(root, {})
+        outcome.failures = finish([begun], progress, say=say).get(root, {})
         write_tables(root)
     return outcome
 
@@ -233,6 +237,7 @@ def begin(
         UserError: the plan cannot be run here, or the directory is another plan's.
     """
     plan, root = context.plan, context.root
+    _check_dtype(context)
     for suite in plan.suites:
         context.metrics(suite)
     run = describe(context)
@@ -249,45 +254,104 @@ def begin(
     return Begun(context, cells, kept)
 
 
+def _check_dtype(context: Context) -> None:
+    """Refuses a dtype that would make every model slow, unless the plan insists.
+
+    Raises:
+        UserError: with the rates of both dtypes.
+    """
+    plan = context.plan
+    if plan.allow_slow_dtype or plan.dtype == "float32" or context.device.type != "cpu":
+        return
+    if not any(isinstance(context.baseline(name), Learner) for name in plan.baselines):
+        return
+    from bench.timing import slow_dtype
+
+    if slow := slow_dtype(plan.dtype):
+        raise UserError(
+            f"dtype = {plan.dtype!r} is slow on this CPU ({slow}); leave out --dtype, or insist "
+            "with --allow-slow-dtype"
+        )
+
+
 def finish(
     runs: Sequence[Begun],
-    progress: Callable[[float, float], None] = lambda done, total: None,
+    progress: Progress = unseen,
     ended: Callable[[Begun, Cell], None] = lambda run, cell: None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> dict[Path, dict[Cell, str]]:
-    """Works on what is left of some runs, in one pool of processes as the first plan says.
+    """Works on what is left of some runs, in one pool of processes.
 
     Args:
         runs: with equal `workers` and `threads`.
-        progress: told the work done and the whole, in one unit.
+        progress: told the work done and the whole, in one unit, and the cells in words.
         ended: told each cell that ended, well or not.
+        say: told what an episode of each baseline will cost, a line each.
 
     Returns:
         For each run directory, the reasons of the cells that failed.
     """
+    runs = _with_workers([run for run in runs if run.left], say)
     found = [job for run in runs for job in jobs_for(run.context, run.left)]
     jobs = list({job.key: job for job in found}.values())
     failures: dict[Path, dict[Cell, str]] = {}
     if not jobs:
         return failures
-    total = sum(job.weight for job in jobs)
     by_root = {str(run.context.root): run for run in runs}
+    work, cells = sum(job.weight for job in jobs), sum(len(run.cells) for run in runs)
+    over, paced = sum(len(run.kept) for run in runs), set[str]()
 
     def done(job: Job, message: dict[str, Any]) -> None:
         root, cell = job.key
         if isinstance(cell, Cell):
             records.write_cell(Path(root), cell, message["header"], message["records"])
-            ended(by_root[root], cell)
+            _end(by_root[root], cell)
 
     def failed(job: Job, reason: str) -> None:
         root, cell = job.key
         if isinstance(cell, Cell):
             header = shared_header(by_root[root].context, cell)
-            records.write_failure(Path(root), cell, header, reason)
+            records.write_failure(Path(root), cell, header, places_in(Path(root)).shown(reason))
             failures.setdefault(Path(root), {})[cell] = reason
-            ended(by_root[root], cell)
+            _end(by_root[root], cell)
 
-    events = Events(done, failed, lambda work: progress(work, total))
-    plan, logs = runs[0].context.plan, runs[0].context.root / "log"
-    with pool(min(plan.workers, len(jobs)), logs, plan.threads) as workers:
-        workers.run(jobs, events)
+    def _end(run: Begun, cell: Cell) -> None:
+        nonlocal over
+        over += 1
+        ended(run, cell)
+
+    def moved(done: float, running: int) -> None:
+        lost = sum(map(len, failures.values()))
+        also = f", {lost} failed" if lost else ""
+        progress(done, work, f"{over - lost} of {cells} cells done{also}, {running} running")
+
+    def pace(job: Job, seconds: float) -> None:
+        cell = job.key[1]
+        if cell.baseline not in paced:
+            paced.add(cell.baseline)
+            say(pace_line(cell.baseline, seconds, _episodes_left(runs, cell.baseline)))
+
+    context = runs[0].context
+    plan, logs = context.plan, context.root / "log"
+    assert plan.workers
+    gpus = gpus_here() if context.device.type == "cuda" else []
+    with pool(min(plan.workers, len(jobs)), logs, plan.threads, gpus) as workers:
+        workers.run(jobs, Events(done, failed, moved, pace))
     return failures
+
+
+def _with_workers(runs: Sequence[Begun], say: Callable[[str], None]) -> list[Begun]:
+    """The runs with the number of workers that all their plans allow, which headers record. Says
+    what an episode of each will cost."""
+    found = [costs(run.context, run.left) for run in runs]
+    for line in dict.fromkeys(line for each in found for line in cost_lines(each)):
+        say(line)
+    pairs = zip(runs, found, strict=True)
+    workers = min((workers_for(run.context, each) for run, each in pairs), default=1)
+    return [replace(run, context=run.context.with_workers(workers)) for run in runs]
+
+
+def _episodes_left(runs: Sequence[Begun], baseline: str) -> int:
+    """Episodes of a baseline's cells that were not there at the start."""
+    cells = [(run, cell) for run in runs for cell in run.left if cell.baseline == baseline]
+    return sum(run.context.plan.episodes for run, _ in cells)

@@ -113,3 +113,8 @@ def leads(line: Mapping[str, Any]) -> bool:
     if not known(line.get("to_best")) or line["tasks"] < FEWEST_TASKS:
         return False
     return not known(line.get("to_best_p")) or bool(line["to_best_p"] >= ALPHA)
+
+
+def many(count: float, thing: str) -> str:
+    """`1 task`, `2 tasks`."""
+    return f"{count:,.0f} {thing}{'' if count == 1 else 's'}"

@@ -2,6 +2,7 @@
 both."""
 
 import math
+import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
@@ -91,8 +92,17 @@ class Solver:
             **self.backbone.ways.told,
         }
 
-    def solve(self, episodes: Sequence[Episode], progress: Callable[[float], None]) -> list[Solved]:
+    def solve(
+        self,
+        episodes: Sequence[Episode],
+        progress: Callable[[float], None],
+        pace: Callable[[float], None] = lambda seconds: None,
+    ) -> list[Solved]:
         """Predictions for the queries of each episode, and its record's costs and counts.
+
+        Args:
+            progress: told the share that is done.
+            pace: told once, after the first batch, the seconds that an episode took.
 
         Raises:
             CellError: so many at once do not fit the memory.
@@ -100,7 +110,10 @@ class Solver:
         self._warm_up(episodes[0])
 
         def work(chunk: Sequence[Episode]) -> list[Solved]:
+            start, first = time.perf_counter(), not self.largest
             made = self._solve(chunk)
+            if first:
+                pace((time.perf_counter() - start) / len(chunk))
             self.largest = max(self.largest, len(chunk))
             return made
 

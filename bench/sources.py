@@ -12,6 +12,7 @@ from bench.readers import (
     files_below,
     files_of,
     is_hub_id,
+    own_name,
     read_file,
     unread,
 )
@@ -134,13 +135,13 @@ def _open(
                     "columns with --column"
                 )
             revision, rows = read_saved(path)
-            return path.resolve().name, revision, [(path.resolve().name, rows)]
+            return own_name(path), revision, [(own_name(path), rows)]
         files = files_of(path)
-        name = path.resolve().name
+        name = own_name(path)
         if not (layout or source.configs) and not (path.is_dir() and is_repository(path, files)):
             if path.is_dir() and (others := unread(path, files)):
                 names = ", ".join(other.relative_to(path).as_posix() for other in others[:5])
-                notes.append(f"{path}: {len(others)} file(s) not read: {names}")
+                notes.append(f"{name}: {len(others)} file(s) not read: {names}")
             revision = digest_of_files(files, path)
             if path.is_dir() and (parted := read_named_parts(files, notes)):
                 return name, revision, [(name, parted)]

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import product
 from pathlib import Path
@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any, Literal
 from bench.blocks import blocks, decoding_of
 from bench.costs import costs, training
 from bench.errors import UserError, unknown
+from bench.places import Places, places_of
 from bench.probed import loss_columns
 from bench.ranks import ALPHA, FEWEST_TASKS, Point, front, letters
 from bench.records import read_cell, read_failure, read_json
+from bench.streams import digest_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -92,6 +94,8 @@ def _row_key(header: Mapping[str, Any]) -> str:
     # A backbone that is pre-trained per train seed differs in its weights from cell to cell.
     if not header["settings"]["pretrain"]:
         values["identity"] = header["backbone_identity"]
+    if "recipe" in header:
+        values["recipe"] = header["recipe"]
     return json.dumps(values, sort_keys=True)
 
 
@@ -104,10 +108,11 @@ def read_rows(directories: Iterable[Path]) -> list[Row]:
     """
     rows: dict[str, Row] = {}
     for directory in directories:
-        seeds, train_seeds = _planned(directory)
+        seeds, train_seeds, places = _planned(directory)
         for path in sorted((directory / "cells").rglob("*.jsonl")):
             header, records = read_cell(path)
-            row = rows.setdefault(_row_key(header), Row(header))
+            key, header = _row_key(header), _named(header, places)
+            row = rows.setdefault(key, Row(header))
             row.plan(header["train_seed"], seeds, train_seeds)
             place = (header["train_seed"], header["seed"])
             if place in row.cells:
@@ -122,25 +127,37 @@ def read_rows(directories: Iterable[Path]) -> list[Row]:
             row.directories.append(directory)
         for path in sorted((directory / "cells").rglob("*.failed.json")):
             header, reason = read_failure(path)
-            row = rows.setdefault(_row_key(header), Row(header))
+            row = rows.setdefault(_row_key(header), Row(_named(header, places)))
             row.plan(header["train_seed"], seeds, train_seeds)
-            row.failed.setdefault((header["train_seed"], header["seed"]), reason)
+            place = (header["train_seed"], header["seed"])
+            row.failed.setdefault(place, places.shown(reason))
     return list(rows.values())
 
 
-def _planned(directory: Path) -> tuple[list[int], list[int]]:
-    """Seeds and train seeds that a run directory's plan names."""
+def _named(header: dict[str, Any], places: Places) -> dict[str, Any]:
+    """A cell's header with names in place of local paths, but for `options`, which tell rows
+    apart."""
+    told = {key: header[key] for key in ("backbone", "changed") if header.get(key)}
+    shown = places.shown(told)
+    if shown.get("backbone") != told.get("backbone"):  # of an older version; others may be so named
+        shown.setdefault("recipe", digest_of(told["backbone"])[:12])
+    return {**header, **shown}
+
+
+def _planned(directory: Path) -> tuple[list[int], list[int], Places]:
+    """Seeds and train seeds that a run directory's plan names, and its local paths."""
     path = directory / "run.json"
     if not path.is_file():
         raise UserError(f"{directory} is not a run directory: it has no run.json")
     try:
-        plan = read_json(path)["plan"]
+        run = read_json(path)
+        plan = run["plan"]
         seeds, train_seeds = list(plan["seeds"]), list(plan["train_seeds"])
     except (KeyError, TypeError):
         raise UserError(f"{path}: damaged, it holds no plan") from None
     if not all(isinstance(seed, int) for seed in [*seeds, *train_seeds]):
         raise UserError(f"{path}: damaged, seeds are integers")
-    return seeds, train_seeds
+    return seeds, train_seeds, places_of(run)
 
 
 def entries(row: Row, metric: str) -> "list[Entry]":
@@ -375,13 +392,17 @@ def _point(line: Mapping[str, Any], metric: str) -> Point:
 
 
 def ranked(
-    directories: "Sequence[str | Path]", metric: str | None = None, compare: Compare = "all"
+    directories: "Sequence[str | Path]",
+    metric: str | None = None,
+    compare: Compare = "all",
+    change: Callable[[list[Row]], list[Row]] = list,
 ) -> list[Block]:
-    """The blocks of some run directories, compared; see `leaderboard`."""
+    """The blocks of some run directories, compared; see `leaderboard`. `change` makes of all rows
+    those that are shown."""
     from bench.merged import apart, made_otherwise
     from bench.unfinished import planned_rows
 
-    rows = planned_rows([Path(directory) for directory in directories])
+    rows = change(planned_rows([Path(directory) for directory in directories]))
     if not rows:
         raise UserError(f"no finished cell in {', '.join(map(str, directories))}")
     for row in rows:

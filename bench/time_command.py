@@ -9,7 +9,7 @@ import click
 from bench.cost_tables import console, peers_table, picture_of, plot, sweep_tables
 from bench.errors import unknown
 from bench.peers import PEERS
-from bench.progress import progress_bar
+from bench.progress import shown_progress
 from bench.records import write_json, write_whole
 from bench.sweeps import AXES, Bench, sweep
 from bench.timed import compare, material
@@ -29,7 +29,7 @@ def beside_peers(
     given = material(peers=peers or _installed(), **source)
     rows: list[dict[str, Any]] = []
     try:
-        with progress_bar("fewgen time --peers") as update:
+        with shown_progress("fewgen time --peers") as update:
             for row in compare(chosen, given, pairs or 5, threads, update):
                 rows.append(row)
     finally:  # a work that fails leaves the others'
@@ -62,7 +62,7 @@ def along_axes(
             raise unknown("axis", axis, AXES)
     bench = Bench(backbone or "tiny", material(**source))
     chosen = list(dict.fromkeys(axes)) or ["tasks", "shots", "steps"]
-    with progress_bar("fewgen time") as update:
+    with shown_progress("fewgen time") as update:
         found = sweep(bench, chosen, rounds or 7, threads, update)
     screen = console()
     screen.print(*sweep_tables(found), sep="")

@@ -17,6 +17,8 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, LARGEST = -1, -3, 32 * 2**20
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 WAITED = Path("/proc/thread-self/schedstat")  # ns: run, ready but not run; times it ran
 PRODUCTS = 10  # of `matrix_rate`
+DTYPES = ("float32", "bfloat16")
+SMALL = 256  # rows of a small matrix
 
 
 class Stopwatch:
@@ -58,6 +60,11 @@ class Stopwatch:
 def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     """Floating-point operations a second of a large square matrix product here and now."""
     side = 4096 if device.type == "cuda" else 768
+    return 2 * side**3 / (statistics.median(_product_ms(device, dtype, side)) / 1e3)
+
+
+def _product_ms(device: torch.device, dtype: torch.dtype, side: int) -> list[float]:
+    """Milliseconds of each of some products of square matrices with so many rows."""
     generator = torch.Generator(device).manual_seed(0)  # not the run's own randomness
     factor = torch.randn(side, side, generator=generator, device=device, dtype=dtype)
     product = torch.empty_like(factor)
@@ -65,12 +72,35 @@ def matrix_rate(device: torch.device, dtype: torch.dtype) -> float:
     for _ in range(PRODUCTS):
         torch.mm(factor, factor, out=product)
         watch.mark()
-    _, *laps = watch.laps()  # the first call also loads
-    return 2 * side**3 / (statistics.median(laps) / 1e3)
+    return watch.laps()[1:]  # the first call also loads
 
 
 #: `matrix_rate`, measured when a process first asks.
 process_rate = cache(matrix_rate)
+
+
+@cache
+def dtype_rates() -> dict[str, float]:
+    """GFLOP/s that one thread of the CPU reaches in each dtype of a plan, in its fastest product:
+    others may have the cores meanwhile. The product is small, as a CPU that has no instructions
+    for bfloat16 computes it a hundred times more slowly."""
+    threads, cpu = torch.get_num_threads(), torch.device("cpu")
+    torch.set_num_threads(1)
+    try:
+        fastest = {name: min(_product_ms(cpu, getattr(torch, name), SMALL)) for name in DTYPES}
+    finally:
+        torch.set_num_threads(threads)
+    return {name: 2 * SMALL**3 / (ms * 1e6) for name, ms in fastest.items()}
+
+
+def slow_dtype(dtype: str) -> str | None:
+    """How slow this CPU is in a dtype; None where it reaches a quarter of its rate in float32."""
+    if dtype == "float32":
+        return None
+    rates = dtype_rates()
+    if 4 * rates[dtype] >= rates["float32"]:
+        return None
+    return f"{rates[dtype]:.3g} GFLOP/s in {dtype}, {rates['float32']:.3g} in float32"
 
 
 def _attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:

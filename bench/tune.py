@@ -1,7 +1,9 @@
 """Chooses options on meta-validation tasks: the same number of trials for every baseline, one
 setting for all suites, what it cost beside it."""
 
-from collections.abc import Callable, Mapping, Sequence
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -12,13 +14,15 @@ from bench.baseline import Space
 from bench.context import Context
 from bench.errors import UserError, unknown
 from bench.options import changed
-from bench.plan import Plan, Tuning, make_plan, plan_text
+from bench.plan import FREE, Plan, Tuning, by_field_name, make_plan, plan_text
+from bench.progress import Progress, unseen
 from bench.registry import load, names
 from bench.runner import Begun, begin, finish, pinned, warnings_of
 from bench.streams import Stream, digest_of
 
 Setting = dict[str, Any]
 LOG = "studies.log"
+TRIALS = "trials"  # the folder of their runs
 
 
 @dataclass
@@ -69,7 +73,7 @@ def tune(
     values: Mapping[str, Any],
     trials: int = 8,
     say: Callable[[str], None] = lambda line: None,
-    progress: Callable[[float, float], None] = lambda done, total: None,
+    progress: Progress = unseen,
 ) -> Path:
     """Runs the trials that are not there yet and writes the plan with the best settings.
 
@@ -86,6 +90,7 @@ def tune(
         UserError: a baseline has nothing to tune, optuna is missing, the plan cannot be run here,
             or the directory holds trials of another plan.
     """
+    values = by_field_name(values, "tune")
     chosen = list(values.get("baselines") or tunable())
     for name in chosen:
         if name not in tunable():
@@ -102,19 +107,33 @@ def tune(
     assert base.out
     root = Path(base.out)
     with records.locked(root):
-        studies = _Studies(root, base)
-        made = [trial for name in chosen for trial in studies.trials(name, trials)]
+        with _leaving_nothing(root):
+            studies = _Studies(root, base)
+            made = [trial for name in chosen for trial in studies.trials(name, trials)]
         by_root = {trial.run.context.root: trial for trial in made}
 
         def ended(run: Begun, cell: records.Cell) -> None:
             if all(_has_ended(run, other) for other in run.cells):
                 studies.tell(by_root[run.context.root])
 
-        finish([trial.run for trial in made], progress, ended)
+        finish([trial.run for trial in made], progress, ended, say)
         for trial in made:
             if trial.scores is None and not trial.run.left:
                 studies.tell(trial)
         return _write(root, base, made, say)
+
+
+@contextmanager
+def _leaving_nothing(root: Path) -> Iterator[None]:
+    """A tuning that is refused before its first trial ran leaves no log and no trials."""
+    fresh = not ((root / LOG).exists() or (root / TRIALS).exists())
+    try:
+        yield
+    except UserError:
+        if fresh:
+            (root / LOG).unlink(missing_ok=True)
+            shutil.rmtree(root / TRIALS, ignore_errors=True)
+        raise
 
 
 def _has_ended(run: Begun, cell: records.Cell) -> bool:
@@ -169,7 +188,7 @@ class _Studies:
                 "give --trials as many or more, or name another --out"
             )
         self._studies[baseline] = study
-        plan = digest_of(self.base.model_dump(exclude={"out", "workers", "baselines", "options"}))
+        plan = digest_of(self.base.model_dump(exclude={*FREE, "baselines", "options"}))
         if study.user_attrs.setdefault("plan", plan) != plan:
             raise UserError(
                 f"{self.root} holds trials of another plan; name another --out or delete it"
@@ -199,7 +218,7 @@ class _Studies:
         update: dict[str, Any] = {
             "baselines": [baseline],
             "options": {baseline: options},
-            "out": str(self.root / "trials" / f"{baseline}-{number}"),
+            "out": str(self.root / TRIALS / f"{baseline}-{number}"),
             "probes": [],  # for what is chosen
             "probe_episodes": None,
         }
@@ -264,7 +283,7 @@ def _write(root: Path, base: Plan, made: Sequence[Trial], say: Callable[[str], N
             best[trial.baseline] = trial
     lost = [name for name in base.baselines if name not in best]
     if lost:
-        raise UserError(f"no trial of {', '.join(lost)} ended well; see {root / 'trials'}")
+        raise UserError(f"no trial of {', '.join(lost)} ended well; see {root / TRIALS}")
     options = {n: changed(n, base.options[n], t.setting) for n, t in sorted(best.items())}
     update = {"split": "meta-test", "options": options, "tuning": charges, "out": None}
     plan = root / "plan.toml"

@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 from bench.asked import Place, name_of, plan_of, told
 from bench.errors import UserError
+from bench.places import places_of
 from bench.records import Cell, failed_path, read_json
-from bench.registry import display_name, load, load_suite
+from bench.registry import load, load_suite
 from bench.tables import Row, read_rows
 
 SHOWN = 3  # cells that a line names
@@ -134,8 +135,9 @@ def _header(
         return None
     other = near[-1].header
     keys = "split language signatures primary device dtype threads workers".split()
-    facts = read_json(directory / "run.json").get("facts") or {}
-    backbone = str(plan.get("backbone", ""))
+    run = read_json(directory / "run.json")
+    facts = run.get("facts") or {}
+    backbone = places_of(run).shown(str(plan.get("backbone", "")))
     header = {
         **asked._asdict(),
         **{key: other.get(key) for key in keys},
@@ -143,7 +145,7 @@ def _header(
         "revision": other["revision"],
         "init": kind.init if kind else other["init"],
         "order": kind.order if kind else None,
-        "backbone": None if floor else other["backbone"] or display_name(backbone),
+        "backbone": None if floor else other["backbone"] or backbone,
         "backbone_identity": None if floor else other["backbone_identity"] or facts.get("backbone"),
         "settings": dict(other["settings"]),
         "options": (plan.get("options") or {}).get(asked.baseline, {}),

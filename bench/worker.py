@@ -6,6 +6,7 @@ Its input closes when the parent dies, and then it ends at once, whatever it was
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 import time
@@ -29,6 +30,10 @@ class Reporter:
         self._stream.write(json.dumps(message) + "\n")
         self._stream.flush()
 
+    def pace(self, seconds: float) -> None:
+        """What an episode of the present job takes."""
+        self.send(kind="pace", seconds=seconds)
+
     def progress(self, fraction: float) -> None:
         """How much of the present job is done, 0 to 1."""
         now = time.monotonic()
@@ -49,7 +54,7 @@ def _work(context: Any, job: dict[str, Any], report: Reporter) -> dict[str, Any]
     from bench.records import Cell
 
     if job["kind"] == "cell":
-        header, records = run_cell(context, Cell(**job["cell"]), report.progress)
+        header, records = run_cell(context, Cell(**job["cell"]), report.progress, report.pace)
         return {"header": header, "records": records}
     if job["kind"] == "pretrain":
         artefacts.make_pretrained(context, job["train_seed"], report.progress)
@@ -63,6 +68,9 @@ def _work(context: Any, job: dict[str, Any], report: Reporter) -> dict[str, Any]
 def main() -> None:
     """Works until the input closes. The first line says the number of threads; every job brings
     its plan and run directory."""
+    # Asked to end, as Ctrl-C asks all processes of a terminal, the parent says how; we end with it.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     # Libraries may print; what they print must not stand between our messages.
     report = Reporter(os.fdopen(os.dup(1), "w", encoding="ascii"))
     os.dup2(2, 1)

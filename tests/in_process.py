@@ -33,7 +33,9 @@ class InProcessWorker:
     What passes in either direction is JSON, as between processes.
     """
 
-    def __init__(self, log: Path, inbox: "queue.Queue[Any]", threads: int) -> None:
+    def __init__(
+        self, log: Path, inbox: "queue.Queue[Any]", threads: int, gpu: str | None = None
+    ) -> None:
         self.log = log
         self.job: Any = None
         self.fraction = 0.0
@@ -46,6 +48,9 @@ class InProcessWorker:
 
     def progress(self, fraction: float) -> None:
         self.send(kind="progress", fraction=fraction)
+
+    def pace(self, seconds: float) -> None:
+        self.send(kind="pace", seconds=seconds)
 
     def assign(self, job: Job) -> None:
         self.job, self.fraction = job, 0.0

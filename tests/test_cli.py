@@ -83,7 +83,7 @@ def test_list_names_one_a_line() -> None:
         (["run", "quik"], "did you mean quick"),
         (["run", "none.toml"], "no such plan file"),
         (["run", "--backbone", "tinny"], "did you mean tiny"),
-        (["run", "--seeds", "0;1"], "list of integers"),
+        (["run", "--seeds", "0;1"], "'0;1' is not a valid integer"),
         (["run", "--shots", "-1"], "greater than or equal to 1"),
         (["run", "--set", "maml.steps=1"], "unknown key 'steps'"),
         (["run", "--suite", "translation", "--data", "none.jsonl"], "no such file"),
@@ -114,9 +114,9 @@ def test_show_prints_an_episode_and_options() -> None:
     ("words", "suggested"),
     [
         (["run", "--lr", "1"], []),
-        (["run", "--seedz", "1"], ["--seeds"]),
+        (["run", "--seedz", "1"], ["--seed", "--seeds"]),
         (["run", "--outt", "x"], ["--out"]),
-        (["export", "--basline", "x"], ["--baseline"]),
+        (["export", "--basline", "x"], ["--baseline", "--baselines"]),
         (["leaderboard", "--zz", "x"], []),
     ],
 )

@@ -26,7 +26,7 @@ def test_an_interrupt_exits_with_130(
     monkeypatch.setattr(where, interrupted)
     done = command(base, base)
     assert done.exit_code == 130
-    assert done.output == "interrupted; nothing was compared\n"
+    assert done.output == "interrupted; nothing was compared; run the same command again\n"
 
 
 @pytest.mark.parametrize("error", [OSError(5, "worn out"), RuntimeError("odd"), MemoryError()])

@@ -15,7 +15,8 @@ from bench.context import Context
 from bench.errors import UserError
 from bench.exports import schemas
 from bench.exports.folder import files_in
-from bench.exports.runs import PLACE, read_run, without_places
+from bench.exports.runs import read_run
+from bench.places import PLACE, without_places
 from bench.plan import make_plan
 from bench.publish import to_csv, to_markdown
 from bench.records import read_cell, read_json, write_cell, write_json
@@ -134,7 +135,7 @@ def test_failed_cells_stay_failed(copy: Path, tmp_path: Path) -> None:
         ("no file /tmp/x/y.jsonl, nor ~/z/w.csv", "no file y.jsonl, nor w.csv"),
         ("file:///home/me/x.py", "x.py"),
         ("https://huggingface.co/a/b", "https://huggingface.co/a/b"),
-        ("owner/name at 3 / 4 and/or ./x/y", "owner/name at 3 / 4 and/or ./x/y"),
+        ("owner/name at 3 / 4 and/or x", "owner/name at 3 / 4 and/or x"),
         (r"\s+|a", r"\s+|a"),
     ],
 )
@@ -251,10 +252,10 @@ def test_the_vendored_files_are_unchanged() -> None:
 def test_what_does_not_fit_the_schema_is_not_left_behind(
     run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.exports.every_eval_ever.DEVELOPER", 3)
+    monkeypatch.setattr("bench.exports.every_eval_ever._relationship", lambda *given: 3)
     made = export(run, "--to", "every-eval-ever", "--out", tmp_path / "out")
     assert made.exit_code == 2
-    assert "$.model_info.developer: 3 is not of type 'string'" in made.output
+    assert "$.source_metadata.evaluator_relationship: 3 is not" in made.output
     assert list(tmp_path.iterdir()) == []
 
 
@@ -345,6 +346,53 @@ def test_records_of_older_versions_and_unknown_baselines_are_exported(
     told = json.dumps(document)
     assert '"execution_command": "unknown"' in told
     assert read_run(tmp_path / "records").started == read_run(copy).started
+
+
+# -- who made the model ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "backbone", "developer", "identifier", "relationship"),
+    [
+        ((), None, "unknown", "unknown/small-gpt2-joint", "other"),
+        (("--developer", "A lab"), None, "A lab", "A-lab/small-gpt2-joint", "first_party"),
+        ((), "owner/model", "owner", "owner/model-joint", "third_party"),
+        (("--developer", "B"), "owner/model", "B", "B/model-joint", "third_party"),
+    ],
+)
+def test_who_made_the_model_is_told(
+    words: tuple[str, ...],
+    backbone: str | None,
+    developer: str,
+    identifier: str,
+    relationship: str,
+    copy: Path,
+    tmp_path: Path,
+) -> None:
+    """The flag, else the owner of the backbone on the hub; never fewgen, which only measured it."""
+    from huggingface_hub import ModelCard
+
+    if backbone:
+        _rewrite(copy, lambda head, _: head.update(backbone=head["backbone"] and backbone))
+        told = read_json(copy / "run.json")
+        told["plan"]["backbone"], told["local"] = backbone, {}
+        write_json(copy / "run.json", told)
+    made = export(
+        *(copy, "--to", "every-eval-ever", "--out", tmp_path / "e"),
+        *("--organization", "A lab", *words),
+    )
+    assert made.exit_code == 0, made.output
+    (path, _) = (tmp_path / "e" / "data" / "fewgen" / identifier).glob("*.json")
+    document = read_json(path)
+    assert document["model_info"]["developer"] == developer
+    assert document["model_info"]["id"] == identifier
+    assert document["source_metadata"]["evaluator_relationship"] == relationship
+    assert document["eval_library"]["name"] == "fewgen"
+    folder = tmp_path / "cards"
+    assert export(copy, "--to", "model-card", "--out", folder, *words).exit_code == 0
+    card = ModelCard.load(next(folder.glob("*-joint")) / "README.md")
+    assert f"\nDeveloped by: {developer}\n" in card.text
+    assert card.data.base_model == backbone
 
 
 # -- model cards ---------------------------------------------------------------------------
@@ -471,6 +519,10 @@ def test_mistakes_are_told_in_one_line(run: Path, tmp_path: Path) -> None:
         ((run, "--to", "records", "--out", "/proc/x/y"), "cannot write"),
         ((run, "--to", "datasets", *out, "--baseline", "joint"), "--to model-card"),
         ((run, "--to", "datasets", *out, "--organization", "x"), "--to every-eval-ever"),
+        (
+            (run, "--to", "datasets", *out, "--developer", "x"),
+            "--developer goes with --to every-eval-ever or model-card",
+        ),
         ((run, "--to", "datasets", *out, "--yes"), "--yes goes with --push"),
         ((run, "--to", "datasets", *out, "--push", "me"), "OWNER/NAME is needed"),
         ((run, "--to", "datasets", *out, "--push", "a/b/c"), "OWNER/NAME is needed"),

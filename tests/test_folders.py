@@ -89,7 +89,7 @@ def test_files_that_stay_unread_are_noted(tmp_path: Path) -> None:
     write(tmp_path / "more.ndjson", rows())
     (tmp_path / "LICENSE.txt").write_text("free")
     (note,) = open_dataset(str(tmp_path)).notes
-    assert note == f"{tmp_path}: 1 file(s) not read: more.ndjson"
+    assert note == f"{tmp_path.name}: 1 file(s) not read: more.ndjson"
 
 
 def test_files_of_no_part_are_noted(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_files_of_no_part_are_noted(tmp_path: Path) -> None:
         (tmp_path / place).mkdir()
         write(tmp_path / place / "a.jsonl", [{**r, "split": None, "id": None} for r in rows()])
     (note,) = open_dataset(str(tmp_path)).notes
-    assert note == f"{tmp_path}: 1 file(s) not read, in no part: heldout/a.jsonl"
+    assert note == f"{tmp_path.name}: 1 file(s) not read, in no part: heldout/a.jsonl"
 
 
 def test_a_link_that_leads_nowhere_is_told(tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def test_one_backbone_by_two_names_is_two_rows(tmp_path: Path, by: str) -> None:
     put(tmp_path / "a", "tuned", GOOD)
     put(tmp_path / "b", "tuned", POOR, backbone="./copy")
     frame, shown = made(by, tmp_path / "a", tmp_path / "b")
-    assert frame["row"].tolist() == ["tuned", "tuned, backbone = ./copy"]
+    assert frame["row"].tolist() == ["tuned", "tuned, backbone = copy"]
     assert [len(table.cells) for table in shown] == [2]
 
 

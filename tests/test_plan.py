@@ -51,7 +51,7 @@ def test_a_wrong_plan_is_told_in_one_line(values: dict[str, Any], told: str) -> 
 
 @pytest.mark.parametrize(
     ("content", "told"),
-    [(b"\nshots = 8 8", "line 2"), (b"shots = \xff", "utf-8"), (b"[[shots]]\na = 1", "shots")],
+    [(b"\nshots = 8 8", "line 2"), (b"shots = \xff", "UTF-8"), (b"[[shots]]\na = 1", "shots")],
 )
 def test_a_plan_file_that_is_no_toml(tmp_path: Path, content: bytes, told: str) -> None:
     path = tmp_path / "plan.toml"

@@ -14,7 +14,9 @@ BROKEN = "the disk is full"
 class Answering:
     """In place of a process: a worker that answers each job at once, in the caller's thread."""
 
-    def __init__(self, log: Path, inbox: "queue.Queue[Any]", threads: int) -> None:
+    def __init__(
+        self, log: Path, inbox: "queue.Queue[Any]", threads: int, gpu: str | None = None
+    ) -> None:
         self.job: Job | None = None
         self.fraction, self._inbox = 0.0, inbox
 
@@ -44,7 +46,9 @@ def ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, jobs: list[Job]) -> di
         assert job.key[0] not in ended
         ended[job.key[0]] = how
 
-    events = Events(lambda job, message: end(job, "done"), end, work.append)
+    events = Events(
+        lambda job, message: end(job, "done"), end, lambda done, running: work.append(done)
+    )
     Pool(2, tmp_path, 1).run(jobs, events)
     assert work[-1] == len(jobs), "a bar that stays below the end"
     return ended

@@ -216,7 +216,7 @@ def test_a_trial_that_fails_is_told_and_not_chosen(
     }
     told: list[str] = []
     made = tune({**plan, "out": str(tmp_path / "two")}, 2, told.append)
-    assert [line.split(":")[0] for line in told] == ["fomaml trial 0 failed"]
+    assert [line.split(":")[0] for line in told if "failed" in line] == ["fomaml trial 0 failed"]
     charged = pd.read_csv(tmp_path / "two" / "trials.csv")["tokens"]
     assert charged[0] == 300, "the whole budget, for it ended before it told its cost"
     assert read_toml(made)["options"]["fomaml"]["inner_rate"] == 1e-3
@@ -244,7 +244,7 @@ def test_bad_words_are_told_in_a_line(
     result = CliRunner().invoke(main, ["tune", *words, "--out", str(out)])
     assert result.exit_code == 2
     assert told in result.output
-    assert not (out / "trials").exists()
+    assert not out.exists(), "a refused tuning leaves nothing"
 
 
 def test_records_of_trials_are_those_of_runs(tuned: Path) -> None:

@@ -14,9 +14,10 @@ MODULES = {
     "datasets": "dataset",
     "records": "slim",
 }
-OPTIONS = {  # of one kind alone: the option, the kind
-    "baselines": ("--baseline", "model-card"),
-    "organization": ("--organization", "every-eval-ever"),
+OPTIONS = {  # not of all kinds: the option, its kinds
+    "baselines": ("--baseline", ("model-card",)),
+    "organization": ("--organization", ("every-eval-ever",)),
+    "developer": ("--developer", ("every-eval-ever", "model-card")),
 }
 
 
@@ -26,6 +27,7 @@ def export_to(
     out: Path,
     push: str | None = None,
     yes: bool = False,
+    no_texts: bool = False,
     **given: Any,
 ) -> Iterator[str]:
     """Exports, and tells it in lines; see `fewgen export`.
@@ -35,9 +37,9 @@ def export_to(
     """
     more = {key: value for key, value in given.items() if value}
     for key in more:
-        option, of = OPTIONS[key]
-        if kind != of:
-            raise UserError(f"{option} goes with --to {of}")
+        option, kinds = OPTIONS[key]
+        if kind not in kinds:
+            raise UserError(f"{option} goes with --to {' or '.join(kinds)}")
     if yes and not push:
         raise UserError("--yes goes with --push OWNER/NAME")
     if push:
@@ -45,7 +47,7 @@ def export_to(
     if yes:
         hub.token()  # before the work
     write: Callable[..., Export] = import_module(f"bench.exports.{MODULES[kind]}").export
-    made = write(list(directories), out, **more)
+    made = write(list(directories), out, texts=not no_texts, **more)
     yield from made.notes
     yield f"Written to {out}"
     if push:

@@ -1,6 +1,5 @@
 """A folder that `datasets` loads: the records of runs and their leaderboard, as Parquet."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,7 +8,9 @@ from bench.exports import Export
 from bench.exports.folder import make_folder
 from bench.exports.runs import Run, cell_paths, check_cells, read_cells
 from bench.exports.slim import is_slim
-from bench.records import Cell, write_whole
+from bench.readers import own_name
+from bench.records import Cell, read_cell, write_whole
+from bench.without_texts import Hidden, without_texts
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -18,32 +19,40 @@ CONFIGS = ("records", "leaderboard")
 SPLIT = "test"
 
 
-def export(directories: Sequence[Path], out: Path) -> Export:
+def export(directories: Sequence[Path], out: Path, texts: bool = True) -> Export:
     """Writes `records.parquet`, `leaderboard.parquet` and a README.md that declares both configs.
 
     `records` has one row a query, or one an episode where records are slim: no predictions, and
     statistics summed over the queries. They are written a cell at a time.
 
+    Args:
+        directories: written by `run`.
+        out: the folder to be.
+        texts: whether predictions, ids and names of tasks are written.
+
     Raises:
         UserError: nothing to export, a damaged file, or a folder with other files.
     """
-    from bench.tables import leaderboard
+    from bench.tables import frame_of, ranked
+    from bench.unfinished import planned_rows
 
-    runs = check_cells(list(directories))
+    runs = check_cells(list(directories), texts)
 
     def fill(folder: Path) -> list[str]:
-        leaderboard(directories).to_parquet(folder / "leaderboard.parquet", index=False)
-        slim = _write_records(folder / "records.parquet", directories)
+        frame = frame_of(ranked(directories, change=list if texts else without_texts))
+        frame.to_parquet(folder / "leaderboard.parquet", index=False)
+        hidden = None if texts else Hidden(planned_rows(directories))
+        slim = _write_records(folder / "records.parquet", directories, hidden)
         write_whole(folder / "README.md", _card(runs))
         return [
-            f"{directory}: slim records, one row an episode, without predictions"
+            f"{own_name(directory)}: slim records, one row an episode, without predictions"
             for directory in slim
         ]
 
     return Export(out, "dataset", make_folder(out, directories, fill))
 
 
-def _write_records(path: Path, directories: Sequence[Path]) -> list[Path]:
+def _write_records(path: Path, directories: Sequence[Path], hidden: Hidden | None) -> list[Path]:
     """Writes the records of all cells; returns the directories whose records are slim."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -53,6 +62,8 @@ def _write_records(path: Path, directories: Sequence[Path]) -> list[Path]:
     with pq.ParquetWriter(path, schema) as writer:
         for directory in directories:
             for cell, header, records in read_cells(directory):
+                if hidden:
+                    records = [hidden.record(header, record) for record in records]
                 rows = [row for record in records for row in _rows(cell, record, names)]
                 writer.write_table(pa.Table.from_pylist(rows, schema))
                 if is_slim(header):
@@ -61,11 +72,10 @@ def _write_records(path: Path, directories: Sequence[Path]) -> list[Path]:
 
 
 def _metrics(directories: Sequence[Path]) -> list[str]:
-    """Every metric of some cell; their first lines tell."""
+    """Every metric of some cell."""
     found: dict[str, None] = {}
     for path in (path for directory in directories for path in cell_paths(directory)):
-        with path.open(encoding="utf-8") as file:
-            found |= dict.fromkeys(json.loads(file.readline())["cell"]["signatures"])
+        found |= dict.fromkeys(read_cell(path)[0]["signatures"])
     return list(found)
 
 
@@ -96,11 +106,10 @@ def _rows(
     }
     answers, ids = record.get("predictions", [None]), record.get("query_ids")
     for place, answer in enumerate(answers):
-        told = answer is not None
         yield {
             **shared,
-            "query": place if told else None,
-            "query_id": ids[place] if told and ids else None,
+            "query": place if "predictions" in record else None,
+            "query_id": ids[place] if ids else None,
             "prediction": answer,
             **{
                 f"statistics_{name}": record["statistics"][name][place]

@@ -12,14 +12,16 @@ from uuid import UUID
 from bench.costs import costs, training
 from bench.exports import Export, schemas
 from bench.exports.folder import files_in, make_folder
-from bench.exports.instances import COLLECTION, DEVELOPER, Made, lines
+from bench.exports.instances import COLLECTION, Made, lines
 from bench.exports.questions import TextsMissing
 from bench.exports.runs import check_cells
 from bench.exports.scored import (
     LEVEL,
     UNIT,
+    UNKNOWN,
     Score,
     complete_rows,
+    developer_of,
     queries,
     scores,
     setting_texts,
@@ -27,7 +29,7 @@ from bench.exports.scored import (
 from bench.metrics import Metric, ranks
 from bench.probed import loss_columns
 from bench.records import write_json
-from bench.registry import names, version
+from bench.registry import version
 from bench.shown import SCORES
 from bench.streams import digest_of
 from bench.tables import metrics
@@ -35,7 +37,13 @@ from bench.tables import metrics
 COSTS = ("adapt_ms", "inner_step_ms", "generate_ms", "adapt_peak_mib", "generate_peak_mib")
 
 
-def export(directories: Sequence[Path], out: Path, organization: str = "unknown") -> Export:
+def export(
+    directories: Sequence[Path],
+    out: Path,
+    organization: str = UNKNOWN,
+    developer: str | None = None,
+    texts: bool = True,
+) -> Export:
     """Writes the finished rows of run directories; every file is checked by the vendored schemas.
 
     A row's answers are one line a query, with the suite's primary metric; where records hold no
@@ -45,17 +53,20 @@ def export(directories: Sequence[Path], out: Path, organization: str = "unknown"
         directories: written by `run`.
         out: the folder to be.
         organization: who made the run.
+        developer: who made the models; the owners of their backbones on the hub if not given.
+        texts: whether answers and names of tasks are written.
 
     Raises:
         UserError: nothing to export, a damaged file, or a folder with other files.
     """
-    runs = {run.directory: run for run in check_cells(list(directories))}
+    runs = {run.directory: run for run in check_cells(list(directories), texts)}
 
     def fill(folder: Path) -> list[str]:
-        rows, notes = complete_rows(directories)
+        rows, notes = complete_rows(directories, texts)
         for row in rows:
             found = [runs[directory] for directory in dict.fromkeys(row.directories)]
-            made = Made(row, sorted(found, key=lambda run: run.started))
+            found.sort(key=lambda run: run.started)
+            made = Made(row, found, developer_of(found[-1], developer))
             note = _write(folder, made, organization)
             notes += [note] if note else []
         for path in files_in(folder):
@@ -71,6 +82,9 @@ def _write(folder: Path, made: Made, organization: str) -> str | None:
     name = UUID(bytes=bytes.fromhex(digest_of(document))[:16], version=4)
     place = f"data/{COLLECTION}/{made.model}/{name}"
     note, answers = None, f"{place}_samples.jsonl"
+    if not made.runs[-1].texts:
+        write_json(folder / f"{place}.json", document)
+        return "answers left out: --no-texts"
     try:
         rows, checksum = _write_lines(folder / answers, lines(made))
     except TextsMissing as error:
@@ -113,8 +127,7 @@ def _document(made: Made, organization: str) -> dict[str, Any]:
             "source_name": "fewgen",
             "source_type": "evaluation_run",
             "source_organization_name": organization,
-            # Who runs fewgen also trains and adapts what it measures.
-            "evaluator_relationship": "first_party",
+            "evaluator_relationship": _relationship(made.developer, organization),
         },
         "eval_library": {
             "name": "fewgen",
@@ -134,11 +147,18 @@ def _document(made: Made, organization: str) -> dict[str, Any]:
     }
 
 
+def _relationship(developer: str, organization: str) -> str:
+    """Of who made the run to who made the model, as far as both are known."""
+    if UNKNOWN in (developer, organization):
+        return "other"
+    return "first_party" if developer == organization else "third_party"
+
+
 def _model(made: Made) -> dict[str, Any]:
     head, run = made.header, made.runs[-1]
     weights = head["backbone"] is not None
     # What a run trains itself is not published by it.
-    shipped = head["init"] == "pretrained" and run.plan.get("backbone") in names("backbone")
+    shipped = head["init"] == "pretrained" and run.places.shipped
     known = (
         "baseline init order backbone backbone_identity adapted_params meta_params dtype".split()
     )
@@ -146,7 +166,7 @@ def _model(made: Made) -> dict[str, Any]:
     return {
         "name": " + ".join(part for part in (head["backbone"], head["baseline"]) if part),
         "id": made.model,
-        "developer": DEVELOPER,
+        "developer": made.developer,
         "inference_engine": {
             "name": "transformers" if weights else "fewgen",
             "version": run.versions.get("transformers" if weights else "fewgen", "unknown"),
@@ -156,7 +176,7 @@ def _model(made: Made) -> dict[str, Any]:
             "model_availability": "open_weights" if shipped else "unknown",
             **_texts({key: head.get(key) for key in known}),
             **_texts({key: value for key, value in trained.items() if value}),
-            **setting_texts(head),
+            **setting_texts(head, run.places),
             **_texts({f"tuning.{key}": told for key, told in (head.get("tuning") or {}).items()}),
         },
     }
@@ -195,16 +215,16 @@ def _generation(made: Made) -> dict[str, Any]:
 
 
 def _data(made: Made) -> dict[str, Any]:
-    """Where the tasks are from; a data set of the hub has an owner in its name."""
+    """Where the tasks are from."""
     head = made.header
     details = {key: head.get(key) for key in ("revision", "split", "language", "shots")}
     details["language"] = details["language"] or ", ".join(head.get("languages", [])) or None
     details |= {"tasks": len({record["task"] for record in made.row.records()})}
-    if "/" in head["dataset"]:
+    if hub_id := made.runs[-1].places.hub_id("data"):
         return {
-            "dataset_name": f"{head['suite']} of {head['dataset']}",
+            "dataset_name": f"{head['suite']} of {hub_id}",
             "source_type": "hf_dataset",
-            "hf_repo": head["dataset"],
+            "hf_repo": hub_id,
             "hf_split": "test",
             "additional_details": _texts(details),
         }

@@ -10,19 +10,20 @@ import numpy as np
 from bench.exports import schemas
 from bench.exports.questions import Questions
 from bench.exports.runs import Run
-from bench.exports.scored import model_name
+from bench.exports.scored import UNKNOWN, model_name, part_of_id
 from bench.metrics import Exact, Metric
 from bench.tables import Row, metrics
 from bench.tasks import Example
 
-COLLECTION = DEVELOPER = "fewgen"
+COLLECTION = "fewgen"
 
 
 class Made(NamedTuple):
-    """A row with the runs that hold its cells, oldest first."""
+    """A row with the runs that hold its cells, oldest first, and who made its model."""
 
     row: Row
     runs: list[Run]
+    developer: str
 
     @property
     def header(self) -> dict[str, Any]:
@@ -37,7 +38,10 @@ class Made(NamedTuple):
     @property
     def model(self) -> str:
         """The model's id in the hub's form."""
-        return f"{DEVELOPER}/{model_name(self.header)}"
+        name = self.runs[-1].places.hub_id("backbone") if self.header["backbone"] else None
+        short = {"backbone": name.partition("/")[2]} if name else {}
+        owner = part_of_id(self.developer) or UNKNOWN
+        return f"{owner}/{model_name({**self.header, **short})}"
 
     @property
     def id(self) -> str:

@@ -11,7 +11,16 @@ from bench.errors import UserError, unknown
 from bench.exports import Export
 from bench.exports.folder import make_folder
 from bench.exports.runs import Run, check_cells
-from bench.exports.scored import LEVEL, Score, complete_rows, model_name, scores, title
+from bench.exports.scored import (
+    LEVEL,
+    Score,
+    complete_rows,
+    developer_of,
+    model_name,
+    scores,
+    title,
+)
+from bench.places import Places
 from bench.probed import loss_columns
 from bench.publish import LOST
 from bench.records import write_whole
@@ -32,7 +41,13 @@ MARKS = (
 OF_A_SUITE = ("max_new_tokens",)  # settings in which rows of one model differ
 
 
-def export(directories: Sequence[Path], out: Path, baselines: Sequence[str] = ()) -> Export:
+def export(
+    directories: Sequence[Path],
+    out: Path,
+    baselines: Sequence[str] = (),
+    developer: str | None = None,
+    texts: bool = True,
+) -> Export:
     """Writes `OUT/MODEL/README.md` for each model of the finished rows.
 
     A model is a baseline on a backbone with its options: what a row tells but for suite and shots.
@@ -42,20 +57,22 @@ def export(directories: Sequence[Path], out: Path, baselines: Sequence[str] = ()
         directories: written by `run`.
         out: the folder to be.
         baselines: only theirs, if any is named.
+        developer: who made the models; the owners of their backbones on the hub if not given.
+        texts: whether commands and options that are free text are written.
 
     Raises:
         UserError: nothing to export, an unknown baseline, rows that one card cannot tell apart, or
             a folder with other files.
     """
-    runs = {run.directory: run for run in check_cells(list(directories))}
+    runs = {run.directory: run for run in check_cells(list(directories), texts)}
 
     def fill(folder: Path) -> tuple[list[str], list[str]]:
-        rows, notes = complete_rows(directories)
+        rows, notes = complete_rows(directories, texts)
         models, floors = _models(rows, baselines)
         notes += [f"left out: {name}: a floor, without a model" for name in floors]
         for name, members in models.items():
             found = [runs[d] for d in dict.fromkeys(d for row in members for d in row.directories)]
-            _write(folder / name / "README.md", name, members, found)
+            _write(folder / name / "README.md", name, members, found, developer)
         return list(models), notes
 
     made, notes = make_folder(out, directories, fill)
@@ -95,7 +112,9 @@ def _key(header: Mapping[str, Any]) -> str:
     return json.dumps(told, sort_keys=True)
 
 
-def _write(path: Path, name: str, rows: Sequence[Row], runs: Sequence[Run]) -> None:
+def _write(
+    path: Path, name: str, rows: Sequence[Row], runs: Sequence[Run], developer: str | None
+) -> None:
     """Writes a card and reads it back.
 
     Raises:
@@ -104,13 +123,20 @@ def _write(path: Path, name: str, rows: Sequence[Row], runs: Sequence[Run]) -> N
     from huggingface_hub import ModelCard
 
     measured = [(row, scores(row)) for row in rows]
-    results = [result for row, found in measured for result in _results(row, found)]
-    places = [(r.unique_identifier, r.metric_type) for r in results]
-    if len(set(places)) < len(places):
+    places = {run.directory: run.places for run in runs}
+    results = [
+        result
+        for row, found in measured
+        for result in _results(row, found, places[row.directories[0]].hub_id("data"))
+    ]
+    told_of = [(r.unique_identifier, r.metric_type) for r in results]
+    if len(set(told_of)) < len(told_of):
         raise UserError(
             f"{title(rows[0])} stands there twice, with other settings; export the runs apart"
         )
-    card = ModelCard(f"---\n{_data(name, rows, runs, results)}\n---\n{_text(name, measured, runs)}")
+    card = ModelCard(
+        f"---\n{_data(name, rows, runs, results)}\n---\n{_text(name, measured, runs, developer)}"
+    )
     write_whole(path, card.content)
     told = ModelCard.load(path).data
     if (told.model_name, _sorted(told.eval_results)) != (name, _sorted(results)):
@@ -133,33 +159,30 @@ def _data(name: str, rows: Sequence[Row], runs: Sequence[Run], results: list[Any
     """The card's metadata as YAML."""
     from huggingface_hub import ModelCardData
 
-    head, plan = rows[0].header, runs[-1].plan
-    shipped = plan.get("backbone") in names("backbone")
-    hub = not shipped and "/" in head["backbone"]
+    head, run = rows[0].header, runs[-1]
     data = ModelCardData(
         model_name=name,
         eval_results=results,
-        base_model=head["backbone"] if hub else None,
+        base_model=run.places.hub_id("backbone"),
         language=_languages(rows) or None,
         library_name="fewgen",
-        license="apache-2.0" if shipped else None,
+        license="apache-2.0" if run.places.shipped else None,
         metrics=sorted({metric for row in rows for metric in row.header["signatures"]}),
         tags=["fewgen", "few-shot", head["baseline"]],
     )
     return data.to_yaml()
 
 
-def _results(row: Row, found: Mapping[str, Score]) -> "list[EvalResult]":
-    """The row's metrics for `model-index`."""
+def _results(row: Row, found: Mapping[str, Score], hub_id: str | None) -> "list[EvalResult]":
+    """The row's metrics for `model-index`; `hub_id` is that of its data, if it has one."""
     from huggingface_hub import EvalResult
 
     head = row.header
-    hub = "/" in head["dataset"]
     return [
         EvalResult(
             task_type=TASK,
             task_name=f"few-shot {head['suite']}",
-            dataset_type=head["dataset"] if hub else f"fewgen-{head['suite']}",
+            dataset_type=hub_id or f"fewgen-{head['suite']}",
             dataset_name=f"fewgen {head['suite']} ({head['dataset']})",
             dataset_config=f"{head['suite']}-k{head['shots']}",
             dataset_split=head["split"],
@@ -180,7 +203,10 @@ def _results(row: Row, found: Mapping[str, Score]) -> "list[EvalResult]":
 
 
 def _text(
-    name: str, measured: Sequence[tuple[Row, Mapping[str, Score]]], runs: Sequence[Run]
+    name: str,
+    measured: Sequence[tuple[Row, Mapping[str, Score]]],
+    runs: Sequence[Run],
+    developer: str | None,
 ) -> str:
     head = measured[0][0].header
     train = sorted({t for row, _ in measured for t, _ in row.cells if t is not None})
@@ -194,8 +220,10 @@ The method `{head["baseline"]}` on the backbone `{head["backbone"]}`
 ({head["backbone_identity"] or "pre-trained anew for each train seed"}), measured by fewgen, a
 benchmark of few-shot text generation. {_page(head["baseline"])}
 
+Developed by: {developer_of(runs[-1], developer)}
+
 Adaptation starts from weights that are {head["init"]}; order of the gradient of meta-training:
-{head["order"]}. {_options(head)}
+{head["order"]}. {_options(head, runs[-1].places)}
 
 ## Results
 
@@ -241,8 +269,9 @@ def _limits(measured: Sequence[tuple[Row, Mapping[str, Score]]]) -> str:
     return "\n".join(f"- {line}" for line in lines)
 
 
-def _options(head: Mapping[str, Any]) -> str:
-    told = ", ".join(f"`{key} = {value}`" for key, value in head["options"].items())
+def _options(head: Mapping[str, Any], places: Places) -> str:
+    options = places.shown(head["options"])
+    told = ", ".join(f"`{key} = {value}`" for key, value in options.items())
     decoding = head["settings"].get("decoding") or "greedy"
     return f"Options: {told or 'none'}. Answers are written by {decoding} decoding."
 

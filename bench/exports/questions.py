@@ -29,15 +29,14 @@ class Questions:
             TextsMissing: it has no predictions, or its data is not at hand or not what it was.
         """
         if "predictions" not in record:
-            raise TextsMissing(f"{self._run.directory} holds slim records, without predictions")
+            raise TextsMissing(f"{self._run.name} holds slim records, without predictions")
         try:
             made = self._drawn(header, record)
         except UserError as error:
-            raise TextsMissing(error.message) from None
+            raise TextsMissing(self._run.places.shown(error.message)) from None
         if made.digest != record["digest"]:
             raise TextsMissing(
-                f"the data of {header['suite']} is not what it was when {self._run.directory} was "
-                "made"
+                f"the data of {header['suite']} is not what it was when {self._run.name} was made"
             )
         return made
 

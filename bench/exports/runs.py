@@ -1,28 +1,18 @@
 """What `run.json` tells of a run, fit to be published: no path of the machine it was made on."""
 
-import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from bench.errors import UserError
+from bench.places import Places, places_of
+from bench.readers import own_name
 from bench.records import Cell, read_cell, read_json
-
-# An absolute path inside a text: what comes before its last part.
-PLACE = re.compile(r"""(?:file://|(?<![\w./:~-])~?)/(?:[^\s/"':,;()=]+/)*(?=[^\s/])""")
-
-
-def without_places(value: Any) -> Any:
-    """A JSON value whose absolute paths are their last part alone."""
-    if isinstance(value, str):
-        whole = PurePosixPath(value)
-        return whole.name if whole.is_absolute() and ": " not in value else PLACE.sub("", value)
-    if isinstance(value, Mapping):
-        return {without_places(key): without_places(item) for key, item in value.items()}
-    return [without_places(item) for item in value] if isinstance(value, list) else value
+from bench.without_texts import HIDDEN
 
 
 def commit_of(git: Mapping[str, Any]) -> str:
@@ -37,6 +27,7 @@ class Run:
     """A run directory's `run.json`.
 
     Attributes:
+        texts: whether what is told of it may hold names and prompts of the data.
         started: when the run began, in seconds since 1970; of runs of older versions the time of
             the file, which they wrote first.
     """
@@ -44,12 +35,23 @@ class Run:
     directory: Path
     content: dict[str, Any]
     started: int
+    texts: bool = True
 
     @property
     def plan(self) -> dict[str, Any]:
         """The resolved plan."""
         plan: dict[str, Any] = self.content["plan"]
         return plan
+
+    @property
+    def name(self) -> str:
+        """The directory's own name."""
+        return own_name(self.directory)
+
+    @cached_property
+    def places(self) -> Places:
+        """The local paths of the plan."""
+        return places_of(self.content)
 
     @property
     def when(self) -> str:
@@ -59,12 +61,14 @@ class Run:
     @property
     def command(self) -> str:
         """The command that made the run, but for `--out`; `unknown` of a run that does not tell."""
+        if not self.texts:  # it may name tasks and prompts
+            return HIDDEN
         words = [str(word) for word in self.content.get("command") or []]
         if not words:
             return "unknown"
         program = PurePosixPath(words[0])
         first = "fewgen" if program.stem in ("fewgen", "cli", "__main__") else program.name
-        return shlex.join([first, *map(without_places, _without_out(words[1:]))])
+        return shlex.join([first, *map(self.places.word, _without_out(words[1:]))])
 
     @property
     def commit(self) -> str:
@@ -92,8 +96,8 @@ def _without_out(words: Sequence[str]) -> Iterator[str]:
             yield word
 
 
-def read_run(directory: Path) -> Run:
-    """What a run directory was made with.
+def read_run(directory: Path, texts: bool = True) -> Run:
+    """What a run directory was made with; `texts` as in `Run`.
 
     Raises:
         UserError: it is no run directory, or its `run.json` is damaged.
@@ -109,7 +113,7 @@ def read_run(directory: Path) -> Run:
         began = datetime.fromisoformat(content["started"]).timestamp()
     except (KeyError, TypeError, ValueError):
         began = path.stat().st_mtime
-    return Run(directory, content, int(began))
+    return Run(directory, content, int(began), texts)
 
 
 def cell_paths(directory: Path) -> list[Path]:
@@ -129,13 +133,13 @@ def read_cells(directory: Path) -> Iterator[tuple[Cell, dict[str, Any], list[dic
         yield Cell(**{key: header[key] for key in keys}), header, records
 
 
-def check_cells(directories: "list[Path]") -> list[Run]:
-    """The runs of some directories.
+def check_cells(directories: "list[Path]", texts: bool = True) -> list[Run]:
+    """The runs of some directories; `texts` as in `Run`.
 
     Raises:
         UserError: one is no run directory or is named twice, or none holds a finished cell.
     """
-    runs = [read_run(directory) for directory in directories]
+    runs = [read_run(directory, texts) for directory in directories]
     if len({directory.resolve() for directory in directories}) < len(directories):
         raise UserError("a run directory is named twice")
     if not any(cell_paths(directory) for directory in directories):

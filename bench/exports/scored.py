@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.exports.runs import Run
+from bench.places import Places
 from bench.tables import Row, entries, metrics
 from bench.unfinished import planned_rows
+from bench.without_texts import without_texts
 
 LEVEL = 0.95
+UNKNOWN = "unknown"
 UNIT = "resampled by task, crossed with train seeds"
 
 
@@ -38,8 +42,12 @@ def scores(row: Row) -> dict[str, Score]:
     return found
 
 
-def complete_rows(directories: Sequence[Path]) -> tuple[list[Row], list[str]]:
+def complete_rows(directories: Sequence[Path], texts: bool = True) -> tuple[list[Row], list[str]]:
     """The rows all of whose cells are finished, and a line for each other one.
+
+    Args:
+        directories: written by `run`.
+        texts: whether rows keep theirs; else as `bench.without_texts` says.
 
     Raises:
         UserError: no row is finished, or the directories cannot be read.
@@ -50,7 +58,7 @@ def complete_rows(directories: Sequence[Path]) -> tuple[list[Row], list[str]]:
         for row in rows
         if not row.complete
     ]
-    kept = [row for row in rows if row.complete]
+    kept = [row for row in (rows if texts else without_texts(rows)) if row.complete]
     if not kept:
         raise UserError(
             f"no row of {', '.join(map(str, directories))} has all its cells; give the same "
@@ -65,11 +73,22 @@ def title(row: Row) -> str:
     return f"{head['suite']} / {head['baseline']} / K = {head['shots']}"
 
 
+def developer_of(run: Run, given: str | None = None) -> str:
+    """Who made a row's model: who is given, else the owner of the backbone on the hub."""
+    owner, _, _ = (run.places.hub_id("backbone") or UNKNOWN).partition("/")
+    return given or owner
+
+
+def part_of_id(text: str) -> str:
+    """A text as a part of an id of the hub, or as a folder."""
+    return re.sub(r"[^A-Za-z0-9._-]+", "-", text).strip("-._")
+
+
 def model_name(header: Mapping[str, Any]) -> str:
     """A name for backbone and method that may be a folder: `tiny-maml`, `copy`."""
     parts = [header["backbone"], header["baseline"]]
     name = "-".join(str(part) for part in parts if part)
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "model"
+    return part_of_id(name) or "model"
 
 
 def queries(row: Row) -> int:
@@ -79,7 +98,8 @@ def queries(row: Row) -> int:
     return sum(queries_of(record) for record in row.records())
 
 
-def setting_texts(header: Mapping[str, Any]) -> dict[str, str]:
-    """Options and settings that are set, as texts."""
-    told = {**header["settings"], **{f"option.{k}": v for k, v in header["options"].items()}}
+def setting_texts(header: Mapping[str, Any], places: Places) -> dict[str, str]:
+    """Options and settings that are set, as texts without the run's local paths."""
+    options = places.shown(header["options"])
+    told = {**header["settings"], **{f"option.{k}": v for k, v in options.items()}}
     return {key: str(value) for key, value in told.items() if value not in (None, [], {})}

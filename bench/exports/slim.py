@@ -9,8 +9,10 @@ from bench.costs import inner_step_ms, inner_steps
 from bench.errors import UserError
 from bench.exports import Export
 from bench.exports.folder import make_folder
-from bench.exports.runs import check_cells, read_cells, without_places
-from bench.records import read_json, write_cell, write_json
+from bench.exports.runs import check_cells, read_cells
+from bench.records import read_failure, write_cell, write_json
+from bench.tables import read_rows
+from bench.without_texts import Hidden, kind_of
 
 LEFT_OUT = ("predictions", "support_ids", "query_ids", "losses")
 
@@ -46,10 +48,15 @@ def is_slim(header: Mapping[str, Any]) -> bool:
     return bool(header.get("slim"))
 
 
-def export(directories: Sequence[Path], out: Path) -> Export:
+def export(directories: Sequence[Path], out: Path, texts: bool = True) -> Export:
     """Writes a run directory that gives the same tables as the one it is made of.
 
     Its `run.json` is without paths and without the name of the run directory.
+
+    Args:
+        directories: one, written by `run`.
+        out: the folder to be.
+        texts: whether names of tasks, commands, messages and options that are free text are kept.
 
     Raises:
         UserError: not one run directory, one without finished cells, or a folder with other files.
@@ -57,18 +64,26 @@ def export(directories: Sequence[Path], out: Path) -> Export:
     if len(directories) != 1:
         raise UserError("records are slimmed one run directory at a time; name one")
     directory = directories[0]
-    run = check_cells([directory])[0]
+    run = check_cells([directory], texts)[0]
 
     def fill(folder: Path) -> None:
-        content = without_places({**run.content, "started": run.when})
+        hidden = None if texts else Hidden(read_rows([directory]))
+        content = run.places.shown({**run.content, "started": run.when})
+        content["local"] = run.places.shown(dict(run.places.local))
         content["plan"] = {**content["plan"], "out": None}
-        content["command"] = shlex.split(run.command)
-        write_json(folder / "run.json", content)
+        content["command"] = shlex.split(run.command) if texts else []
+        write_json(folder / "run.json", hidden.run(content) if hidden else content)
         for cell, header, records in read_cells(directory):
+            if hidden:
+                records = [hidden.record(header, record) for record in records]
+                header = hidden.header(header)
             slimmed = [slim_record(record) for record in records]
-            write_cell(folder, cell, {**header, "slim": True}, slimmed)
+            write_cell(folder, cell, {**run.places.shown(header), "slim": True}, slimmed)
         for path in sorted((directory / "cells").rglob("*.failed.json")):
-            failure = without_places(read_json(path))
+            header, reason = read_failure(path)
+            if hidden:
+                header, reason = hidden.header(header), kind_of(reason)
+            failure = run.places.shown({"cell": header, "reason": reason})
             write_json(folder / path.relative_to(directory), failure)
 
     make_folder(out, directories, fill)

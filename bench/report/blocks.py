@@ -14,6 +14,7 @@ from bench.statistics import corpus_score
 from bench.streams import digest_of
 from bench.tables import Block as RankedBlock
 from bench.tables import Row, entries, frame_of, metrics, ranked
+from bench.without_texts import without_texts
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -194,15 +195,23 @@ class Block:
         return dict(sorted(found.items()))
 
 
-def read_blocks(directories: Sequence[Path], metric: str | None = None) -> list[Block]:
+def read_blocks(
+    directories: Sequence[Path], metric: str | None = None, texts: bool = True
+) -> list[Block]:
     """The blocks of `bench.tables.leaderboard`, in its order.
+
+    Args:
+        directories: written by `fewgen run`.
+        metric: ranks in place of each suite's primary metric.
+        texts: whether records keep theirs; else as `bench.without_texts` says.
 
     Raises:
         UserError: as `leaderboard`.
     """
     series: dict[str, int] = {}
     blocks = []
-    for number, made in enumerate(ranked(directories, metric), 1):
+    change = list if texts else without_texts
+    for number, made in enumerate(ranked(directories, metric, change=change), 1):
         lines = [
             Line(
                 place,

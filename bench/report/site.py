@@ -9,7 +9,7 @@ from typing import Any
 
 from bench.episodes import Episode
 from bench.errors import UserError
-from bench.exports.runs import read_run, without_places
+from bench.exports.runs import read_run
 from bench.exports.slim import queries_of
 from bench.report.blocks import Block, Line, Place, families, read_blocks
 from bench.report.figures import colour, marker
@@ -19,6 +19,7 @@ from bench.report.plots import Plot, cost_plot, loss_plot, profile_plot, score_p
 from bench.report.tables import leaderboard_table, over_table
 from bench.report.texts import OTHER_DIGEST, Texts
 from bench.shown import MISSING
+from bench.without_texts import plan_without_texts
 
 FEWER = "the plan draws fewer episodes"
 PAGE = 500  # episodes of a task on one page
@@ -46,6 +47,7 @@ def build(
     out: Path,
     metric: str | None = None,
     say: Callable[[str], None] = lambda line: None,
+    texts: bool = True,
 ) -> int:
     """Writes a static site of some run directories; returns the number of its pages.
 
@@ -54,16 +56,18 @@ def build(
         out: the site's folder: new, empty, or an older report, which is replaced.
         metric: ranks in place of each suite's primary metric.
         say: told in a line what the site has to leave out.
+        texts: whether the site holds inputs, targets, answers, ids, messages of failures and the
+            names of tasks of one's own data.
 
     Raises:
         UserError: no run directory, a damaged file, a metric that was not recorded, or a folder
             that cannot be written or is not a report's.
     """
     check_folder(out)  # before what takes long
-    blocks = read_blocks(directories, metric)
+    blocks = read_blocks(directories, metric, texts)
     with whole_folder(out) as part:
         written = 0
-        for path, html in Site(directories, blocks, say).pages():
+        for path, html in Site(directories, blocks, say, texts).pages():
             file = part / path
             file.parent.mkdir(parents=True, exist_ok=True)
             file.write_text(html, encoding="utf-8", newline="\n")
@@ -82,12 +86,17 @@ class Site:
     """The pages of some blocks."""
 
     def __init__(
-        self, directories: Sequence[Path], blocks: Sequence[Block], say: Callable[[str], None]
+        self,
+        directories: Sequence[Path],
+        blocks: Sequence[Block],
+        say: Callable[[str], None],
+        texts: bool = True,
     ) -> None:
         from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
         self.directories, self.blocks, self.say = directories, blocks, say
-        self._texts = Texts(directories)
+        self._texts = Texts(directories) if texts else None
+        self._places = [read_run(directory).places for directory in directories]
         self._jinja = Environment(
             loader=FileSystemLoader(HERE / "templates"),
             autoescape=True,
@@ -95,6 +104,7 @@ class Site:
             trim_blocks=True,
             lstrip_blocks=True,
         )
+        self._jinja.globals["texts"] = texts
         self._jinja.filters.update(
             visible=visible, colour=colour, marker=marker, score=_score, file=_episode_file
         )
@@ -116,7 +126,7 @@ class Site:
         return self._page(
             "index.html",
             "index.html",
-            runs=[_run(directory) for directory in self.directories],
+            runs=[_run(directory, self._texts is not None) for directory in self.directories],
             blocks=[(block, leaderboard_table(block), _plots(block)) for block in self.blocks],
             over=[
                 (over, over_table(over), profile_plot(over)) for over in over_suites(self.blocks)
@@ -179,7 +189,11 @@ class Site:
 
     def _drawn(self, block: Block, places: Sequence[Place]) -> Iterator[tuple[Episode | None, str]]:
         """Of each episode of one seed: its texts, or why they are not shown."""
+        if self._texts is None:
+            yield from ((None, "") for _ in places)
+            return
         found, reason = self._texts.episodes(block.suite, block.shots, places[0], block.digests)
+        reason = self._shown(reason)
         if reason:
             self.say(f"{block.suite}, K = {block.shots}, seed {places[0][0]}: no texts: {reason}")
         for place in places:
@@ -187,11 +201,17 @@ class Site:
             try:
                 episode = next((e for e in found if e.index == place[1]), None)
             except UserError as error:
-                reason = error.message
+                reason = self._shown(error.message)
             if episode and episode.digest != block.digests[place]:
                 yield None, OTHER_DIGEST
             else:
-                yield episode, without_places(reason) or ("" if episode else FEWER)
+                yield episode, reason or ("" if episode else FEWER)
+
+    def _shown(self, reason: str) -> str:
+        """A message without local paths."""
+        for places in self._places:
+            reason = places.shown(reason)
+        return reason
 
 
 def _plots(block: Block) -> list[Plot]:
@@ -242,10 +262,10 @@ def _score(value: float | None) -> str:
     return MISSING if value is None else f"{value:.1f}"
 
 
-def _run(directory: Path) -> dict[str, Any]:
+def _run(directory: Path, texts: bool) -> dict[str, Any]:
     """What was run."""
-    run = read_run(directory)
-    plan = without_places(run.plan)
+    run = read_run(directory, texts)
+    plan = run.places.shown(run.plan if texts else plan_without_texts(run.plan))
     told = {
         "Command": run.command,
         "Commit": run.commit,
@@ -260,7 +280,7 @@ def _run(directory: Path) -> dict[str, Any]:
     }
     rest = {key: value for key, value in plan.items() if key not in {"out", *PLAN.values()}}
     return {
-        "name": directory.resolve().name,
+        "name": run.name,
         "told": told,
         "plan": json.dumps(rest, ensure_ascii=False, indent=1),
     }

@@ -94,7 +94,9 @@ class Crossover(Study):
         """Curves, differences to the rival at each K, and where it overtakes."""
         roots = list(runs.values())
         rival, control = self.analysis["rival"], self.analysis["control"]
-        plan = Plan.model_validate(read_run(roots[0]).plan)
+        run = read_run(roots[0])
+        plan = Plan.model_validate(run.plan)
+        plan = plan.model_copy(update={"backbone": run.places.shown(plan.backbone)})
         suites = read_curves(roots, plan.suites, plan.baselines, rival, control)
         compared = [one for found in suites for one in found if one.differences]
         return Findings(
@@ -115,7 +117,7 @@ class Crossover(Study):
             "each K may move every crossing.",
             f"Meta-training drew K from {listed(plan.trained_shots)} and had "
             f"{plan.train_budget:,} tokens; other K or a larger budget may do better.",
-            f"All methods start from the backbone {Path(plan.backbone).name}; one that knows more "
+            f"All methods start from the backbone {plan.backbone}; one that knows more "
             "of a task leaves less to learn from its examples.",
         ]
         if len(plan.train_seeds) == 1:

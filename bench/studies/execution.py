@@ -9,6 +9,7 @@ from bench.context import Context
 from bench.errors import UserError
 from bench.options import spread
 from bench.plan import Plan, make_plan
+from bench.progress import Progress, unseen
 from bench.publish import write_tables
 from bench.runner import Begun, begin, finish, pinned, warnings_of
 from bench.studies.page import write_findings
@@ -24,7 +25,7 @@ def execute_study(
     out: Path,
     size: str = "full",
     say: Callable[[str], None] = lambda line: None,
-    progress: Callable[[float, float], None] = lambda done, total: None,
+    progress: Progress = unseen,
 ) -> list[str]:
     """Runs what is left of a study's plans in `out` and writes what they tell.
 
@@ -50,7 +51,7 @@ def execute_study(
         for plan in plans.values():
             held.enter_context(records.locked(Path(str(plan.out))))
         begun = _begin(plans, out / BACKBONES, say)
-        failed = finish(begun, progress)
+        failed = finish(begun, progress, say=say)
         for run in begun:
             write_tables(run.context.root)
         if failed:

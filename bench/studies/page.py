@@ -84,7 +84,7 @@ def _listed(head: str, lines: Sequence[str]) -> str:
 def _made(roots: Sequence[Path]) -> str:
     """Command, commit, size and budget."""
     told, spent = [read_run(root) for root in roots], effort(roots)
-    plans = [run.plan for run in told]
+    plans = [run.places.shown(run.plan) for run in told]
     sizes = {
         key: dict.fromkeys(_text(plan[key]) for plan in plans if plan.get(key) is not None)
         for key in SIZE

@@ -200,7 +200,11 @@ def _left_out(root: Path) -> Iterator[str]:
     for suite, told in suites.items():
         reasons = [
             *(("not probed", reason) for reason in told.get("not_probed", ())),
-            *(("left out", reason) for some in told["left_out"].values() for reason in some),
+            *(
+                ("left out", reason)
+                for some in told.get("left_out", {}).values()
+                for reason in some
+            ),
         ]
         for what, reason in reasons[:LISTED]:
             yield f"{root.name}, {suite}: {what}: {reason}."
