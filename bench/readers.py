@@ -113,6 +113,7 @@ def digest_of_files(paths: Sequence[Path], root: Path) -> str:
 
 def _read_jsonl(path: Path) -> Iterator[Row]:
     blank = 0
+    decode = json.JSONDecoder(object_pairs_hook=_unrepeated).decode
     with path.open("rb") as file:
         for number, raw in enumerate(file, 1):
             where = f"{path.name}, line {number}"
@@ -130,7 +131,7 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
                     f"{path.name}, line {blank}: a blank line between records; remove it"
                 )
             try:
-                record = json.loads(line.strip(), object_pairs_hook=_unrepeated)
+                record = decode(line.strip())
             except json.JSONDecodeError as error:
                 raise UserError(
                     f"{where}: broken JSON: {error.msg}, column {error.colno}"

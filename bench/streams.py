@@ -7,12 +7,12 @@ from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 T = TypeVar("T")
+_text = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":")).encode
 
 
 def digest_of(*parts: object) -> str:
     """SHA-256 (hex) of `parts`, which must be JSON values; the same on every machine."""
-    text = json.dumps(parts, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode("utf-8")).hexdigest()
+    return hashlib.sha256(_text(parts).encode("utf-8")).hexdigest()
 
 
 def fraction_of(*parts: object) -> float:

@@ -174,3 +174,44 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory, tokenizer: Any) -> str:
     build("gpt2", tokenizer, torch.float32).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return str(folder)
+
+
+RECIPE = """
+[model]
+model_type = "llama"
+hidden_size = 32
+intermediate_size = 48
+num_hidden_layers = 1
+num_attention_heads = 2
+num_key_value_heads = 2
+max_position_embeddings = 1024
+tie_word_embeddings = true
+[tokenizer]
+vocabulary = 800
+[training]
+tokens = 3000
+rate = 1e-3
+rows = 8
+in_context = 0.5
+examples = 3
+tasks = 8
+seed = 0
+"""
+
+
+@pytest.fixture(scope="session")
+def pretrained(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A folder as those that ship: what `fewgen pretrain` leaves, and the recipe. It reads the text
+    of few tasks, so that pre-training by it takes a second."""
+    from click.testing import CliRunner
+
+    from bench.cli import main
+
+    recipe = tmp_path_factory.mktemp("recipe") / "recipe.toml"
+    recipe.write_text(RECIPE)
+    folder = recipe.parent / "small-llama"
+    words = ["pretrain", "--suite", "writing", "--backbone", str(recipe), "--out", str(folder)]
+    result = CliRunner().invoke(main, [*words, "--threads", "1"])
+    assert result.exit_code == 0, result.output
+    shutil.copy(recipe, folder)
+    return str(folder)

@@ -186,7 +186,10 @@ def _draw(
 ) -> list[Array]:
     """Sums of each row `(train seeds, episodes, statistics)`, episodes by task."""
     kinds = rng.integers(len(real.tasks), size=design.tasks)
-    drawn = np.concatenate([rng.choice(real.tasks[k], design.episodes) for k in kinds])
+    sizes = np.array([len(places) for places in real.tasks])
+    starts = np.cumsum(sizes) - sizes
+    within = rng.integers(sizes[kinds, None], size=(design.tasks, design.episodes))
+    drawn = np.concatenate(real.tasks)[(starts[kinds, None] + within).ravel()]
     label = np.repeat(np.arange(design.tasks), design.episodes)
     seeds = max(design.train_seeds, 1)
     made = []

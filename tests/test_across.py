@@ -60,8 +60,9 @@ def test_few_train_seeds_have_students_interval():
 
 @pytest.mark.slow
 @pytest.mark.parametrize("train_seeds", [1, 2, 4, 8])
-def test_intervals_hold_the_truth_as_often_as_they_say(train_seeds):
+def test_intervals_hold_the_truth_as_often_as_they_say(train_seeds, monkeypatch):
     """Two suites of 24 tasks, 1,000 repeats: the middle half of a normal law has its mean."""
+    monkeypatch.setattr("bench.across.THRESHOLDS", ())  # the profile is not looked at
     rng, held = np.random.default_rng(0), 0
     for number in range(1000):
         trainings = rng.normal(0, 1.0, (train_seeds, 1)) * (train_seeds > 1)
@@ -69,7 +70,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(train_seeds):
             one(50 + trainings + rng.normal(0, 5, (1, 24)) + rng.normal(0, 1, (train_seeds, 24)))
             for _ in range(2)
         ]
-        found = aggregate(suites, repeats=400, seed=number).interval
+        found = aggregate(suites, repeats=300, seed=number).interval
         held += found.low <= 50 <= found.high
     assert 930 <= held <= 975
 

@@ -1,46 +1,38 @@
-"""Kills runs at random moments and compares what is left with runs that nothing disturbed."""
+"""Kills runs at moments spread over their course and compares what a resumed run leaves with a run
+that nothing disturbed.
+
+Moments are named by what the run directory holds, so that they do not depend on the machine's
+speed. Most runs are resumed in this process, without the seconds that workers spend on imports.
+"""
 
 import os
-import random
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from tests.test_run import QUALITY
+from tests.test_run import QUALITY, command
 
 pytestmark = pytest.mark.slow
-MOMENTS = 8
+PATIENCE = 300.0  # seconds for what takes a few
+ALL = ("nearest", "in-context", "fine-tuned", "maml", "reptile")
+TRAINED, SEEDS = 2, 2
+CELLS = len(ALL) * SEEDS
 
 
-def start(checkpoint: str, out: Path, workers: int) -> subprocess.Popen[bytes]:
-    words = [
-        "run",
-        "--backbone",
-        checkpoint,
-        "--suite",
-        "translation",
-        "--shots",
-        "2",
-        "--queries",
-        "2",
-        "--episodes",
-        "3",
-        "--seeds",
-        "0,1",
-        "--train-budget",
-        "6000",
-        "--workers",
-        str(workers),
-        "--out",
-        str(out),
-    ]
-    for baseline in ("nearest", "in-context", "fine-tuned", "maml", "reptile"):
-        words += ["--baseline", baseline]
+def words(checkpoint: str, out: Path, workers: int, baselines: Sequence[str] = ALL) -> list[str]:
+    found = ["run", "--backbone", checkpoint, "--suite", "translation", "--shots", "2"]
+    found += ["--queries", "2", "--episodes", "2", "--seeds", "0,1", "--train-budget", "2000"]
+    found += ["--workers", str(workers), "--out", str(out)]
+    return found + [word for name in baselines for word in ("--baseline", name)]
+
+
+def start(words: Sequence[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "bench.cli", *words],
         stdout=subprocess.DEVNULL,
@@ -51,12 +43,17 @@ def start(checkpoint: str, out: Path, workers: int) -> subprocess.Popen[bytes]:
     )
 
 
-def complete(checkpoint: str, out: Path, workers: int) -> float:
-    began = time.monotonic()
-    process = start(checkpoint, out, workers)
+def run_apart(words: Sequence[str]) -> None:
+    """In processes of its own."""
+    process = start(words)
     _, errors = process.communicate()
     assert process.returncode == 0, errors.decode()
-    return time.monotonic() - began
+
+
+def run_here(words: Sequence[str]) -> None:
+    """In this process."""
+    result = command(*words)
+    assert result.exit_code == 0, result.output
 
 
 def quality(out: Path) -> bytes:
@@ -64,9 +61,30 @@ def quality(out: Path) -> bytes:
     return table[["baseline", "seeds", *QUALITY]].to_csv(index=False).encode()
 
 
+def cells_in(out: Path) -> list[Path]:
+    return sorted(out.rglob("cells/**/*.jsonl"))
+
+
+def done_in(out: Path) -> int:
+    """What a run has finished: its start, each initialisation and each cell count one."""
+    trained = list(out.glob("artefacts/*-*/cost.json"))
+    return (out / "run.json").exists() + len(trained) + len(cells_in(out))
+
+
 def children(parent: int) -> list[int]:
     path = Path(f"/proc/{parent}/task/{parent}/children")
     return [int(word) for word in path.read_text().split()] if path.exists() else []
+
+
+def workers_of(parent: int) -> list[int]:
+    return [process for process in children(parent) if "bench.worker" in name(process)]
+
+
+def name(process: int) -> str:
+    try:
+        return Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ")
+    except (FileNotFoundError, ProcessLookupError):
+        return ""
 
 
 def alive(process: int) -> bool:
@@ -77,8 +95,22 @@ def alive(process: int) -> bool:
     return state != "Z"
 
 
+def wait_until(met: Callable[[], object], process: subprocess.Popen[bytes] | None = None) -> None:
+    """Waits for a condition, as long as a process runs that is to bring it about."""
+    deadline = time.monotonic() + PATIENCE
+    while not met():
+        assert time.monotonic() < deadline
+        assert process is None or process.poll() is None
+        time.sleep(0.01)
+
+
+def all_end(workers: Sequence[int]) -> None:
+    """Workers notice by themselves that their parent has gone."""
+    wait_until(lambda: not any(map(alive, workers)))
+
+
 def kill(process: subprocess.Popen[bytes]) -> list[int]:
-    """Kills the parent alone; its workers must notice by themselves."""
+    """Kills the parent alone."""
     workers = children(process.pid)
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
@@ -87,22 +119,25 @@ def kill(process: subprocess.Popen[bytes]) -> list[int]:
 
 def test_killed_runs_end_as_if_nothing_had_happened(checkpoint: str, tmp_path: Path) -> None:
     whole = tmp_path / "whole"
-    seconds = complete(checkpoint, whole, workers=2)
+    run_here(words(checkpoint, whole, 2))
     expected = quality(whole)
-    draw = random.Random(20)
-    for moment in range(MOMENTS):
+    everything = done_in(whole)
+    assert everything == 1 + TRAINED + CELLS
+    # Before the start, while workers start, in meta-training, among the cells, at the last.
+    for place, moment in enumerate([0, 1, 2, everything // 2, everything - 1]):
         out = tmp_path / f"killed-{moment}"
-        workers = 1 + moment % 2
-        process = start(checkpoint, out, workers)
-        # Later moments fall among the cells; the first ones into start-up and meta-training.
-        time.sleep(seconds * (moment + draw.random()) / MOMENTS)
+        again = words(checkpoint, out, 1 + place % 2)
+        process = start(again)
+        wait_until((out / ".lock").exists, process)
+        wait_until(lambda out=out, moment=moment: done_in(out) >= moment, process)
         orphans = kill(process)
-        cells = {p: p.stat().st_mtime_ns for p in out.rglob("cells/**/*.jsonl")}
-        complete(checkpoint, out, workers)
+        assert done_in(out) < everything, "killed too late to show anything"
+        cells = {path: path.stat().st_mtime_ns for path in cells_in(out)}
+        (run_apart if moment == everything // 2 else run_here)(again)
         assert quality(out) == expected, f"moment {moment}"
-        assert {p: p.stat().st_mtime_ns for p in cells} == cells, "a finished cell was repeated"
+        assert {path: path.stat().st_mtime_ns for path in cells} == cells, "a cell was repeated"
         assert not list(out.rglob("*.part"))
-        assert not [p for p in orphans if alive(p)], "a worker outlived its parent"
+        all_end(orphans)
 
 
 def test_a_kill_while_a_cell_is_written_leaves_no_half(checkpoint: str, tmp_path: Path) -> None:
@@ -125,48 +160,36 @@ def test_a_kill_while_a_cell_is_written_leaves_no_half(checkpoint: str, tmp_path
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True)
     assert done.returncode == -signal.SIGKILL
     assert list(out.rglob("*.part"))
-    assert not list(out.rglob("cells/**/*.jsonl"))
-    again = subprocess.run([sys.executable, "-m", "bench.cli", *words], capture_output=True)
-    assert again.returncode == 0, again.stderr.decode()
-    assert len(list(out.rglob("cells/**/*.jsonl"))) == 1
+    assert not cells_in(out)
+    run_here(words)
+    assert len(cells_in(out)) == 1
     assert not list(out.rglob("*.part"))
 
 
 def test_an_interrupt_ends_with_one_line(checkpoint: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    process = start(checkpoint, out, 2)
-    while not (out / "run.json").exists():
-        assert process.poll() is None
-        time.sleep(0.05)
-    time.sleep(3)
-    workers = children(process.pid)
+    process = start(words(checkpoint, out, 2))
+    wait_until(lambda: done_in(out) > 1, process)
+    workers = workers_of(process.pid)
+    assert len(workers) == 2
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    _, errors = process.communicate(timeout=PATIENCE)
     assert process.returncode == 130
     assert b"Traceback" not in errors
     assert b"run the same command again" in errors
-    time.sleep(1)
-    assert not [p for p in workers if alive(p)]
+    all_end(workers)
 
 
 def test_a_dead_worker_fails_its_cell_and_not_the_run(checkpoint: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    process = start(checkpoint, out, 1)
-    while not (found := children(process.pid)) or not any("bench.worker" in name(p) for p in found):
-        assert process.poll() is None
-        time.sleep(0.05)
-    time.sleep(4)
-    for worker in children(process.pid):
-        if "bench.worker" in name(worker):
-            os.kill(worker, signal.SIGKILL)
+    short = words(checkpoint, out, 1, ["nearest", "in-context"])
+    process = start(short)
+    wait_until(lambda: cells_in(out), process)
+    [worker] = workers_of(process.pid)
+    os.kill(worker, signal.SIGKILL)
     _, errors = process.communicate()
     assert process.returncode == 1, errors.decode()
     assert b"signal 9" in errors
-    complete(checkpoint, out, 1)
-
-
-def name(process: int) -> str:
-    try:
-        return Path(f"/proc/{process}/cmdline").read_text().replace("\0", " ")
-    except (FileNotFoundError, ProcessLookupError):
-        return ""
+    assert len(cells_in(out)) == 2 * SEEDS - 1
+    run_here(short)
+    assert len(cells_in(out)) == 2 * SEEDS

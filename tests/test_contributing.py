@@ -5,11 +5,17 @@ import re
 import shlex
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
+
 from bench.records import read_cell, read_json
+from bench.registry import _entry_points
+from tests.test_cli import command
 
 ROOT = Path(__file__).parent.parent
+Fewgen = Callable[..., str]  # a folder and words to what is printed
 GUIDE = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 
 
@@ -55,7 +61,24 @@ def fewgen(place: Path, *words: str) -> str:
     return done.stdout
 
 
-def follow(title: str, place: Path) -> str:
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Fewgen]:
+    """`fewgen` in this process, with what is installed in the test's folder."""
+
+    def fewgen(place: Path, *words: str) -> str:
+        _entry_points.cache_clear()
+        done = command(*words)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+    with monkeypatch.context() as patch:
+        patch.syspath_prepend(tmp_path / "site")
+        patch.chdir(tmp_path)
+        yield fewgen
+    _entry_points.cache_clear()
+
+
+def follow(title: str, place: Path, fewgen: Fewgen = fewgen) -> str:
     """Runs the section's commands; what the last one printed."""
     shown = ""
     for words in commands(section(title)):
@@ -64,12 +87,12 @@ def follow(title: str, place: Path) -> str:
     return shown
 
 
-def test_the_guides_suite_runs_from_the_command_line(tmp_path: Path) -> None:
+def test_the_guides_suite_runs_from_the_command_line(tmp_path: Path, here: Fewgen) -> None:
     written = {Path(name).name for name in files(section("A new suite"))}
     assert written == {"pyproject.toml", "__init__.py", "CARD.md"}
     place = install("A new suite", tmp_path)
-    assert "plurals" in fewgen(place, "list", "suites").split()
-    shown = follow("A new suite", place)
+    assert "plurals" in here(place, "list", "suites").split()
+    shown = follow("A new suite", place, here)
     assert re.search(r"^\| \**nearest\**\s+\|", shown, re.MULTILINE)
     assert "plurals (embedded, revision 1, meta-test), K = 8, 2 episodes" in shown
     run = read_json(place / "results" / "plurals" / "run.json")
@@ -77,6 +100,7 @@ def test_the_guides_suite_runs_from_the_command_line(tmp_path: Path) -> None:
 
 
 def test_the_guides_baseline_runs_from_the_command_line(tmp_path: Path) -> None:
+    """In processes, whose workers find what is installed too."""
     written = files(section("A new baseline"))
     assert {Path(name).name for name in written} == {"pyproject.toml", "sign_maml.py"}
     module = next(text for name, text in written.items() if name.endswith(".py"))

@@ -2,8 +2,6 @@
 
 import math
 import re
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -22,6 +20,7 @@ from bench.studies.cost import verdicts
 from bench.studies.payback import Payback
 from bench.studies.step_curves import SECONDS, seconds
 from tests.runs import METRICS, header
+from tests.test_cli import command
 
 
 def record(cell: Cell, index: int, words: dict[int, int], ms: float) -> dict[str, object]:
@@ -335,12 +334,11 @@ def test_what_was_not_scored_is_interpolated(tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_the_command_leaves_four_files_and_repeats_their_bytes(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "bench.cli", "study", "cost", "--size", "smoke"]
-    command += ["--out", str(tmp_path / "cost")]
-    subprocess.run(command, check=True, capture_output=True)
+    words = ["study", "cost", "--size", "smoke", "--out", str(tmp_path / "cost")]
+    assert command(*words).exit_code == 0
     names = [f"cost.{kind}" for kind in ("csv", "svg", "png", "md")]
     first = {name: (tmp_path / "cost" / name).read_bytes() for name in names}
     assert set(pd.read_csv(tmp_path / "cost" / "cost.csv")["quantity"]) >= {"N", "score"}
     assert "From how many new tasks on" in first["cost.md"].decode()
-    subprocess.run(command, check=True, capture_output=True)
+    assert command(*words).exit_code == 0
     assert {name: (tmp_path / "cost" / name).read_bytes() for name in names} == first

@@ -15,8 +15,8 @@ from bench.statistics import difference, estimate
 from tests.simulated import SCORERS, Design, Like, population, simulate, truth
 
 pytestmark = pytest.mark.slow
-REPEATS, RESAMPLES = 1000, 400
-PRIMARY = {"translation": "chrf", "summarization": "rougeL", "dialogue": "bleu", "writing": "chrf"}
+REPEATS, RESAMPLES = 1000, 200
+PRIMARY = {"translation": "chrf", "summarization": "rougeL", "dialogue": "bleu"}  # each metric
 
 
 @cache

@@ -47,6 +47,7 @@ from bench.studies.study import Values
 from bench.tables import leaderboard
 from tests.runs import header, write_run
 from tests.simulated import SCORERS, Design, Like, population, simulate
+from tests.test_cli import command
 
 ROUGE = metrics_of("en", {"rougeL": ""})[0]
 SHOTS = [1, 4, 16, 64, 256]
@@ -641,11 +642,6 @@ def test_large_k_of_fewer_tasks_stand_on_the_same_curve(tmp_path: Path) -> None:
 # -- a real one ----------------------------------------------------------------------------
 
 
-def command(out: Path) -> list[str]:
-    words = f"-m bench.cli study crossover --size smoke --out {out}".split()
-    return [sys.executable, *words]
-
-
 def written(root: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in root.iterdir() if path.is_file()}
 
@@ -653,8 +649,9 @@ def written(root: Path) -> dict[str, bytes]:
 @pytest.mark.slow
 def test_smoke_is_interrupted_goes_on_and_repeats_nothing(tmp_path: Path) -> None:
     cells = tmp_path / "runs" / "run" / "cells"
+    words = ["study", "crossover", "--size", "smoke", "--out", str(tmp_path)]
     process = subprocess.Popen(
-        command(tmp_path),
+        [sys.executable, "-m", "bench.cli", *words],
         start_new_session=True,
         stderr=subprocess.PIPE,
         # A shell may have started these tests with interrupts ignored.
@@ -668,7 +665,7 @@ def test_smoke_is_interrupted_goes_on_and_repeats_nothing(tmp_path: Path) -> Non
     kept = {path: path.stat().st_mtime_ns for path in cells.rglob("*.jsonl")}
     assert len(kept) < 12
     assert not written(tmp_path)
-    subprocess.run(command(tmp_path), check=True, capture_output=True)
+    assert command(*words).exit_code == 0
     first = written(tmp_path)
     assert {*first} == {f"crossover.{kind}" for kind in ("csv", "svg", "png", "md")}
     whole = {path: path.stat().st_mtime_ns for path in cells.rglob("*.jsonl")}
@@ -676,7 +673,7 @@ def test_smoke_is_interrupted_goes_on_and_repeats_nothing(tmp_path: Path) -> Non
     assert kept.items() <= whole.items()
     artefacts = sorted(p.name.partition("-")[0] for p in (cells.parent / "artefacts").iterdir())
     assert artefacts == ["fomaml", "joint"]  # one serves K = 1, 4 and 16
-    subprocess.run(command(tmp_path), check=True, capture_output=True)
+    assert command(*words).exit_code == 0
     assert written(tmp_path) == first
     assert {path: path.stat().st_mtime_ns for path in cells.rglob("*.jsonl")} == whole
     table = pd.read_csv(tmp_path / "crossover.csv")

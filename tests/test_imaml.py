@@ -12,7 +12,7 @@ from bench.training import TaskLoss
 from tests.proofs import RATE, direction, flat, relative, start
 
 
-def few(begin: Any, count: int = 400) -> Any:
+def few(begin: Any, count: int = 150) -> Any:
     """The same start of which only small tensors, `count` elements at most, are free: a dense
     Hessian of those can be held."""
     names, total = [], 0
@@ -65,7 +65,7 @@ def test_imaml_equals_a_dense_solve(backbone: Backbone, task: TaskLoss) -> None:
     with attention(True):
         hessian, outer = dense(begin, part, imaml(strength=50.0))
     least = float(torch.linalg.eigvalsh((hessian + hessian.T) / 2)[0])
-    strength = max(0.02, -2 * least)
+    strength = max(0.02, -4 * least)
     learner = imaml(strength=strength, cg_steps=500)
     with attention(True):
         hessian, outer = dense(begin, part, learner)

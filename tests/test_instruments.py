@@ -1,8 +1,6 @@
 """The study of instruments: its plans, what it says of figures that are known, a run."""
 
 import math
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -22,6 +20,7 @@ from bench.studies.instruments_tables import Fall, Score
 from bench.tables import entries, metrics, read_rows
 from bench.tasks import Dial
 from tests.runs import write_run
+from tests.test_cli import command
 
 BASELINES = ["copy", "fine-tuned", "oracle"]
 
@@ -139,12 +138,12 @@ def test_a_metric_that_ranks_nothing_is_a_dash(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_the_study_leaves_its_files_and_makes_them_again(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "bench.cli", "study", "instruments", "--out", str(tmp_path)]
+def test_the_study_leaves_its_files_and_makes_them_again(pretrained: str, tmp_path: Path) -> None:
+    words = ["--backbone", pretrained, "--set", "fine-tuned.inner_steps=4"]
 
     def run() -> dict[str, bytes]:
-        done = subprocess.run(words, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        done = command("study", "instruments", *words, "--out", str(tmp_path))
+        assert done.exit_code == 0, done.output
         return {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
 
     first = run()

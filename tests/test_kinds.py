@@ -60,7 +60,7 @@ def test_every_baseline_runs_on_every_kind(folder: Path, tmp_path: Path) -> None
         "episodes": 1,
         "train_budget": 600,
         "max_new_tokens": 6,
-        "options": {"fine-tuned": {"inner_steps": 2}, "fine-tuned-scratch": {"inner_steps": 2}},
+        "options": {"*": {"inner_steps": 2}},
         "out": str(tmp_path / "run"),
     }
     outcome = bench.run(values)

@@ -134,6 +134,10 @@ def line(steps: Sequence[float], scores: Sequence[float]) -> Array:
     return made
 
 
+# What each scored step gives to each step, linear between them.
+BETWEEN = np.array([np.interp(STEPS, KNOTS, one) for one in np.eye(len(KNOTS))])
+
+
 def drawn(
     rng: np.random.Generator,
     shared: Array,
@@ -147,8 +151,7 @@ def drawn(
     in difficulty, in what suits this method, in the luck of each scored step, and in length, which
     costs are in proportion to."""
     many = max(seeds, 1)
-    luck = rng.normal(0, luck_sd, (many, UNITS, len(KNOTS)))
-    luck = np.apply_along_axis(lambda at: np.interp(STEPS, KNOTS, at), -1, luck)
+    luck = rng.normal(0, luck_sd, (many, UNITS, len(KNOTS))) @ BETWEEN
     own = rng.normal(0, 4, (1, UNITS, 1)) + rng.normal(0, 2, (many, UNITS, 1)) + luck
     trained = rng.normal(0, seed_sd, (seeds, 1, 1)) if seeds else 0.0
     scores = mean + shared[None, :, None] + own + trained

@@ -1,6 +1,8 @@
 """Pre-training: repeatable, resumable, on meta-train text alone; the shipped backbone is true."""
 
 import json
+from copy import deepcopy
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,11 @@ from bench.context import dataset_of
 from bench.episodes import draw_episode
 from bench.errors import UserError
 from bench.pretrain import Corpus, Pretraining, file_digest
+from bench.prompt import Prompt
 from bench.recipe import Recipe, _check_key, read_recipe
 from bench.registry import backbone_path, load, names
 from bench.tasks import SPLITS, Example, Task
+from bench.tokenizer import train_tokenizer
 
 WRONG = """[model]
 {}
@@ -215,19 +219,40 @@ def test_the_shipped_backbone_is_what_its_card_says(name: str) -> None:
     assert 300_000 <= size <= 2_000_000
 
 
-@pytest.mark.parametrize(
-    "name", [n if n == "tiny" else pytest.param(n, marks=pytest.mark.slow) for n in SHIPPED]
-)
-def test_the_shipped_backbones_first_steps_repeat(name: str) -> None:
+@cache
+def corpus_of(suites: tuple[str, ...], tasks: int) -> tuple[Corpus, str]:
+    """The text that several backbones read, with its digest; made once."""
+    corpus = Corpus.of({suite: dataset_of(suite) for suite in suites}, tasks)
+    return corpus, corpus.digest()
+
+
+@cache
+def tokenizer_of(suites: tuple[str, ...], tasks: int, vocabulary: int) -> Any:
+    """The tokenizer that several backbones have; trained once."""
+    return train_tokenizer(corpus_of(suites, tasks)[0].texts(Prompt()), vocabulary, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_shipped_backbones_first_steps_repeat(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The recorded losses come from the recorded text: no other was seen."""
     folder = backbone_path(name)
     assert folder
     facts = json.loads((folder / "training.json").read_text())
     datasets = {suite: dataset_of(suite) for suite in facts["sources"]}
-    assert (
-        Corpus.of(datasets, facts["recipe"]["training"]["tasks"]).digest()
-        == (facts["corpus_digest"])
-    )
+    text = tuple(datasets), facts["recipe"]["training"]["tasks"]
+    corpus, digest = corpus_of(*text)
+    assert digest == facts["corpus_digest"]
+
+    def trained(texts: Any, vocabulary: int, positions: int) -> Any:
+        made = deepcopy(tokenizer_of(*text, vocabulary))
+        made.model_max_length = positions
+        return made
+
+    monkeypatch.setattr(Corpus, "of", lambda *asked: corpus)
+    monkeypatch.setattr(pretrain, "train_tokenizer", trained)
     training = Pretraining(Recipe.model_validate(facts["recipe"]), datasets, CPU)
     tokenizer = json.loads(training.backbone.tokenizer.backend_tokenizer.to_str())
     shipped = json.loads((folder / "tokenizer.json").read_text())

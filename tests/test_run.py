@@ -37,6 +37,9 @@ QUALITY = [
 ]
 
 
+FEW_STEPS = {"*": {"inner_steps": 3}}  # of every baseline that takes some
+
+
 def values(checkpoint: str, out: Path, **more: Any) -> dict[str, Any]:
     return {
         "backbone": checkpoint,
@@ -48,6 +51,7 @@ def values(checkpoint: str, out: Path, **more: Any) -> dict[str, Any]:
         "max_new_tokens": 6,
         "workers": 2,
         "out": str(out),
+        **({} if "baselines" in more else {"options": FEW_STEPS}),
         **more,
     }
 
@@ -181,7 +185,7 @@ def test_cells_of_another_plan_are_refused_without_run_json(
 def test_a_refusal_names_what_changed_in_plain_words(finished: Path, checkpoint: str) -> None:
     """No dictionaries, no quotes, no list that is cut before the difference."""
     some = [name for name in names("baseline") if name != "maml"]
-    more = {"baselines": some, "episodes": 3}
+    more = {"baselines": some, "episodes": 3, "options": FEW_STEPS}
     with pytest.raises(UserError) as refused:
         bench.run(values(checkpoint, finished, **more))
     told = refused.value.message
@@ -260,7 +264,9 @@ def test_a_cell_that_fails_does_not_stop_the_others(checkpoint: str, tmp_path: P
     assert table.loc["fine-tuned", "failed"] == 0
 
 
-def test_pretraining_per_train_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pretraining_per_train_seed(
+    pretrained: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     loaded: list[str] = []
 
     def load_and_count(source: str, *words: Any, **more: Any) -> Any:
@@ -269,7 +275,7 @@ def test_pretraining_per_train_seed(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("bench.checkpoints.load_backbone", load_and_count)
     more = {"train_seeds": [0, 1], "pretrain": {"tokens": 2000}, "baselines": ["copy", "fomaml"]}
-    outcome = bench.run(values("tiny", tmp_path / "out", episodes=1, workers=1, **more))
+    outcome = bench.run(values(pretrained, tmp_path / "out", episodes=1, workers=1, **more))
     assert outcome.failures == {}
     assert len(loaded) == len(set(loaded)) == 2, "each train seed's backbone is loaded once"
     headers = {

@@ -1,8 +1,6 @@
 """The study of probes: analysis on records with known truth, plans, a run."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from bench.studies.probes_answer import Found, answer
 from bench.studies.probes_page import changes
 from bench.tables import read_rows
 from tests.runs import write_run
+from tests.test_cli import command
 from tests.test_probes import probe
 
 NAMES = ("zero-shot", "copy", "fine-tuned", "fomaml")
@@ -234,11 +233,9 @@ def test_what_is_not_probed_is_refused_or_left_out() -> None:
 
 @pytest.mark.slow
 def test_the_study_leaves_its_files_and_makes_them_again(tmp_path: Path) -> None:
-    words = [sys.executable, "-m", "bench.cli", "study", "probes", "--out", str(tmp_path)]
-
     def run() -> dict[str, bytes]:
-        done = subprocess.run(words, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+        done = command("study", "probes", "--out", str(tmp_path))
+        assert done.exit_code == 0, done.output
         return {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
 
     first = run()
