@@ -56,8 +56,8 @@ def test_a_checkout_works_where_nothing_is_installed(tmp_path: Path) -> None:
         "ours = ('fewgen.suites', 'fewgen.baselines')\n"
         "m.entry_points = lambda **k: [] if k.get('group') in ours else real(**k)\n"
         "sys.modules['datasets'] = sys.modules['evaluate'] = None\n"
-        "sys.argv = ['fewgen', 'run', '--baseline', 'nearest', '--episodes', '2', '--queries', '2',"
-        f" '--workers', '1', '--out', {str(tmp_path / 'out')!r}]\n"
+        "sys.argv = ['fewgen', 'run', '--suite', 'writing', '--baseline', 'nearest', '--episodes', "
+        f"'2', '--queries', '2', '--workers', '1', '--out', {str(tmp_path / 'out')!r}]\n"
         "from bench.cli import main\nmain()"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True)

@@ -34,7 +34,8 @@ from bench.tasks import Example
 from tests.conftest import PAIRS, build
 from tests.proofs import Scripted, next_token_logs
 
-KINDS = ("gpt2", "llama", "t5", "bart", "lstm")
+SLOW = [pytest.param(kind, marks=pytest.mark.slow) for kind in ("gpt2", "bart")]
+KINDS = ["llama", "t5", "lstm", *SLOW]
 TASKS, ROWS, MOST = 3, 24, 14
 TIE = 1e-5
 WORDS = sorted({word for text, _ in PAIRS for word in text.split()})

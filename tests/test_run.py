@@ -134,7 +134,7 @@ def test_records_hold_what_they_promise(finished: Path) -> None:
 
 @pytest.mark.usefixtures("worker_processes")
 def test_the_plan_of_a_run_repeats_it_in_two_processes(finished: Path, tmp_path: Path) -> None:
-    out, chosen = tmp_path / "again", ["nearest", "in-context", "fine-tuned", "maml", "reptile"]
+    out, chosen = tmp_path / "again", ["nearest", "fine-tuned", "maml"]
     narrowed = [word for name in chosen for word in ("--baseline", name)]
     words = ["run", str(finished / "plan.toml"), "--out", str(out), "--workers", "2", *narrowed]
     result = command(*words)
