@@ -196,17 +196,21 @@ class Pool:
             reasons[job.key] = reason
             events.failed(job, reason)
 
-        while waiting or any(worker.job for worker in self._workers):
+        while True:
             while broken := [(job, why) for job in waiting if (why := _broken(job, reasons))]:
                 for job, reason in broken:
                     waiting.remove(job)
                     fail(job, reason)
             self._assign(waiting, done)
-            if not any(worker.job for worker in self._workers):
+            busy = [(w.job, w.fraction) for w in self._workers if w.job]
+            begun = sum(job.weight * fraction for job, fraction in busy)
+            events.progress(finished + begun, len(busy))
+            if not busy and not waiting:
+                return
+            if not busy:
                 for job, reason in _stuck(waiting, done):
                     waiting.remove(job)
                     fail(job, reason)
-                events.progress(finished, 0)
                 continue
             worker, message = self._inbox.get()
             job = worker.job
@@ -226,9 +230,6 @@ class Pool:
                     events.done(job, message)
                 else:
                     fail(job, message["reason"])
-            busy = [(w.job, w.fraction) for w in self._workers if w.job]
-            begun = sum(job.weight * fraction for job, fraction in busy)
-            events.progress(finished + begun, len(busy))
 
     def _assign(self, waiting: list[Job], done: set[Hashable]) -> None:
         for worker in self._workers:

@@ -54,6 +54,16 @@ def ends(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, jobs: list[Job]) -> di
     return ended
 
 
+def test_between_two_jobs_a_worker_counts_as_running(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("bench.pool.Worker", Answering)
+    told: list[tuple[float, int]] = []
+    events = Events(lambda *_: None, lambda *_: None, lambda *heard: told.append(heard))
+    Pool(2, tmp_path, 1).run([job(key) for key in "abcd"], events)
+    assert told == [(0, 2), (1, 2), (2, 2), (3, 1), (4, 0)]
+
+
 @pytest.mark.parametrize("turned", [False, True])
 def test_all_that_follows_a_failure_fails_for_its_reason(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, turned: bool
