@@ -58,10 +58,29 @@ def merged(model: Any, folder: Path, allow_pickle: bool) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return PeftModel.from_pretrained(model, str(folder)).merge_and_unload(safe_merge=True)
+            adapted = PeftModel.from_pretrained(model, str(folder))
+            _check_keys(adapted, folder)
+            return adapted.merge_and_unload(safe_merge=True)
+    except UserError:
+        raise
     except Exception as error:  # PEFT raises many kinds for what does not fit
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise UserError(
             f"backbone {str(folder)!r} is an adapter that cannot be merged into "
             f"{base_of(folder)!r}: {reason}"
         ) from error
+
+
+def _check_keys(adapted: Any, folder: Path) -> None:
+    """Raises `UserError` where an adapter's files lack weights, which PEFT would draw at random, or
+    hold some that belong nowhere in the model."""
+    found = adapted.load_adapter(str(folder), adapted.active_adapter)
+    for keys, fault in (
+        (found.missing_keys, "lack {} weight(s) that its configuration asks for"),
+        (found.unexpected_keys, "hold {} weight(s) that the base model has no place for"),
+    ):
+        if keys:
+            raise UserError(
+                f"backbone {str(folder)!r} is an adapter whose files {fault.format(len(keys))}, "
+                f"among them {sorted(keys)[0]}; save it again, or check its base model"
+            )

@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import astuple
 from functools import cached_property
+from itertools import chain
 from typing import Any, ClassVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bench.batches import CACHED, TOKENS, Batch, Mean
@@ -108,7 +109,7 @@ class Backbone(ABC):
         shape.pop("transformers_version", None)  # the library's that loads it, not the model's
         parts.update(json.dumps(shape, sort_keys=True, default=str).encode())
         parts.update(repr(sorted(self.tokenizer.get_vocab().items())).encode())
-        for name, weight in self.model.named_parameters():
+        for name, weight in chain(self.model.named_parameters(), saved_buffers(self.model)):
             parts.update(name.encode())
             parts.update(weight.detach().float().cpu().numpy().tobytes())
         if self._differs:  # the generation config changes how answers begin and end
@@ -446,6 +447,12 @@ class Backbone(ABC):
         """Tokens that a prompt may have when so many are to follow."""
 
 
+def saved_buffers(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
+    """What a checkpoint saves beside its parameters, such as the bias of BART's logits."""
+    saved = model.state_dict(keep_vars=True)
+    return ((name, value) for name, value in model.named_buffers() if name in saved)
+
+
 def not_finite(task: str) -> CellError:
     """That a backbone cannot be measured."""
     return CellError(
@@ -471,7 +478,21 @@ def _positions_of(config: Any) -> int | None:
     """Positions by any of their names; the fewer where encoder and decoder have their own."""
     sides = [int(value) for name in SIDES if (value := getattr(config, name, None))]
     named = (getattr(config, name, None) for name in POSITIONS)
-    return min(sides, default=next((int(value) for value in named if value), None))
+    most = min(sides, default=next((int(value) for value in named if value), None))
+    # Past this length such a model turns the positions of all tokens otherwise, also of those that
+    # it has read, so that a row's values would depend on what else is in its batch.
+    turned = _longrope_limit(config)
+    return min(most, turned) if most and turned else most
+
+
+def _longrope_limit(config: Any) -> int | None:
+    """The length up to which a model with LongRoPE (Ding et al. 2024) uses its short factors."""
+    rope = getattr(config, "rope_parameters", None) or {}
+    for part in (rope, *rope.values()):
+        if isinstance(part, dict) and part.get("rope_type") == "longrope":
+            own = part.get("original_max_position_embeddings")
+            return own or getattr(config, "original_max_position_embeddings", None)
+    return None
 
 
 def _text_parts(config: Any) -> list[Any]:

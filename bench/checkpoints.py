@@ -2,16 +2,18 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.adapters import CONFIG as ADAPTER
 from bench.adapters import adapter_folder, base_of, merged
-from bench.backbone import Backbone
+from bench.backbone import Backbone, saved_buffers
 from bench.causal import CausalBackbone
 from bench.errors import UserError
 from bench.prompt import Prompt, chat_prompt
 from bench.registry import backbone_path, check_backbone_name
+from bench.special_tokens import not_followed
 
 if TYPE_CHECKING:
     import torch
@@ -73,11 +75,19 @@ def load_backbone(
         raise
     except Exception as error:  # transformers raises many kinds for a checkpoint it cannot read
         raise _cannot_load(source, place, error, allow_pickle, trust_remote_code) from error
-    notes = _weights_notes(source, found)
+    notes = [*_weights_notes(source, found), *_generation_notes(source, model)]
     _check_weights(source, model)
-    _check(source, model, tokenizer)
     known = SEPARATORS if free is None else free
-    prompt = chat_prompt(tokenizer) if chat else plain_prompt(tokenizer, known)
+    try:
+        _check(source, model, tokenizer)
+        prompt = chat_prompt(tokenizer) if chat else plain_prompt(tokenizer, known)
+    except UserError:
+        raise
+    except Exception as error:  # whatever a tokenizer's files make it raise
+        raise UserError(
+            f"backbone {source!r}: its tokenizer cannot be used: {_first_line(error)}; save it "
+            "again (tokenizer.save_pretrained)"
+        ) from error
     backbone = backbone_of(model.to(device), tokenizer, prompt)
     backbone.notes = [*notes, *_slower(source, backbone)]
     return backbone
@@ -103,7 +113,7 @@ def _check_weights(source: str, model: Any) -> None:
     """Raises `UserError` where a weight is NaN or infinite."""
     import torch
 
-    for name, weight in model.named_parameters():
+    for name, weight in chain(model.named_parameters(), saved_buffers(model)):
         if weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
             raise UserError(
                 f"backbone {source!r}: its weights are not finite, first in {name}; save it again, "
@@ -130,6 +140,19 @@ def _check(source: str, model: Any, tokenizer: Any) -> None:
     """Raises `UserError` where a tokenizer and a model cannot work together, or not for us."""
     if tokenizer.eos_token_id is None:
         raise UserError(f"backbone {source!r}: its tokenizer has no end-of-sequence token; set one")
+    if (most := tokenizer.model_max_length) is not None and not (
+        isinstance(most, int | float) and most > 0
+    ):
+        raise UserError(
+            f"backbone {source!r}: its tokenizer_config.json has model_max_length = {most!r}; set "
+            "the number of tokens that the model reads"
+        )
+    if getattr(model.config, "attention_type", None) == "block_sparse":
+        raise UserError(
+            f"backbone {source!r} attends in sparse blocks until it meets a short text, and fully "
+            "from then on, so that its answers depend on what it has read before; set "
+            'attention_type = "original_full" in its config.json'
+        )
     if not tokenizer.encode("a", add_special_tokens=False):
         # What transformers makes of a directory without a tokenizer's files.
         raise UserError(
@@ -168,6 +191,17 @@ def _weights_notes(source: str, found: Mapping[str, Any]) -> list[str]:
     return [
         f"backbone {source!r}: {len(surplus)} weight(s) in its files are not in the model that its "
         f"config describes and stay unread, among them {surplus[0]}"
+    ]
+
+
+def _generation_notes(source: str, model: Any) -> list[str]:
+    """What of a checkpoint's generation config answers do not follow."""
+    names = not_followed(model)
+    if not names:
+        return []
+    return [
+        f"backbone {source!r}: its generation config has {', '.join(names)}, which answers here do "
+        "not follow"
     ]
 
 

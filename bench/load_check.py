@@ -8,6 +8,7 @@ slowest is refused. The result is cached per weights, versions, device and type 
 
 import copy
 import hashlib
+import inspect
 import json
 import os
 import re
@@ -471,6 +472,7 @@ def _place(backbone: "Backbone") -> Path:
         type(backbone).__qualname__,
         _shape_digest(model),
         repr(backbone.prompt),
+        _cuts(backbone.tokenizer),
         attends if attends != packing.NAME else packing.REPLACED,
         where,
         str(model.dtype),
@@ -482,11 +484,21 @@ def _place(backbone: "Backbone") -> Path:
 def _shape_digest(model: nn.Module) -> str:
     """What a model is made of: a checkpoint's own code, or hooks, may alter it under one name."""
     parts = hashlib.sha256()
+    brought = {inspect.getmodule(type(m)) for m in model.modules()}
+    for code in sorted(str(getattr(module, "__file__", "")) for module in brought):
+        if "transformers_modules" in code:  # what the checkpoint brought, under one name for all
+            parts.update(Path(code).read_bytes())
     for path, module in model.named_modules():
         kind = type(module)
         hooks = len(module._forward_hooks) + len(module._forward_pre_hooks)
         parts.update(f"{path} {kind.__module__}.{kind.__qualname__} {hooks}\n".encode())
     return parts.hexdigest()
+
+
+def _cuts(tokenizer: Any) -> str:
+    """How a tokenizer cuts texts, beyond its vocabulary."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    return "" if backend is None else hashlib.sha256(backend.to_str().encode()).hexdigest()
 
 
 @lru_cache(maxsize=1)

@@ -33,7 +33,22 @@ def made_otherwise(rows: "Iterable[Row]") -> str:
         if len(values) > 1 or "with changes" in next(iter(values)):
             told = (f"{value} ({', '.join(those)})" for value, those in values.items())
             found.append(f"{key} {', '.join(told)}")
-    return "; ".join(found)
+    return "; ".join([*found, *_other_files(called)])
+
+
+def _other_files(called: Mapping[Path, str]) -> list[str]:
+    """Backbones whose identity is one, though their files differ: in how the tokenizer cuts texts,
+    say, or in code that the checkpoint brings."""
+    files: dict[str, dict[str, list[str]]] = {}
+    for directory, name in called.items():
+        facts = read_json(directory / "run.json").get("facts") or {}
+        if digest := facts.get("backbone_files"):
+            files.setdefault(str(facts.get("backbone")), {}).setdefault(digest, []).append(name)
+    return [
+        f"files of backbone {backbone} differ ({' and '.join(map(', '.join, those.values()))})"
+        for backbone, those in files.items()
+        if len(those) > 1
+    ]
 
 
 def _made_with(directory: Path) -> dict[str, str]:

@@ -30,13 +30,13 @@ class SpecialTokens:
 def special_tokens(model: Any, tokenizer: Any) -> SpecialTokens:
     """The special tokens of a checkpoint, as transformers' `generate` resolves them.
 
-    A decoder starts with the config's `decoder_start_token_id`, else that of the generation
+    A decoder starts with the generation config's `decoder_start_token_id`, else that of the
     config, else the BOS token. All end tokens of the config, the generation config and the
     tokenizer end an answer. `forced_eos_token_id` is not followed: an answer of the maximum length
     counts as cut off, whatever the model.
 
     Raises:
-        UserError: an encoder-decoder model that names no start.
+        UserError: an encoder-decoder model that names no start, or one that it has no token for.
     """
     generation = getattr(model, "generation_config", None)
     return _resolved(model, tokenizer, generation)
@@ -73,13 +73,18 @@ def _resolved(model: Any, tokenizer: Any, generation: Any) -> SpecialTokens:
 def _start(model: Any, generation: Any) -> tuple[int, bool]:
     """What the decoder starts with, and whether it is named as that."""
     places = [
-        (model.config, "decoder_start_token_id"),
         (generation, "decoder_start_token_id"),
+        (model.config, "decoder_start_token_id"),
         (generation, "bos_token_id"),
         (model.config, "bos_token_id"),
     ]
     for holder, name in places:
         for token in _ids(holder, name):
+            if not 0 <= token < (known := _vocabulary(model)):
+                raise UserError(
+                    f"{name} = {token} is none of the {known} tokens of {type(model).__name__}; "
+                    "set it in the checkpoint's config.json and generation_config.json"
+                )
             return token, name == "decoder_start_token_id"
     raise UserError(
         f"{type(model).__name__} names no token that its decoder starts with; set "
@@ -109,6 +114,19 @@ def _vocabulary(model: Any) -> int:
     head = model.get_output_embeddings()
     layer = model.get_input_embeddings() if head is None else head
     return int(layer.weight.shape[0])
+
+
+def not_followed(model: Any) -> list[str]:
+    """Names of the settings by which a checkpoint keeps `generate` from writing some tokens, and
+    which answers here do not follow."""
+    generation = getattr(model, "generation_config", None)
+    names = ["begin_suppress_tokens"]
+    long = any(len(word) > 1 for word in getattr(generation, "bad_words_ids", None) or ())
+    if not model.config.is_encoder_decoder:
+        names = ["begin_suppress_tokens", "suppress_tokens", "bad_words_ids"]
+    elif long:
+        names.append("bad_words_ids")
+    return [name for name in names if getattr(generation, name, None) not in (None, [])]
 
 
 def clean_generation_config(model: Any, tokens: SpecialTokens) -> Any:

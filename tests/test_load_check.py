@@ -281,6 +281,113 @@ def test_weights_that_are_not_finite_are_named(tokenizer: Any, tmp_path: Path) -
         load_backbone(place, None, CPU, "float32")
 
 
+def test_what_is_saved_beside_parameters_is_part_of_a_backbone(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    """BART's `final_logits_bias` is a buffer, and answers depend on it."""
+    place, file = folder_of(made(tokenizer, "bart"), tokenizer, tmp_path), "model.safetensors"
+    before = load_backbone(place, None, CPU, "float32").identity
+    weights = load_file(tmp_path / file)
+    weights["final_logits_bias"][0, 5] = 9
+    save_file(weights, tmp_path / file, metadata={"format": "pt"})
+    assert load_backbone(place, None, CPU, "float32").identity != before
+    weights["final_logits_bias"][0, 5] = torch.nan
+    save_file(weights, tmp_path / file, metadata={"format": "pt"})
+    with pytest.raises(UserError, match="not finite, first in final_logits_bias"):
+        load_backbone(place, None, CPU, "float32")
+
+
+def test_another_cut_of_texts_is_checked_anew(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = folder_of(made(tokenizer), tokenizer, tmp_path)
+    first = load_check._place(load_backbone(place, None, CPU, "float32"))
+    file = tmp_path / "tokenizer.json"
+    values = json.loads(file.read_text())
+    values["normalizer"] = {"type": "Lowercase"}
+    file.write_text(json.dumps(values))
+    assert load_check._place(load_backbone(place, None, CPU, "float32")) != first
+
+
+def test_a_model_whose_attention_changes_for_good_is_refused(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    place = folder_of(made(tokenizer), tokenizer, tmp_path)
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "attention_type": "block_sparse"}))
+    with pytest.raises(UserError, match='set attention_type = "original_full"'):
+        load_backbone(place, None, CPU, "float32")
+
+
+def test_the_context_of_a_longrope_ends_where_its_factors_change(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    place = folder_of(made(tokenizer), tokenizer, tmp_path)
+    file = tmp_path / "config.json"
+    config = json.loads(file.read_text())
+    half = config["hidden_size"] // config["num_attention_heads"] // 2
+    config["max_position_embeddings"] = 512
+    config["rope_parameters"] = {
+        "rope_type": "longrope",
+        "rope_theta": 10000.0,
+        "original_max_position_embeddings": 100,
+        "short_factor": [1.0] * half,
+        "long_factor": [4.0] * half,
+    }
+    file.write_text(json.dumps(config))
+    backbone = load_backbone(place, None, CPU, "float32")
+    assert backbone.context == 100
+
+
+@pytest.mark.parametrize("length", ["512", -1, 0])
+def test_a_wrong_length_of_a_tokenizer_is_named(
+    tokenizer: Any, tmp_path: Path, length: Any
+) -> None:
+    place = folder_of(made(tokenizer), tokenizer, tmp_path)
+    file = tmp_path / "tokenizer_config.json"
+    file.write_text(json.dumps({**json.loads(file.read_text()), "model_max_length": length}))
+    with pytest.raises(UserError, match=f"model_max_length = {length!r}"):
+        load_backbone(place, None, CPU, "float32")
+
+
+def test_a_tokenizer_that_raises_is_named(
+    tokenizer: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = folder_of(made(tokenizer), tokenizer, tmp_path)
+
+    def broken(*_: Any) -> None:
+        raise Exception("Missing [UNK] token")
+
+    monkeypatch.setattr("bench.separators.written", broken)
+    with pytest.raises(UserError, match=r"its tokenizer cannot be used: Missing \[UNK\] token"):
+        load_backbone(place, None, CPU, "float32")
+
+
+@pytest.mark.parametrize(
+    ("alter", "fault"),
+    [
+        (lambda weights: weights.popitem(), "lack 1 weight"),
+        (lambda weights: weights.update({"base_model.foreign": torch.ones(1)}), "hold 1 weight"),
+    ],
+)
+def test_an_adapter_whose_weights_do_not_fit_is_refused(
+    tokenizer: Any, tmp_path: Path, alter: Any, fault: str
+) -> None:
+    peft = pytest.importorskip("peft", reason="the extra `peers` is not installed")
+    model = made(tokenizer)
+    model.name_or_path = folder_of(made(tokenizer), tokenizer, tmp_path / "base")
+    config = peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        peft.get_peft_model(model, config).save_pretrained(tmp_path / "adapter")
+    file = tmp_path / "adapter" / "adapter_model.safetensors"
+    weights = load_file(file)
+    alter(weights)
+    save_file(weights, file, metadata={"format": "pt"})
+    with pytest.raises(UserError, match=fault):
+        load_backbone(str(tmp_path / "adapter"), None, CPU, "float32")
+
+
 def test_an_adapter_is_merged_into_its_base(tokenizer: Any, tmp_path: Path) -> None:
     peft = pytest.importorskip("peft", reason="the extra `peers` is not installed")
     base = folder_of(made(tokenizer), tokenizer, tmp_path / "base")

@@ -93,6 +93,44 @@ def test_answers_begin_as_transformers_begins_them(
     assert forced in (None, int(batch.labels[0, 0])), "what is forced is also taught"
 
 
+def test_the_start_of_the_generation_config_precedes_that_of_the_config(
+    tokenizer: Any, tmp_path: Path
+) -> None:
+    generation = {"decoder_start_token_id": 9, "eos_token_id": 1, "pad_token_id": 2}
+    model = saved(tmp_path, "bart", tokenizer, generation, decoder_start_token_id=7)
+    backbone = load_backbone(str(tmp_path), None, CPU, "float32")
+    assert backbone.tokens.start == 9
+    (made,) = backbone.generate(backbone.weights(), [ASKED], MOST)
+    for text, own in zip(made.texts, own_answers(backbone, model), strict=True):
+        cut = next((i for i, token in enumerate(own) if token in backbone.ends), len(own))
+        assert text == text_of(tokenizer, own[:cut]).strip()
+
+
+def test_a_start_that_is_no_token_is_refused(tokenizer: Any, tmp_path: Path) -> None:
+    saved(tmp_path, "bart", tokenizer, {"decoder_start_token_id": 99999})
+    with pytest.raises(UserError, match="decoder_start_token_id = 99999 is none of the"):
+        load_backbone(str(tmp_path), None, CPU, "float32")
+
+
+@pytest.mark.parametrize(
+    ("kind", "settings", "told"),
+    [
+        ("gpt2", {"suppress_tokens": [5]}, "suppress_tokens"),
+        ("gpt2", {"bad_words_ids": [[5]]}, "bad_words_ids"),
+        ("bart", {"begin_suppress_tokens": [5]}, "begin_suppress_tokens"),
+        ("bart", {"suppress_tokens": [5], "bad_words_ids": [[6]]}, ""),
+        ("bart", {"bad_words_ids": [[6, 7]]}, "bad_words_ids"),
+    ],
+)
+def test_what_answers_do_not_follow_is_noted(
+    tokenizer: Any, tmp_path: Path, kind: str, settings: dict[str, Any], told: str
+) -> None:
+    common = {"decoder_start_token_id": 7, "eos_token_id": 1, "pad_token_id": 2}
+    saved(tmp_path, kind, tokenizer, {**common, **settings})
+    notes = load_backbone(str(tmp_path), None, CPU, "float32").notes
+    assert [f"its generation config has {told}," in note for note in notes] == [True] * bool(told)
+
+
 def test_a_decoder_without_a_start_is_refused(tokenizer: Any, tmp_path: Path) -> None:
     saved(tmp_path, "t5", tokenizer, None, decoder_start_token_id=None, bos_token_id=None)
     with pytest.raises(UserError, match="decoder_start_token_id") as error:

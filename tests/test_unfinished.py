@@ -198,3 +198,14 @@ def test_directories_of_other_versions_are_marked(tmp_path: Path) -> None:
     assert "commit aaaaaaaaaaaa (a), bbbbbbbbbbbb (b)" in caption(commit="b" * 40)
     assert "aaaaaaaaaaaa with changes (b)" in caption(dirty=True)
     assert json.loads((tmp_path / "b" / "run.json").read_text())["git"]["dirty"]
+
+
+def test_a_backbone_of_other_files_is_marked(tmp_path: Path) -> None:
+    """The weights are one, the tokenizer cuts otherwise."""
+    runs = [write_run(tmp_path / "a", {"copy": 0.9}), write_run(tmp_path / "b", {"lead": 0.5})]
+    for directory, digest in zip(runs, ("1", "2"), strict=True):
+        run = json.loads((directory / "run.json").read_text())
+        run["facts"] = {"backbone": "gpt2-12", "backbone_files": digest}
+        (directory / "run.json").write_text(json.dumps(run))
+    shown = to_markdown(leaderboard(runs))
+    assert "files of backbone gpt2-12 differ (a and b)" in shown
