@@ -31,7 +31,8 @@ from bench.written import cross_entropy
 Pair = tuple[list[int], list[int]]  # tokens of a prompt, tokens of its target and the end
 Row = tuple[list[int], list[int]]  # a pair, or several of one task, as a model reads them
 POSITIONS = ("max_position_embeddings", "n_positions", "max_seq_len", "seq_length")
-SIDES = ("max_encoder_position_embeddings", "max_decoder_position_embeddings")
+ENCODER = "max_encoder_position_embeddings"
+SIDES = (ENCODER, "max_decoder_position_embeddings")
 
 
 def double_backward() -> AbstractContextManager[None]:

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.backbone import Backbone, Pair, Row, languages_of
+from bench.backbone import ENCODER, Backbone, Pair, Row, languages_of
 from bench.batches import IGNORED, Batch, padded, targets
 from bench.per_task import Parameters
 from bench.prompt import Prompt
@@ -116,7 +116,9 @@ class Seq2SeqBackbone(Backbone):
         return {"input_ids": ids, "attention_mask": mask.long()}
 
     def _room(self, max_new_tokens: int) -> int:
-        return self.context
+        """Positions of the encoder, which may have more than the decoder, as LED's has."""
+        own = getattr(self.model.config, ENCODER, None) or self.context
+        return min(int(own), int(self.tokenizer.model_max_length or own))
 
     def steps(
         self,

@@ -21,6 +21,7 @@ from bench.plan import make_plan
 from bench.prompt import Prompt
 from bench.records import Cell
 from bench.steps import CausalSteps
+from bench.tasks import Example
 from bench.ways import Ways
 from tests.conftest import build
 
@@ -337,6 +338,23 @@ def test_the_context_of_a_longrope_ends_where_its_factors_change(
     file.write_text(json.dumps(config))
     backbone = load_backbone(place, None, CPU, "float32")
     assert backbone.context == 100
+
+
+def test_an_encoder_may_be_longer_than_its_decoder(tokenizer: Any) -> None:
+    from transformers import LEDConfig, LEDForConditionalGeneration
+
+    shape = {"d_model": 16, "attention_window": 8, "vocab_size": len(tokenizer)}
+    layers = {f"{side}_layers": 1 for side in ("encoder", "decoder")}
+    heads = {f"{side}_attention_heads": 2 for side in ("encoder", "decoder")}
+    widths = {f"{side}_ffn_dim": 16 for side in ("encoder", "decoder")}
+    ends = {"max_encoder_position_embeddings": 256, "max_decoder_position_embeddings": 32}
+    config = LEDConfig(**shape, **layers, **heads, **widths, **ends, decoder_start_token_id=2)
+    backbone = backbone_of(LEDForConditionalGeneration(config), tokenizer, Prompt())
+    long = Example("a goat " * 60, ("a goat " * 60,), "", "")
+    prompt, target, cut = backbone.pair_ids(long)
+    assert cut, "the target, not the input"
+    assert len(prompt) > 100
+    assert len(target) == backbone.context == 32
 
 
 @pytest.mark.parametrize("length", ["512", -1, 0])
