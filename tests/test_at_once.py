@@ -239,6 +239,7 @@ def plan(checkpoint: str, out: Path, **changes: Any) -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_records_do_not_depend_on_how_many_at_once(checkpoint: str, tmp_path: Path) -> None:
     made = {}
     for count in (1, 3, 8):

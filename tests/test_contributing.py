@@ -99,6 +99,7 @@ def test_the_guides_suite_runs_from_the_command_line(tmp_path: Path, here: Fewge
     assert run["facts"]["suites"]["plurals"]["version"] == "1"
 
 
+@pytest.mark.slow
 def test_the_guides_baseline_runs_from_the_command_line(tmp_path: Path) -> None:
     """In processes, whose workers find what is installed too."""
     written = files(section("A new baseline"))

@@ -139,6 +139,7 @@ def measured(a: Mapping[int, list[Entry]], b: Mapping[int, list[Entry]]) -> Cros
     return Crossing(SHOTS, [one.value for one in found], bounds, ps)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("crossed", "censored"), [(1.2, False), (22.6, False), (64, False), (0.9, True), (300, True)]
 )

@@ -139,6 +139,7 @@ def test_all_references_count(tmp_path: Path, checkpoint: str) -> None:
     assert expected.score > 20
 
 
+@pytest.mark.slow
 def test_an_input_of_5000_tokens_is_cut_and_counted(tmp_path: Path, checkpoint: str) -> None:
     path = data(tmp_path / "d.jsonl", {"train": 6, "test": 4}, input=None)
     rows = [json.loads(line) for line in path.read_text().splitlines()]

@@ -327,6 +327,7 @@ def test_the_rate_of_a_matrix_product_is_possible() -> None:
     assert 1e8 < rate < 1e14
 
 
+@pytest.mark.slow
 def test_only_four_packages_are_imported() -> None:
     code = (
         "import sys\n"
